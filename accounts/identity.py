@@ -1,0 +1,110 @@
+"""Users and their password hashes: in a file of their own, because secrets have no place in a shared log."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+from sqlite_utils import Database
+
+from shared.permissions import Identity, Role
+
+FILE_NAME: Final = "users.db"
+_BUSY_TIMEOUT_MS = 5000
+_MOST_HASHING = 2  # at once and per process: each takes 64 MiB and a core
+_HASHING_WAIT_S = 5.0
+
+
+class UserExists(Exception):
+    """Somebody has this name already."""
+
+
+class TooBusy(Exception):
+    """Too many passwords are being checked; try again."""
+
+
+class Users:
+    """Adds and authenticates users. Safe to share between threads and processes."""
+
+    def __init__(self, directory: Path) -> None:
+        self._path = directory / FILE_NAME
+        self._hasher = PasswordHasher()
+        self._hashing = threading.BoundedSemaphore(_MOST_HASHING)
+        self._nobodys_hash: str | None = None
+
+    def add(self, username: str, password: str, role: Role) -> None:
+        """Raise UserExists if the name is taken; nothing is changed then."""
+        with self._hashing_place():
+            password_hash = self._hasher.hash(password)
+        created_date = datetime.now(UTC).isoformat(timespec="seconds")
+        try:
+            with self._database() as database, database.atomic():
+                database.table("users").insert(
+                    {
+                        "username": username,
+                        "password_hash": password_hash,
+                        "role": role.value,
+                        "created_date": created_date,
+                    }
+                )
+        except sqlite3.IntegrityError:
+            raise UserExists(f"user {username!r} exists already: choose another name") from None
+
+    def authenticate(self, username: str, password: str) -> Identity | None:
+        """Who it is, or None; an unknown name takes as long as a wrong password."""
+        found = self._find(username)
+        with self._hashing_place():
+            if self._nobodys_hash is None:
+                self._nobodys_hash = self._hasher.hash("nobody has this password")
+            password_hash = found[0] if found else self._nobodys_hash
+            try:
+                self._hasher.verify(password_hash, password)
+            except (VerificationError, InvalidHashError):
+                return None
+        return Identity(username, Role(found[1])) if found else None
+
+    def find(self, username: str) -> Identity | None:
+        """The user as it is now; None if there is none."""
+        found = self._find(username)
+        return Identity(username, Role(found[1])) if found else None
+
+    def _find(self, username: str) -> tuple[str, str] | None:
+        with self._database() as database:
+            found = database.execute(
+                "SELECT password_hash, role FROM users WHERE username = ?", [username]
+            ).fetchone()
+        return (str(found[0]), str(found[1])) if found else None
+
+    @contextmanager
+    def _hashing_place(self) -> Iterator[None]:
+        if not self._hashing.acquire(timeout=_HASHING_WAIT_S):
+            raise TooBusy("too many passwords are being checked")
+        try:
+            yield
+        finally:
+            self._hashing.release()
+
+    @contextmanager
+    def _database(self) -> Iterator[Database]:
+        """A connection for one use: users are few and asked for seldom."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        connection = sqlite3.connect(self._path)
+        try:
+            connection.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
+            database = Database(connection)
+            database.table("users").create(
+                {"username": str, "password_hash": str, "role": str, "created_date": str},
+                pk="username",
+                if_not_exists=True,
+                strict=True,
+            )
+            yield database
+        finally:
+            connection.close()

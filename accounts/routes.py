@@ -1,0 +1,94 @@
+"""The accounts service's paths."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Blueprint, Response
+
+from shared.http import answer, path_id, require_token
+from shared.log_position import Reads
+from shared.paging import Page, next_link, refuse_unknown_parameters, requested_page
+from shared.problems import not_found
+from shared.request_body import load_body
+from shared.tokens import Tokens
+
+from accounts import revenue
+from accounts.command_handler import CommandHandler
+from accounts.schemas import CreateAccountBody
+
+_CREATE_ACCOUNT = CreateAccountBody()
+
+
+def make_routes(tokens: Tokens, reads: Reads, handler: CommandHandler) -> Blueprint:
+    """Everything about accounts; each path asks for a token first."""
+    routes = Blueprint("accounts", __name__)
+
+    @routes.post("/accounts")
+    def create_account() -> Response:
+        identity = require_token(tokens)
+        published = handler.create_account(identity, load_body(_CREATE_ACCOUNT))
+        return answer({"id": published.result}, 201, {"Location": f"/accounts/{published.result}"})
+
+    @routes.get("/accounts")
+    def list_accounts() -> Response:
+        identity = require_token(tokens)
+        refuse_unknown_parameters("limit", "after")
+        page = requested_page()
+        with reads.look() as look:
+            found = revenue.list_account_revenue(look, identity.only_owned_by(), page)
+        return answer([_shown(item) for item in found], headers=next_link(page, [str(item.account.id) for item in found]))
+
+    @routes.get("/accounts/<account_id>")
+    def find_account(account_id: str) -> Response:
+        identity = require_token(tokens)
+        key = path_id(account_id, "account id")
+        with reads.look() as look:
+            found = revenue.find_account_revenue(look, identity.only_owned_by(), key)
+        if found is None:
+            raise not_found(f"There is no account {key}.")
+        return answer(_shown(found))
+
+    @routes.delete("/accounts/<account_id>")
+    def delete_account(account_id: str) -> Response:
+        identity = require_token(tokens)
+        handler.delete_account(identity, path_id(account_id, "account id"))
+        return Response(status=204)
+
+    @routes.get("/accounts/<account_id>/customers")
+    def list_customers(account_id: str) -> Response:
+        identity = require_token(tokens)
+        key = path_id(account_id, "account id")
+        refuse_unknown_parameters("limit", "after")
+        page = requested_page()
+        with reads.look() as look:
+            if identity.account_in_sight(look.find("accounts", key)) is None:
+                raise not_found(f"There is no account {key}.")
+            found = revenue.list_customer_revenue(look, key, page)
+        return answer(
+            [item._asdict() for item in found], headers=next_link(page, [item.customer_id for item in found])
+        )
+
+    @routes.get("/accounts/<account_id>/is-owned-by/<username>")
+    def is_owned_by(account_id: str, username: str) -> Response:
+        identity = require_token(tokens)
+        key = path_id(account_id, "account id")
+        with reads.look() as look:
+            account = identity.account_in_sight(look.find("accounts", key))
+        if account is None:
+            raise not_found(f"There is no account {key}.")
+        return answer({"ok": account["owned_by"] == username})
+
+    return routes
+
+
+def _shown(found: revenue.AccountRevenue) -> dict[str, Any]:
+    shown: dict[str, Any] = {
+        "account": found.account._asdict(),
+        "customers": [customer._asdict() for customer in found.customers],
+        "total_revenue_cents": found.total_revenue_cents,
+    }
+    if found.more_customers:
+        page = Page(revenue.CUSTOMERS_INSIDE, int(found.customers[-1].customer_id))
+        shown["more_customers"] = f"/accounts/{found.account.id}/customers?limit={page.limit}&after={page.after}"
+    return shown

@@ -1,0 +1,65 @@
+"""The bodies that clients of the accounts service send."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+from marshmallow import RAISE, Schema, ValidationError, fields
+
+from shared.permissions import Role
+from shared.request_body import TextField
+
+LONGEST_NAME: Final = 200
+LONGEST_PASSWORD: Final = 200  # hashing costs the same for all below it
+SHORTEST_PASSWORD: Final = 8
+
+_USERNAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}", re.ASCII)
+
+
+class RoleField(fields.Field[Role]):
+    """`admin` or `member`."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **_: Any) -> Role:
+        if type(value) is not str or value not in list(Role):
+            raise ValidationError(f"must be one of {', '.join(Role)}")
+        return Role(value)
+
+
+class UsernameField(TextField):
+    """A name for a new user; it appears in paths, so it is kept simple."""
+
+    def __init__(self, **rest: Any) -> None:
+        super().__init__(shortest=1, longest=64, **rest)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **rest: Any) -> str:
+        name = super()._deserialize(value, attr, data, **rest)
+        if not _USERNAME.fullmatch(name):
+            raise ValidationError("must have letters, digits and . _ @ - only, and begin with a letter or digit")
+        return name
+
+
+class LoginBody(Schema):
+    class Meta:
+        unknown = RAISE
+
+    username = TextField(shortest=1, longest=LONGEST_NAME, required=True)
+    password = TextField(shortest=1, longest=LONGEST_PASSWORD, required=True)
+
+
+class CreateUserBody(Schema):
+    class Meta:
+        unknown = RAISE
+
+    username = UsernameField(required=True)
+    password = TextField(shortest=SHORTEST_PASSWORD, longest=LONGEST_PASSWORD, required=True)
+    role = RoleField(load_default=Role.MEMBER)
+
+
+class CreateAccountBody(Schema):
+    class Meta:
+        unknown = RAISE
+
+    name = TextField(shortest=1, longest=LONGEST_NAME, required=True)
+    description = TextField(shortest=0, longest=1000, load_default="")
+    owned_by = TextField(shortest=1, longest=LONGEST_NAME, load_default=None)

@@ -1,0 +1,1 @@
+"""The customers service: takes customers and invoices."""

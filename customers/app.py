@@ -1,0 +1,41 @@
+"""Joins the parts of the customers service: `flask --app customers.app`, or a worker of `customers serve`."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+
+from flask import Flask
+
+from eventlog import EventLog, ProjectionReader
+from eventlog.child_process import end_with_parent
+from eventlog.deciding import DecisionMaker
+from shared.events import make_codec
+from shared.health import Health
+from shared.http import make_app
+from shared.log_position import Reads
+from shared.settings import Settings
+from shared.telemetry import configure_logging
+from shared.tokens import Tokens
+
+from customers.command_handler import CommandHandler
+from customers.directory import directory
+from customers.routes import make_routes
+
+
+def create_app(settings: Settings | None = None, log: EventLog | None = None) -> Flask:
+    """The app for these settings; without them, for the environment's. Opens no connection yet."""
+    settings = settings or Settings.from_environment(os.environ)
+    log = log or EventLog.connect(settings.redis_url, make_codec(), settings.stream)
+    reader = ProjectionReader(settings.projection_directory("customers", directory), directory)
+    app = make_app("customers", Health("customers", reader, log))
+    handler = CommandHandler(DecisionMaker(log, reader), lambda: datetime.now(UTC))
+    app.register_blueprint(make_routes(Tokens(settings.require_secret()), Reads(reader, log), handler))
+    return app
+
+
+def create_worker() -> Flask:
+    """The same in a server's worker process, which must not outlive the server."""
+    end_with_parent()
+    configure_logging("customers")
+    return create_app()

@@ -1,0 +1,16 @@
+"""The command `customers`."""
+
+from __future__ import annotations
+
+from shared.cli import Service, make_commands
+
+from customers.directory import directory
+
+main = make_commands(
+    Service(
+        name="customers",
+        projection=directory,
+        worker="customers.app:create_worker",
+        port=lambda settings: settings.customers_port,
+    )
+)

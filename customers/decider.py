@@ -1,0 +1,94 @@
+"""decide(command, rows) -> a decision to publish, or a refusal. Pure: no Redis, no SQLite, no Flask, no clock."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from eventlog import Refused, Row, Rows
+from eventlog.deciding import Decision
+from eventlog.row_changes import LARGEST_INTEGER
+from shared.events import CustomerCreated, CustomerDeleted, InvoiceCreated, InvoiceDeleted
+from shared.permissions import Absent, Identity
+from shared.rules import decide_on, live
+
+from customers.commands import Command, CreateCustomer, CreateInvoice, DeleteCustomer, DeleteInvoice
+
+# Invoices of one account do not conflict with each other, so many may be decided on the same total.
+# A million of them at the highest price still fit above this line.
+HIGHEST_ACCOUNT_TOTAL_CENTS: Final = LARGEST_INTEGER - 10**18
+
+
+def decide(command: Command, rows: Rows) -> Decision | Absent | Refused:
+    """Absent where what is named is not there for this identity; Refused where the state forbids it."""
+    match command:
+        case CreateCustomer():
+            return _create_customer(command, rows)
+        case DeleteCustomer():
+            return _delete_customer(command, rows)
+        case CreateInvoice():
+            return _create_invoice(command, rows)
+        case DeleteInvoice():
+            return _delete_invoice(command, rows)
+
+
+def _create_customer(command: CreateCustomer, rows: Rows) -> Decision | Absent | Refused:
+    if command.identity.account_in_sight(rows.find("accounts", command.account_id)) is None:
+        return Absent(f"account {command.account_id}")
+    created = CustomerCreated(
+        id=str(command.id), account_id=str(command.account_id), name=command.name, created_date=command.at
+    )
+    return decide_on(created, rows, result=created.id)
+
+
+def _delete_customer(command: DeleteCustomer, rows: Rows) -> Decision | Absent | Refused:
+    customer = _customer_in_sight(command.id, command.identity, rows)
+    if customer is None:
+        return Absent(f"customer {command.id}")
+    deleted = CustomerDeleted(
+        id=str(command.id), account_id=str(customer["account_id"]), deleted_date=command.at
+    )
+    return decide_on(deleted, rows)
+
+
+def _create_invoice(command: CreateInvoice, rows: Rows) -> Decision | Absent | Refused:
+    customer = _customer_in_sight(command.customer_id, command.identity, rows)
+    if customer is None:
+        return Absent(f"customer {command.customer_id}")
+    account = rows.find("accounts", _key(customer, "account_id"))
+    if account is None or _key(account, "total_revenue_cents") > HIGHEST_ACCOUNT_TOTAL_CENTS:
+        return Refused(f"the total of account {customer['account_id']} would grow beyond what can be counted")
+    created = InvoiceCreated(
+        id=str(command.id),
+        customer_id=str(command.customer_id),
+        purchase_price_cents=command.purchase_price_cents,
+        created_date=command.at,
+        purchase_date=command.purchase_date,
+    )
+    return decide_on(created, rows, result=created.id)
+
+
+def _delete_invoice(command: DeleteInvoice, rows: Rows) -> Decision | Absent | Refused:
+    invoice = live(rows.find("invoices", command.id))
+    if invoice is None or _customer_in_sight(_key(invoice, "customer_id"), command.identity, rows) is None:
+        return Absent(f"invoice {command.id}")
+    deleted = InvoiceDeleted(
+        id=str(command.id),
+        customer_id=str(invoice["customer_id"]),
+        purchase_price_cents=_key(invoice, "purchase_price_cents"),
+        deleted_date=command.at,
+    )
+    return decide_on(deleted, rows)
+
+
+def _customer_in_sight(customer_id: int, identity: Identity, rows: Rows) -> Row | None:
+    customer = live(rows.find("customers", customer_id))
+    if customer is None:
+        return None
+    account = identity.account_in_sight(rows.find("accounts", _key(customer, "account_id")))
+    return None if account is None else customer
+
+
+def _key(row: Row, column: str) -> int:
+    value = row[column]
+    assert isinstance(value, int)  # an INTEGER column of a STRICT table
+    return value

@@ -1,0 +1,1 @@
+"""What runs both services, their tails and a private Redis on one machine."""

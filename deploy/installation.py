@@ -1,0 +1,69 @@
+"""Where one running installation keeps its things, and what its programs are told."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from shared.settings import Settings
+
+PROGRAMS_DIR = Path(sys.executable).parent
+
+
+class Installation(NamedTuple):
+    """The settings, and a data directory that is absolute whatever the working directory is."""
+
+    settings: Settings
+    private_redis: bool
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Installation:
+        """Demo mode unless DEMO=0; shared.settings.InvalidSettings for a variable that cannot be used."""
+        settings = Settings.from_environment({"DEMO": "1", **environment})
+        return cls(settings._replace(data_dir=settings.data_dir.resolve()), not environment.get("REDIS_URL"))
+
+    @property
+    def redis_port(self) -> int:
+        return urlsplit(self.settings.redis_url).port or 6379
+
+    @property
+    def redis_dir(self) -> Path:
+        return self.settings.data_dir / "redis"
+
+    @property
+    def log_dir(self) -> Path:
+        return self.settings.data_dir / "log"
+
+    @property
+    def run_dir(self) -> Path:
+        return self.settings.data_dir / "run"
+
+    def make_directories(self) -> None:
+        for directory in (self.settings.data_dir, self.redis_dir, self.log_dir, self.run_dir):
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def environment(self) -> dict[str, str]:
+        """For every program, so that all of them agree whatever the shell has set."""
+        settings = self.settings
+        return {
+            **os.environ,
+            "DATA_DIR": str(settings.data_dir),
+            "REDIS_URL": settings.redis_url,
+            "EVENT_STREAM": settings.stream,
+            "JWT_SECRET": settings.jwt_secret,
+            "DEMO": "1" if settings.demo else "0",
+            "HOST": settings.host,
+            "CUSTOMERS_PORT": str(settings.customers_port),
+            "ACCOUNTS_PORT": str(settings.accounts_port),
+            "PYTHONUNBUFFERED": "1",
+        }
+
+    def url(self, service: str) -> str:
+        """How this machine reaches the service's web server."""
+        port = {"customers": self.settings.customers_port, "accounts": self.settings.accounts_port}[service]
+        host = "127.0.0.1" if self.settings.host == "0.0.0.0" else self.settings.host  # noqa: S104 -- compared, not bound
+        return f"http://{host}:{port}"

@@ -1,0 +1,46 @@
+"""The ports an installation needs, and whether they are free.
+
+The web servers share their port among workers (SO_REUSEPORT), so a second one would start without an
+error and answer half of the requests: the look has to be ours.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+from deploy.installation import Installation
+from eventlog.embedded_redis import is_free
+
+_PAUSE_S = 0.1
+
+
+class PortsTakenError(Exception):
+    """Something else listens on a port; the message names the variable that changes it."""
+
+
+def needed_ports(installation: Installation) -> dict[str, int]:
+    """By the variable that sets it."""
+    settings = installation.settings
+    ports = {"CUSTOMERS_PORT": settings.customers_port, "ACCOUNTS_PORT": settings.accounts_port}
+    if installation.private_redis:
+        ports["REDIS_PORT"] = installation.redis_port
+    return ports
+
+
+def require_free(ports: Mapping[str, int], host: str, patience_s: float) -> None:
+    """Return when all are free; PortsTakenError if some are not within `patience_s`."""
+    if len(set(ports.values())) < len(ports):
+        chosen = ", ".join(f"{variable}={port}" for variable, port in ports.items())
+        raise PortsTakenError(f"each port must be another: {chosen}")
+    deadline = time.monotonic() + patience_s
+    while taken := {variable: port for variable, port in ports.items() if not is_free(port, host)}:
+        if time.monotonic() > deadline:
+            raise PortsTakenError(
+                "\n".join(
+                    f"port {port} is taken by another program: choose another with {variable}, "
+                    f"as in: make run {variable}={port + 1}"
+                    for variable, port in taken.items()
+                )
+            )
+        time.sleep(_PAUSE_S)

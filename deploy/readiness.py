@@ -1,0 +1,81 @@
+"""Waiting until what was started can be used, and saying what it is waiting for."""
+
+from __future__ import annotations
+
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from deploy.supervision import Supervisor
+
+_PAUSE_S = 0.1
+_REPORT_EVERY_S = 10.0
+_EXITS_TOLERATED = 2
+_ANSWER_WITHIN_S = 5.0
+
+
+class StartFailedError(Exception):
+    """A program does not stay up; the message carries the end of its log."""
+
+
+def wait_until_ready(name: str, problem: Callable[[], str | None], supervisor: Supervisor | None) -> None:
+    """Return when `problem` answers None.
+
+    There is no time limit, since reading a long log takes its time: every ten seconds it prints what is missing.
+    StartFailedError when a program of the supervisor ends again and again, or the supervisor itself.
+    """
+    print(f"  {name} ...", end="", flush=True)
+    report_at = time.monotonic() + _REPORT_EVERY_S
+    while (found := problem()) is not None:
+        if supervisor is not None:
+            _require_up(supervisor)
+        if time.monotonic() > report_at:
+            print(f"\n    not yet: {found} ...", end="", flush=True)
+            report_at = time.monotonic() + _REPORT_EVERY_S
+        time.sleep(_PAUSE_S)
+    print(" ready", flush=True)
+
+
+def redis_problem(url: str) -> str | None:
+    """Why Redis does not answer; None if it does."""
+    try:
+        with redis.Redis.from_url(
+            url,
+            socket_timeout=_ANSWER_WITHIN_S,
+            socket_connect_timeout=_ANSWER_WITHIN_S,
+            retry=Retry(NoBackoff(), 0),
+        ) as client:
+            client.ping()
+    except redis.RedisError as error:
+        return str(error)
+    return None
+
+
+def health_problem(service_url: str) -> str | None:
+    """Why the service's ready check is not 200; None if it is."""
+    url = f"{service_url}/health/ready"
+    try:
+        with urllib.request.urlopen(url, timeout=_ANSWER_WITHIN_S):  # noqa: S310 -- http, built from our own settings
+            return None
+    except urllib.error.HTTPError as error:
+        return f"{url} answers {error.code}: {error.read(2000).decode(errors='replace').strip()}"
+    except OSError as error:
+        return f"{url}: {error}"
+
+
+def _require_up(supervisor: Supervisor) -> None:
+    failing = [program for program, count in supervisor.exits().items() if count > _EXITS_TOLERATED]
+    if failing or not supervisor.is_running():
+        print(" failed", flush=True)
+        raise StartFailedError(
+            "\n".join(
+                f"{program} does not stay up; the end of {supervisor.log_path(program)}:\n{supervisor.log_end(program)}"
+                for program in failing
+            )
+            or f"the supervisor of {supervisor.name} has ended; see {supervisor.log_path(f'supervisord-{supervisor.name}')}"
+        )

@@ -1,0 +1,160 @@
+"""`make run`: starts Redis, both services and their tails, shows how to use them, and stops them in order."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from types import FrameType
+
+from deploy.claim import AlreadyRunningError, Claim
+from deploy.installation import PROGRAMS_DIR, Installation
+from deploy.ports import PortsTakenError, needed_ports, require_free
+from deploy.readiness import StartFailedError, health_problem, redis_problem, wait_until_ready
+from deploy.secret import with_secret
+from deploy.supervision import Supervisor
+from deploy.tour import welcome
+from eventlog.child_process import end_with_parent
+from eventlog.embedded_redis import EmbeddedRedisError, find_server
+from shared.settings import InvalidSettings
+
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_REMNANTS_END_WITHIN_S = 15.0
+_REDIS_STOP_WAIT_S = 30  # its last fsync may be slow
+_SERVICES_STOP_WAIT_S = 10
+_PAUSE_S = 0.2
+
+
+class StopRequested(BaseException):
+    """Ctrl-C, or a signal that asks this process to end."""
+
+
+def main() -> None:
+    """Run until told to stop; exits with 0 then, and with 1 and a message when it cannot run."""
+    if "MAKELEVEL" in os.environ:
+        end_with_parent()  # a killed make takes everything with it
+    for number in _STOP_SIGNALS:
+        signal.signal(number, _request_stop)
+    try:
+        _run(Installation.from_environment(os.environ))
+    except StopRequested:
+        print("Stopped; `make run` goes on from here.", flush=True)
+    except (
+        AlreadyRunningError,
+        EmbeddedRedisError,
+        InvalidSettings,
+        PortsTakenError,
+        StartFailedError,
+    ) as error:
+        sys.exit(f"\nCannot run: {error}")
+
+
+def _run(installation: Installation) -> None:
+    if installation.private_redis:
+        find_server()
+    installation.make_directories()
+    installation = installation._replace(settings=with_secret(installation.settings))
+    with _claimed(installation) as claim, _redis(installation, claim) as redis_supervisor:
+        _make_the_log(installation)
+        with _services(installation, claim) as services:
+            if installation.settings.demo:
+                _command(installation, "accounts", "demo")
+            print(welcome(installation), flush=True)
+            supervisors = [
+                supervisor for supervisor in (redis_supervisor, services) if supervisor is not None
+            ]
+            while all(supervisor.is_running() for supervisor in supervisors):
+                time.sleep(_PAUSE_S)
+            raise StartFailedError(f"a supervisor was killed; see {installation.log_dir}")
+
+
+@contextmanager
+def _claimed(installation: Installation) -> Iterator[Claim]:
+    claim = Claim(installation.settings.data_dir, installation.run_dir / "lock")
+    try:
+        patience_s = _REMNANTS_END_WITHIN_S if claim.predecessor_was_killed else 0
+        require_free(needed_ports(installation), installation.settings.host, patience_s)
+        yield claim
+    finally:
+        claim.release()
+
+
+@contextmanager
+def _redis(installation: Installation, claim: Claim) -> Iterator[Supervisor | None]:
+    """The private Redis, or None where REDIS_URL names another; answers in either case."""
+    problem = partial(redis_problem, installation.settings.redis_url)
+    if not installation.private_redis:
+        print("Waiting for:", flush=True)
+        wait_until_ready("Redis at REDIS_URL", problem, None)
+        yield None
+        return
+    program = [
+        sys.executable,
+        "-m",
+        "eventlog.embedded_redis",
+        str(installation.redis_dir),
+        "--port",
+        str(installation.redis_port),
+    ]
+    supervisor = Supervisor(installation, "redis", {"redis": program}, stop_wait_s=_REDIS_STOP_WAIT_S)
+    with _supervised(supervisor, claim):
+        print("Starting:", flush=True)
+        wait_until_ready("Redis", problem, supervisor)
+        yield supervisor
+
+
+@contextmanager
+def _services(installation: Installation, claim: Claim) -> Iterator[Supervisor]:
+    programs = {
+        f"{service}-{part}": [str(PROGRAMS_DIR / service), command]
+        for service in ("customers", "accounts")
+        for part, command in (("web", "serve"), ("tail", "tail"))
+    }
+    supervisor = Supervisor(installation, "services", programs, stop_wait_s=_SERVICES_STOP_WAIT_S)
+    with _supervised(supervisor, claim):
+        for service in ("customers", "accounts"):
+            wait_until_ready(service, partial(health_problem, installation.url(service)), supervisor)
+        yield supervisor
+
+
+@contextmanager
+def _supervised(supervisor: Supervisor, claim: Claim) -> Iterator[None]:
+    try:
+        supervisor.start([claim.descriptor])
+        yield
+    finally:
+        for number in _STOP_SIGNALS:
+            signal.signal(number, signal.SIG_IGN)  # from here on it ends anyway, and in its order
+        print(f"Stopping {supervisor.name} ...", flush=True)
+        supervisor.stop()
+
+
+def _make_the_log(installation: Installation) -> None:
+    if not _command(installation, "eventlog", "init"):
+        print(
+            "\n*** The log could not be made: see the line above for why, and for what mends it.\n"
+            "*** Everything starts all the same; the services answer with what they have, and say that it is stale.\n",
+            flush=True,
+        )
+
+
+def _command(installation: Installation, program: str, argument: str) -> bool:
+    """Run one of our own commands to its end; whether it succeeded. Its output is the user's to read."""
+    line = [str(PROGRAMS_DIR / program), argument]
+    return (
+        subprocess.run(line, env=installation.environment(), stdin=subprocess.DEVNULL, check=False).returncode
+        == 0
+    )
+
+
+def _request_stop(signal_number: int, frame: FrameType | None) -> None:
+    raise StopRequested
+
+
+if __name__ == "__main__":
+    main()

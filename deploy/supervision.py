@@ -1,0 +1,83 @@
+"""supervisord as a child of this process: started, watched through its log, and stopped."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from deploy.installation import Installation
+from deploy.supervisord_conf import render
+from eventlog.child_process import ending_with
+
+_EXIT = re.compile(r"^\S+ \S+ \w+ (?:exited|spawnerr): (\S+)", re.MULTILINE)
+_LOG_LINES_SHOWN = 15
+_OWN_SHUTDOWN_S = 10
+
+
+class Supervisor:
+    """Keeps one group of programs running; everything it started ends with it, however it ends."""
+
+    def __init__(
+        self,
+        installation: Installation,
+        name: str,
+        programs: Mapping[str, Sequence[str]],
+        *,
+        stop_wait_s: int,
+    ) -> None:
+        self.name = name
+        self._log_dir = installation.log_dir
+        self._stop_wait_s = stop_wait_s
+        self._environment = installation.environment()
+        self._conf = installation.run_dir / f"supervisord-{name}.conf"
+        self._conf.write_text(render(name, programs, stop_wait_s))
+        self._log = self._log_dir / f"supervisord-{name}.log"
+        self._log_start = self._log.stat().st_size if self._log.exists() else 0
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self, inherited: Sequence[int]) -> None:
+        """`inherited` descriptors stay open until supervisord has ended; its programs do not get them."""
+        supervisord = [sys.executable, "-m", "supervisor.supervisord", "-c", str(self._conf)]
+        self._process = subprocess.Popen(
+            ending_with(os.getpid(), supervisord),
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            pass_fds=inherited,
+            process_group=0,  # a Ctrl-C is for us alone, to stop things in their order
+        )
+
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def stop(self) -> None:
+        """Return when supervisord and its programs have ended; kills what does not end in time."""
+        if self._process is None:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(self._stop_wait_s + _OWN_SHUTDOWN_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def exits(self) -> Counter[str]:
+        """How often each program has ended since the start."""
+        if not self._log.exists():
+            return Counter()
+        with self._log.open(errors="replace") as log:
+            log.seek(self._log_start)
+            return Counter(_EXIT.findall(log.read()))
+
+    def log_path(self, program: str) -> Path:
+        return self._log_dir / f"{program}.log"
+
+    def log_end(self, program: str) -> str:
+        """The last lines a program wrote, indented; says so if there are none."""
+        path = self.log_path(program)
+        lines = path.read_text(errors="replace").splitlines() if path.exists() else []
+        return "\n".join(f"    {line}" for line in lines[-_LOG_LINES_SHOWN:]) or "    (it wrote nothing)"

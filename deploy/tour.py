@@ -1,0 +1,74 @@
+"""What `make run` prints when everything is up: where things are, and a tour to copy and paste."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from deploy.installation import PROGRAMS_DIR, Installation
+
+_TOUR = """\
+TOKEN=$(curl -s {accounts}/auth/login -d '{{"username": "user1", "password": "password1"}}')
+CUSTOMER=$(curl -s {customers}/customers -H "Authorization: Bearer $TOKEN" -d '{{"name": "Ada", "account_id": "1"}}' | tr -cd 0-9)
+POSITION=$(curl -s -o /dev/null -D - {customers}/invoices -H "Authorization: Bearer $TOKEN" -d '{{"customer_id": "'$CUSTOMER'", "purchase_date": "2026-01-31", "purchase_price_cents": 12000}}' | awk 'tolower($1) == "log-position:" {{ print $2 }}' | tr -d '\\r')
+curl -s {accounts}/accounts -H "Authorization: Bearer $TOKEN" -H "Min-Log-Position: $POSITION" | {python} -m json.tool
+"""
+
+
+def tour(installation: Installation) -> str:
+    """Lines for bash, each to be pasted after the one before; they need curl, and no jq."""
+    return _TOUR.format(
+        accounts=installation.url("accounts"),
+        customers=installation.url("customers"),
+        python=_program("python"),
+    )
+
+
+def read_the_stream(installation: Installation) -> str:
+    """The redis-cli line that shows the whole stream of this installation."""
+    stream = shlex.quote(installation.settings.stream)
+    return f"{_program('redis-cli')} {_redis_cli_target(installation)} XREAD STREAMS {stream} 0"
+
+
+def welcome(installation: Installation) -> str:
+    """Everything a newcomer needs to know once both services are ready."""
+    settings = installation.settings
+    tour_part = (
+        f"""
+A tour, line by line in another terminal (log in; a customer; an invoice; what the accounts have earned):
+
+{tour(installation)}"""
+        if settings.demo
+        else ""
+    )
+    return f"""
+customers  {installation.url("customers")}
+accounts   {installation.url("accounts")}
+{tour_part}
+The log itself:
+
+{read_the_stream(installation)}
+
+Data lies in {_near(settings.data_dir)}, logs in {_near(installation.log_dir)}. Ctrl-C stops everything; `make run` goes on from there.
+"""
+
+
+def _redis_cli_target(installation: Installation) -> str:
+    if installation.private_redis:
+        return f"-p {installation.redis_port}"
+    url = installation.settings.redis_url
+    return '-u "$REDIS_URL"' if urlsplit(url).password else f"-u {shlex.quote(url)}"
+
+
+def _program(name: str) -> str:
+    """The environment's own program as typed from here, else the one on the PATH."""
+    path = PROGRAMS_DIR / name
+    return shlex.quote(str(_near(path))) if path.exists() else name
+
+
+def _near(path: Path) -> Path:
+    """As seen from the working directory, where that is shorter to read."""
+    relative = Path(os.path.relpath(path))
+    return path if ".." in relative.parts else relative

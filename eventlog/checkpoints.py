@@ -1,0 +1,92 @@
+"""How far a projection has applied the log: one row beside the projection's rows."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from typing import NamedTuple
+
+from eventlog.errors import CheckpointMoved
+from eventlog.position import START, Position
+
+CHECKPOINT_COLUMNS = {
+    "only": int,
+    "projection": str,
+    "version": int,
+    "log_id": str,
+    "position": str,
+    "sequence": int,
+    "digest": str,
+    "passed_over": str,
+}
+
+_READ = "SELECT projection, version, log_id, position, sequence, digest, passed_over FROM checkpoint WHERE only = 1"
+_COMPARE_AND_SET = (
+    "UPDATE checkpoint SET log_id = ?, position = ?, sequence = ?, digest = ?, passed_over = ?"
+    " WHERE only = 1 AND projection = ? AND version = ? AND log_id = ? AND position = ? AND sequence = ?"
+)
+
+
+class Checkpoint(NamedTuple):
+    """The last entry applied. A projection that has applied nothing is at `START`, sequence 0.
+
+    `log_id` and `digest` are empty until there is a log and an entry; `passed_over` holds the event
+    types that were met and not handled.
+    """
+
+    projection: str
+    version: int
+    log_id: str = ""
+    position: Position = START
+    sequence: int = 0
+    digest: str = ""
+    passed_over: frozenset[str] = frozenset()
+
+
+def read_checkpoint(connection: sqlite3.Connection) -> Checkpoint | None:
+    """The file's checkpoint; None in a file that was never set up."""
+    row = connection.execute(_READ).fetchone()
+    if row is None:
+        return None
+    projection, version, log_id, position, sequence, digest, passed_over = row
+    return Checkpoint(
+        projection, version, log_id, Position.parse(position), sequence, digest, frozenset(json.loads(passed_over))
+    )
+
+
+def insert_checkpoint(connection: sqlite3.Connection, checkpoint: Checkpoint) -> None:
+    """Set up a new file's one row."""
+    connection.execute(
+        "INSERT INTO checkpoint (projection, version, log_id, position, sequence, digest, passed_over, only)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, 1)",
+        (checkpoint.projection, checkpoint.version, *_stored(checkpoint)),
+    )
+
+
+def compare_and_set(connection: sqlite3.Connection, before: Checkpoint, after: Checkpoint) -> None:
+    """Move from `before` to `after` inside the caller's transaction; CheckpointMoved if it is elsewhere."""
+    moved = connection.execute(
+        _COMPARE_AND_SET,
+        (
+            *_stored(after),
+            before.projection,
+            before.version,
+            before.log_id,
+            str(before.position),
+            before.sequence,
+        ),
+    )
+    if moved.rowcount != 1:
+        raise CheckpointMoved(
+            f"the checkpoint of {before.projection} is no longer at {before.position}: another tail moved it"
+        )
+
+
+def _stored(checkpoint: Checkpoint) -> tuple[str, str, int, str, str]:
+    return (
+        checkpoint.log_id,
+        str(checkpoint.position),
+        checkpoint.sequence,
+        checkpoint.digest,
+        json.dumps(sorted(checkpoint.passed_over)),
+    )

@@ -1,0 +1,63 @@
+"""The command `eventlog`, for operators."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from eventlog.codec import Codec
+from eventlog.errors import EventLogError
+from eventlog.log import DEFAULT_STREAM, EventLog
+from eventlog.projection_file import list_remembered_logs
+
+_PRIVATE_REDIS_PORT = 16379
+
+
+@click.group()
+def main() -> None:
+    """Look after the log."""
+
+
+@main.command()
+@click.option("--adopt", is_flag=True, help="Make the entries that are there now a new log.")
+@click.option("--redis-url", envvar="REDIS_URL", default="", help="[env REDIS_URL] Default: the private server.")
+@click.option("--redis-port", envvar="REDIS_PORT", default=_PRIVATE_REDIS_PORT, help="[env REDIS_PORT]")
+@click.option("--stream", envvar="EVENT_STREAM", default=DEFAULT_STREAM, show_default=True, help="[env EVENT_STREAM]")
+@click.option(
+    "--data-dir",
+    envvar="DATA_DIR",
+    default="./var",
+    show_default=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    help="[env DATA_DIR] Where the projections lie that may remember another log.",
+)
+def init(adopt: bool, redis_url: str, redis_port: int, stream: str, data_dir: Path) -> None:
+    """Make the log, once: its id and its empty stream. Harmless when it is there already.
+
+    Refuses, with exit code 1, where a projection under the data directory remembers another log:
+    making a new one would leave it stale for ever.
+    """
+    log = EventLog.connect(redis_url or f"redis://127.0.0.1:{redis_port}", Codec([]), stream)
+    try:
+        log.check_durability()
+        existing = log.state().log_id
+        for path, remembered in list_remembered_logs(data_dir).items():
+            if remembered != existing or (adopt and _is_damaged(log)):
+                raise click.ClickException(
+                    f"{path} remembers log {remembered}, and here is {existing or 'no log'}. Restore the Redis data "
+                    f"that held it; or accept what is here: delete {path.parent} and run this again."
+                )
+        click.echo(f"log {log.create(adopt=adopt)} on stream {stream}")
+    except EventLogError as problem:
+        raise click.ClickException(str(problem)) from problem
+    finally:
+        log.close()
+
+
+def _is_damaged(log: EventLog) -> bool:
+    try:
+        log.create()
+    except EventLogError:
+        return True
+    return False

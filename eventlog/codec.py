@@ -1,0 +1,197 @@
+"""Between events and stream fields, in both directions; knows the wire format and nothing of Redis."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+import msgspec
+
+from eventlog.events import Event, Metadata, RecordedEvent
+from eventlog.position import Position
+from eventlog.upcasting import Upcasters
+
+EVENT_TYPE = b"EventTypeName"
+PAYLOAD = b"Payload"
+SEQUENCE = b"Sequence"
+METADATA = b"Metadata"
+
+_OWN_LENGTH = 8  # four fields, each a name and a value
+_FOREIGN_LENGTH = 4
+_LARGEST_ENTRY_BYTES = 1024 * 1024  # far above anything published; what is larger is not parsed
+_LAST_DATETIME_MS = 253_402_300_799_999  # 9999-12-31T23:59:59.999Z, the last that datetime can hold
+
+
+class Entry(NamedTuple):
+    """A stream entry as Redis stores it: fields are names and values in turn, repeats included."""
+
+    id: bytes
+    fields: list[bytes]
+
+    @property
+    def position(self) -> Position:
+        return Position.parse(self.id)
+
+    @property
+    def claimed_sequence(self) -> bytes | None:
+        """The Sequence field of an entry in our own four-field form; None for any other form."""
+        fields = self.fields
+        if (
+            len(fields) == _OWN_LENGTH
+            and fields[0] == EVENT_TYPE
+            and fields[2] == PAYLOAD
+            and fields[4] == SEQUENCE
+            and fields[6] == METADATA
+        ):
+            return fields[5]
+        return None
+
+    def digest(self) -> str:
+        """64 hex characters over every field in order; the same content always gives the same."""
+        content = hashlib.sha256()
+        for field in self.fields:
+            content.update(b"%d:" % len(field))
+            content.update(field)
+        return content.hexdigest()
+
+
+class Malformed(NamedTuple):
+    """An entry that cannot be read as an event; `event_type` is empty when even that is missing."""
+
+    event_type: str
+    reason: str
+
+
+class UnknownType(NamedTuple):
+    """A well-formed entry whose type this codec was not given."""
+
+    event_type: str
+
+
+class Newer(NamedTuple):
+    """A known type in a schema version above the one this code was written for."""
+
+    event_type: str
+    version: int
+    known: int
+
+
+Decoded = RecordedEvent[Event] | Malformed | UnknownType | Newer
+
+
+class EncodedEvent(NamedTuple):
+    """The three fields the publisher writes; the sequence is given inside Redis."""
+
+    event_type: bytes
+    payload: bytes
+    metadata: bytes
+
+
+class _TypeCodec(NamedTuple):
+    event_class: type[Event]
+    decoder: msgspec.json.Decoder[Event]
+
+
+class Codec:
+    """Encodes and decodes the given event types: `Codec([CustomerCreated, CustomerDeleted])`."""
+
+    def __init__(self, event_types: Iterable[type[Event]], upcasters: Upcasters | None = None) -> None:
+        """Raise ValueError for two types of one name, or a version without its upcasters."""
+        self._upcasters = upcasters or Upcasters()
+        self._types: dict[bytes, _TypeCodec] = {}
+        for event_class in event_types:
+            name = event_class.__name__
+            if name.encode() in self._types:
+                raise ValueError(f"two event types are named {name}: rename one")
+            self._upcasters.check(name, event_class.schema_version)
+            self._types[name.encode()] = _TypeCodec(event_class, msgspec.json.Decoder(event_class))
+        self._metadata_decoder = msgspec.json.Decoder(Metadata)
+        self._encoder = msgspec.json.Encoder()
+
+    @property
+    def event_types(self) -> frozenset[str]:
+        return frozenset(name.decode() for name in self._types)
+
+    def encode(self, event: Event, metadata: Metadata) -> EncodedEvent:
+        """Raise TypeError for a type this codec was not given: it could not be read back."""
+        name = event.type_name.encode()
+        if name not in self._types:
+            raise TypeError(f"{event.type_name} is not among this codec's event types: add it there")
+        metadata = msgspec.structs.replace(metadata, schema_version=event.schema_version)
+        return EncodedEvent(name, self._encoder.encode(event), self._encoder.encode(metadata))
+
+    def decode(self, entry: Entry, sequence: int, *, foreign: bool) -> Decoded:
+        """Never raises for what the entry holds.
+
+        `foreign` entries are read by type and payload alone: version 1, their position as event id.
+        """
+        if sum(map(len, entry.fields)) > _LARGEST_ENTRY_BYTES:
+            return Malformed("", f"entry is larger than {_LARGEST_ENTRY_BYTES} bytes")
+        found = _own_or_foreign_fields(entry)
+        if found is None:
+            return Malformed("", f"fields are not {EVENT_TYPE.decode()} and {PAYLOAD.decode()}, each once")
+        name, payload = found
+        type_codec = self._types.get(name)
+        if type_codec is None:
+            return _unknown_type(name)
+        metadata = _foreign_metadata(entry.position) if foreign else self._decode_metadata(entry.fields[7])
+        if isinstance(metadata, str):
+            return Malformed(name.decode(), metadata)
+        return self._decode_event(type_codec, payload, entry.position, sequence, metadata)
+
+    def _decode_metadata(self, raw: bytes) -> Metadata | str:
+        try:
+            return self._metadata_decoder.decode(raw)
+        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as problem:
+            return f"Metadata: {problem}"
+
+    def _decode_event(
+        self, type_codec: _TypeCodec, payload: bytes, position: Position, sequence: int, metadata: Metadata
+    ) -> Decoded:
+        event_class, decoder = type_codec
+        version, current = metadata.schema_version, event_class.schema_version
+        if version > current:
+            return Newer(event_class.__name__, version, current)
+        try:
+            if version == current:
+                event = decoder.decode(payload)
+            else:
+                event = self._lifted(event_class, payload, version)
+        except (msgspec.MsgspecError, RecursionError, KeyError, TypeError, ValueError) as problem:
+            return Malformed(event_class.__name__, f"Payload: {problem}")
+        return RecordedEvent(event, position, sequence, metadata)
+
+    def _lifted(self, event_class: type[Event], payload: bytes, version: int) -> Event:
+        old: Any = msgspec.json.decode(payload, type=dict)
+        return msgspec.convert(
+            self._upcasters.lift(event_class.__name__, old, version, event_class.schema_version), event_class
+        )
+
+
+def _own_or_foreign_fields(entry: Entry) -> tuple[bytes, bytes] | None:
+    fields = entry.fields
+    if entry.claimed_sequence is not None:
+        return fields[1], fields[3]
+    if len(fields) == _FOREIGN_LENGTH:
+        if fields[0] == EVENT_TYPE and fields[2] == PAYLOAD:
+            return fields[1], fields[3]
+        if fields[0] == PAYLOAD and fields[2] == EVENT_TYPE:
+            return fields[3], fields[1]
+    return None
+
+
+def _unknown_type(name: bytes) -> UnknownType | Malformed:
+    if len(name) <= 200 and name.isascii() and name.decode("ascii").isidentifier():
+        return UnknownType(name.decode("ascii"))
+    return Malformed("", f"{EVENT_TYPE.decode()} is not a name")
+
+
+def _foreign_metadata(position: Position) -> Metadata:
+    arrived_ms = min(position.milliseconds, _LAST_DATETIME_MS)
+    return Metadata(
+        event_id=str(position),
+        occurred_at=datetime.fromtimestamp(arrived_ms / 1000, UTC),
+        correlation_id=str(position),
+    )

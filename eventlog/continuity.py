@@ -1,0 +1,147 @@
+"""Is this still the log the checkpoint came from, and which entry is the next? Pure: values in, verdict out.
+
+IDs alone cannot show it: after a flush or a failover, new IDs soon overtake the checkpoint again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import StrEnum
+from typing import NamedTuple
+
+from eventlog.checkpoints import Checkpoint
+from eventlog.codec import Entry
+from eventlog.position import START, Position
+
+
+class Verdict(StrEnum):
+    """What a reader found when it compared its checkpoint with the log."""
+
+    SAME = "same"
+    TRIMMED = "trimmed"  # entries it needs lie below the bound that `eventlog trim` recorded
+    REWOUND = "rewound"  # the same log, but something it had, or was owed, is missing or changed
+    REPLACED = "replaced"  # another log, or none
+
+
+class LogState(NamedTuple):
+    """What the log says of itself. `log_id` is None where there is no log.
+
+    `sequence` and `last_position` are those of its own last entry; `end` is the position of the
+    last entry of all, foreign ones included; `trimmed_to` bounds what was trimmed on purpose.
+    """
+
+    log_id: str | None
+    stream_exists: bool
+    sequence: int
+    last_position: Position
+    end: Position
+    trimmed_to: Position
+
+
+class Snapshot(NamedTuple):
+    """One consistent look at the log from a checkpoint on; `reached_end` if no entry is left behind it."""
+
+    state: LogState
+    at_checkpoint: Entry | None
+    entries: list[Entry]
+    reached_end: bool
+
+
+class NumberedEntry(NamedTuple):
+    """An entry with its ordinal; `foreign` if this library did not publish it."""
+
+    entry: Entry
+    sequence: int
+    foreign: bool
+
+
+class Divergence(NamedTuple):
+    """Why the reader must stop."""
+
+    verdict: Verdict
+    explanation: str
+
+
+# How many entries lie behind the first position, up to and including the second.
+CountEntries = Callable[[Position, Position], int]
+
+
+def number_entries(
+    checkpoint: Checkpoint, snapshot: Snapshot, count_entries: CountEntries
+) -> list[NumberedEntry] | Divergence:
+    """The snapshot's entries with their sequences, or the reason none of them may be applied."""
+    divergence = find_divergence(checkpoint, snapshot.state, snapshot.at_checkpoint)
+    if divergence is not None:
+        return divergence
+    numbered: list[NumberedEntry] = []
+    nothing_missing = False
+    sequence = checkpoint.sequence
+    for entry in snapshot.entries:
+        sequence += 1
+        claimed = entry.claimed_sequence
+        own = claimed == b"%d" % sequence
+        if claimed is not None and not own and not nothing_missing:
+            nothing_missing = _counts_fit(checkpoint, snapshot.state, count_entries)
+            if not nothing_missing:
+                return _missing(
+                    checkpoint, snapshot.state, f"{entry.id.decode()} should be number {sequence} and is not"
+                )
+        numbered.append(NumberedEntry(entry, sequence, foreign=not own))
+    return _check_end(checkpoint, snapshot, numbered) or numbered
+
+
+def find_divergence(checkpoint: Checkpoint, state: LogState, at_checkpoint: Entry | None) -> Divergence | None:
+    """Compare a checkpoint, and the entry now at its position, with the log; None if it is the same."""
+    if state.log_id is None:
+        return Divergence(Verdict.REPLACED, f"there is no log; the checkpoint is of log {checkpoint.log_id}")
+    if checkpoint.log_id and checkpoint.log_id != state.log_id:
+        return Divergence(
+            Verdict.REPLACED, f"the log is {state.log_id}; the checkpoint is of log {checkpoint.log_id}"
+        )
+    if not state.stream_exists:
+        return Divergence(Verdict.REPLACED, f"the stream of log {state.log_id} is gone")
+    if checkpoint.position == START:
+        return None
+    if at_checkpoint is None:
+        return _missing(checkpoint, state, f"the entry at the checkpoint, {checkpoint.position}, is gone")
+    if at_checkpoint.digest() != checkpoint.digest:
+        return Divergence(
+            Verdict.REWOUND, f"the entry at the checkpoint, {checkpoint.position}, has other content"
+        )
+    return None
+
+
+def _counts_fit(checkpoint: Checkpoint, state: LogState, count_entries: CountEntries) -> bool:
+    """Whether everything between the checkpoint and the log's own last entry is there.
+
+    If it is, a Sequence that does not fit is a forgery, not a hole.
+    """
+    if checkpoint.position >= state.last_position:
+        return True
+    return count_entries(checkpoint.position, state.last_position) == state.sequence - checkpoint.sequence
+
+
+def _check_end(
+    checkpoint: Checkpoint, snapshot: Snapshot, numbered: list[NumberedEntry]
+) -> Divergence | None:
+    """Once the log's own last entry is within reach, its number must be the one the log remembers."""
+    state = snapshot.state
+    if checkpoint.position >= state.last_position:
+        return None
+    seen_to = numbered[-1].entry.position if numbered else checkpoint.position
+    if seen_to < state.last_position:
+        if snapshot.reached_end:
+            return _missing(checkpoint, state, f"it ends at {seen_to}, and its last was {state.last_position}")
+        return None
+    at_last = next((found for found in reversed(numbered) if found.entry.position <= state.last_position), None)
+    if at_last is None or at_last.entry.position != state.last_position or at_last.sequence != state.sequence:
+        found = "missing" if at_last is None else f"number {at_last.sequence} at {at_last.entry.position}"
+        return _missing(
+            checkpoint, state, f"its own last entry should be {state.sequence} at {state.last_position}: {found}"
+        )
+    return None
+
+
+def _missing(checkpoint: Checkpoint, state: LogState, explanation: str) -> Divergence:
+    verdict = Verdict.TRIMMED if checkpoint.position < state.trimmed_to else Verdict.REWOUND
+    return Divergence(verdict, f"log {state.log_id}: {explanation}")

@@ -1,0 +1,49 @@
+-- Makes the log once: its random id, and the empty stream, so that a vanished stream can be told from a new one.
+--
+-- KEYS  1 stream  2 meta    ARGV  new log id, '1' to adopt the entries that are there as a log of its own
+-- Answers  {'created', log id}  {'exists', log id}  {'entries', how many}  {'damaged', log id}
+--          {'wrong type', what it is}
+
+local stream, meta = KEYS[1], KEYS[2]
+local adopt = ARGV[2] == '1'
+local kind = redis.call('TYPE', stream)
+kind = kind.ok or kind
+if kind ~= 'none' and kind ~= 'stream' then return {'wrong type', kind} end
+
+local entries, newest = 0, '0-0'
+if kind == 'stream' then
+  entries = redis.call('XLEN', stream)
+  if entries > 0 then newest = redis.call('XREVRANGE', stream, '+', '-', 'COUNT', 1)[1][1] end
+end
+
+-- Everything the log counted must be there: up to its own last entry, less what was trimmed on purpose.
+local function is_whole(sequence, last_own, trimmed)
+  if kind == 'none' then return false end
+  if last_own == '0-0' then return true end
+  if #redis.call('XRANGE', stream, last_own, last_own) == 0 then return false end
+  local foreign, from = -1, last_own
+  repeat
+    local chunk = redis.call('XRANGE', stream, from, '+', 'COUNT', 1000)
+    foreign = foreign + #chunk - (from ~= last_own and 1 or 0)
+    if #chunk > 0 then from = chunk[#chunk][1] end
+  until #chunk < 1000
+  return entries - foreign == sequence - trimmed
+end
+
+local known = redis.call('HMGET', meta, 'log_id', 'sequence', 'last_position', 'trimmed')
+if known[1] then
+  if is_whole(tonumber(known[2] or '0'), known[3] or '0-0', tonumber(known[4] or '0')) then
+    return {'exists', known[1]}
+  end
+  if not adopt then return {'damaged', known[1]} end
+elseif entries > 0 and not adopt then
+  return {'entries', entries}
+end
+
+if kind == 'none' then
+  redis.call('XGROUP', 'CREATE', stream, 'created', '$', 'MKSTREAM')
+  redis.call('XGROUP', 'DESTROY', stream, 'created')
+end
+redis.call('HSET', meta, 'log_id', ARGV[1], 'sequence', string.format('%d', entries), 'last_position', newest,
+  'floor', newest, 'trimmed', '0', 'trimmed_to', '0-0')
+return {'created', ARGV[1]}

@@ -1,0 +1,125 @@
+"""From a command to an append: decide on one moment, refuse only on fresh state.
+
+An acceptance is made safe by its guards, whatever the projection had not seen yet. A refusal may
+only come from the projection being a little behind, so it is checked against the log's head first.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple, TypeVar
+
+from eventlog.errors import Conflict, EventLogError, WrongLog
+from eventlog.events import Event
+from eventlog.log import LOG_MEND, Command, EventLog, Moment, Published
+from eventlog.continuity import Verdict
+from eventlog.position import Position
+from eventlog.projection_file import ProjectionReader
+from eventlog.row_changes import Rows
+from eventlog.tail_status import TailState, TailStatusFile
+
+FRESH_WITHIN_S: Final = 3.0  # how long a command waits for the projection before it gives up
+RETRY_UNKNOWN_FOR_S: Final = 10.0  # within what HTTP clients wait; the caller may publish again
+
+RefusalT = TypeVar("RefusalT")
+
+
+class Decision(NamedTuple):
+    """Yes: these events, unless a guarded subject was touched since. `result` is what to answer."""
+
+    events: Sequence[Event]
+    guards: Sequence[str] = ()
+    touches: Sequence[str] = ()
+    result: str = ""
+
+
+class NotFresh(EventLogError):
+    """The projection cannot be brought up to the log's head in time: nothing was decided or written."""
+
+
+class Origin(NamedTuple):
+    """Where a command comes from, for the metadata of its events."""
+
+    actor: str | None = None
+    correlation_id: str | None = None
+    command_name: str | None = None
+
+
+class DecisionMaker:
+    """Decides on a projection's rows and publishes to its log."""
+
+    def __init__(self, log: EventLog, reader: ProjectionReader, *, fresh_within_s: float = FRESH_WITHIN_S) -> None:
+        self._log = log
+        self._reader = reader
+        self._status = TailStatusFile(reader.directory)
+        self._fresh_within_s = fresh_within_s
+
+    def new_id(self, table: str, *, followed_below: int) -> int:
+        """A number never given before in this log, above every key of `table` that is below the bound.
+
+        The bound keeps a foreign entry with a huge id from using up all numbers.
+        """
+        with self._reader.look() as look:
+            largest = look.largest_key(table, followed_below)
+            log_id = look.checkpoint.log_id
+        return self._log.next_id(table, log_id=log_id, above=largest)
+
+    def carry_out(
+        self, decide: Callable[[Rows], Decision | RefusalT], command: Command, origin: Origin = Origin()
+    ) -> Published | RefusalT:
+        """Publish what `decide` answers, or answer its refusal; call it again where the state moved.
+
+        Raises NotFresh, NotBuilt, WrongLog, LogUnavailable and CommandReused with nothing written,
+        and OutcomeUnknown where the append may be in the log.
+        """
+        deadline = time.monotonic() + self._fresh_within_s
+        seen_head: Position | None = None
+        while True:
+            self._refuse_if_halted()
+            with self._reader.look() as look:
+                moment = Moment(look.checkpoint.log_id, look.checkpoint.position)
+                decision = decide(look)
+            if isinstance(decision, Decision):
+                try:
+                    return self._publish(decision, moment, command, origin)
+                except Conflict as conflict:
+                    self._wait_for(conflict.position, deadline)
+                continue
+            record = self._log.find_command(command)
+            if record is not None:
+                return Published(moment.log_id, record.position, record.sequence, record.result, replayed=True)
+            if seen_head is None:
+                seen_head = self._head_of(moment)
+            if moment.position >= seen_head:
+                return decision
+            self._wait_for(seen_head, deadline)
+
+    def _publish(self, decision: Decision, moment: Moment, command: Command, origin: Origin) -> Published:
+        return self._log.publish(
+            decision.events,
+            decided_at=moment,
+            guards=decision.guards,
+            touches=decision.touches,
+            command=command,
+            result=decision.result,
+            actor=origin.actor,
+            correlation_id=origin.correlation_id,
+            command_name=origin.command_name,
+            retry_unknown_for_s=RETRY_UNKNOWN_FOR_S,
+        )
+
+    def _refuse_if_halted(self) -> None:
+        status = self._status.read()
+        if status.state is TailState.HALTED:
+            raise NotFresh(f"the projection is halted and decides nothing: {status.message}")
+
+    def _head_of(self, moment: Moment) -> Position:
+        state = self._log.state()
+        if state.log_id != moment.log_id or not state.stream_exists:
+            raise WrongLog(Verdict.REPLACED, f"the log is {state.log_id}, decided was on {moment.log_id}", LOG_MEND)
+        return state.end
+
+    def _wait_for(self, position: Position, deadline: float) -> None:
+        if not self._reader.wait_until_applied(position, deadline - time.monotonic()):
+            raise NotFresh(f"the projection has not applied {position} within {self._fresh_within_s:g} s")

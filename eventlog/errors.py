@@ -1,0 +1,116 @@
+"""Everything the library raises, grouped by who must act."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from eventlog.continuity import Verdict
+    from eventlog.position import Position
+
+
+class EventLogError(Exception):
+    """The one root: catch it to catch all that this library raises on purpose."""
+
+
+# The caller acts: decide again, or send something else.
+
+
+class Conflict(EventLogError):
+    """A guard was touched, or a foreign entry arrived, after the decision; nothing was written.
+
+    Decide again on state that includes `position`.
+    """
+
+    def __init__(self, position: Position, subject: str) -> None:
+        super().__init__(f"{subject} changed at {position}, after this was decided: decide again")
+        self.position = position
+        self.subject = subject
+
+
+class CommandReused(EventLogError):
+    """The command's key was used before for something else; nothing was written."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"command key {key!r} was used before with other content: use a new key")
+        self.key = key
+
+
+class InvalidPosition(EventLogError, ValueError):
+    """Text that is not a stream ID."""
+
+
+# Nobody acts: wait and try again.
+
+
+class LogUnavailable(EventLogError):
+    """Redis did not answer, or refused for a reason of its own; nothing was written."""
+
+
+class OutcomeUnknown(EventLogError):
+    """The append was sent and its answer never came: it may be in the log.
+
+    Publish again with the same command; it cannot be written twice.
+    """
+
+
+class CheckpointMoved(EventLogError):
+    """Another process advanced the checkpoint first; this batch was rolled back whole."""
+
+
+# The operator acts: the message says what to type.
+
+
+class WrongLog(EventLogError):
+    """This is not, or no longer, the log the caller followed; nothing was written."""
+
+    def __init__(self, verdict: Verdict, explanation: str, mend: str) -> None:
+        super().__init__(f"{verdict}: {explanation}. {mend}")
+        self.verdict = verdict
+        self.explanation = explanation
+        self.mend = mend
+
+
+class WeakDurability(EventLogError):
+    """Redis could lose what it acknowledged; `settings` names each weak one with its value."""
+
+    def __init__(self, settings: dict[str, str]) -> None:
+        found = ", ".join(f"{name} is {value!r}" for name, value in settings.items())
+        super().__init__(
+            f"this Redis can lose acknowledged events: {found}. "
+            "Set appendonly yes, appendfsync always, no-appendfsync-on-rewrite no, maxmemory-policy noeviction."
+        )
+        self.settings = settings
+
+
+class NewerSchema(EventLogError):
+    """An entry has a schema version this code does not know."""
+
+    def __init__(self, event_type: str, version: int, known: int, position: Position) -> None:
+        super().__init__(
+            f"{position} is {event_type} version {version}; this code knows up to {known}: "
+            "upgrade this service first, then start it again"
+        )
+        self.event_type = event_type
+        self.version = version
+        self.position = position
+
+
+class NotBuilt(EventLogError):
+    """The projection cannot be read: not built yet, or built by another version of the code."""
+
+
+class TailRunning(EventLogError):
+    """Another process holds the projection's tail lock."""
+
+
+# The author of a projection acts.
+
+
+class HandlerFailed(EventLogError):
+    """A handler raised, or its changes cannot be written; the checkpoint stays before the entry."""
+
+    def __init__(self, position: Position, event_type: str, cause: BaseException) -> None:
+        super().__init__(f"handler of {event_type} failed at {position}: {type(cause).__name__}: {cause}")
+        self.position = position
+        self.event_type = event_type

@@ -1,0 +1,69 @@
+"""An event as its author writes it, and as the log gives it back."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from eventlog.position import Position
+
+class _CheckedAtConstruction(msgspec.StructMeta):
+    """Checks what is built by hand; what is decoded, msgspec has checked already."""
+
+    if not TYPE_CHECKING:  # a checker would take every event's arguments for Any
+
+        def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+            built = super().__call__(*args, **kwargs)
+            msgspec.convert(msgspec.structs.asdict(built), cls)
+            return built
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, metaclass=_CheckedAtConstruction):
+    """A fact in the past tense. Subclass it, with a type on every field:
+
+        class CustomerCreated(Event, frozen=True):
+            id: str
+            name: Annotated[str, msgspec.Meta(min_length=1)]
+
+    The class name is the event type in the stream. Building one with a value its annotations
+    forbid raises msgspec.ValidationError, so an event that exists can be published and read.
+    """
+
+    schema_version: ClassVar[int] = 1
+
+    @property
+    def type_name(self) -> str:
+        return type(self).__name__
+
+
+class Metadata(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What is known about an entry besides its payload.
+
+    `command` is the key the client named; `occurred_at` is UTC, and for a foreign entry the
+    milliseconds of its position. Unknown keys are ignored, so later versions may add some.
+    """
+
+    event_id: Annotated[str, Meta(min_length=1, max_length=64)]
+    occurred_at: Annotated[datetime, Meta(tz=True)]
+    correlation_id: Annotated[str, Meta(min_length=1, max_length=128)]
+    schema_version: Annotated[int, Meta(ge=1, le=2**31 - 1)] = 1
+    causation_id: str | None = None
+    actor: str | None = None
+    command: str | None = None
+    traceparent: str | None = None
+    signature: str | None = None
+
+
+EventT_co = TypeVar("EventT_co", bound=Event, covariant=True)
+
+
+class RecordedEvent(msgspec.Struct, Generic[EventT_co], frozen=True):
+    """An event with its place in the log: `sequence` counts every entry from 1 without a hole."""
+
+    event: EventT_co
+    position: Position
+    sequence: int
+    metadata: Metadata

@@ -1,0 +1,9 @@
+-- The next id of a counter, above every id the caller knows; false where there is no log to count for.
+--
+-- KEYS  1 meta    ARGV  log id, counter field, largest id known
+
+if redis.call('HGET', KEYS[1], 'log_id') ~= ARGV[1] then return false end
+local id = redis.call('HINCRBY', KEYS[1], ARGV[2], 1)
+local missing = tonumber(ARGV[3]) - id
+if missing >= 0 then id = redis.call('HINCRBY', KEYS[1], ARGV[2], missing + 1) end
+return id

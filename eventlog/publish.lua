@@ -1,0 +1,105 @@
+-- Appends events to the log, all or nothing, in one round trip.
+--
+-- KEYS  1 stream  2 meta (hash)  3 subjects (hash)  4 command record (hash)
+-- ARGV  log id, decided at, fingerprint, record lifetime in ms, result,
+--       number of guards, guards..., number of touches, touches..., then type, payload, metadata per event
+--
+-- Answers  {'published', sequence of the last event, position...}
+--          {'replayed', sequence of the last event, last position, result}
+--          {'reused'}  {'conflict', position, subject}  {'replaced', why}  {'rewound', why}
+--
+-- Scripts do not roll back: everything that can refuse comes before the first write. Payloads are
+-- appended as they came; encoding JSON here would turn 10^14 into 1e+14.
+
+local stream, meta, subjects, record = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+
+local cursor = 0
+local function next_argument()
+  cursor = cursor + 1
+  return ARGV[cursor]
+end
+local function next_list()
+  local list = {}
+  for i = 1, tonumber(next_argument()) do list[i] = next_argument() end
+  return list
+end
+
+-- Halves of a position have up to 20 digits, more than a Lua number holds: compare them as text.
+local function larger(a, b)
+  if #a ~= #b then return #a > #b end
+  return a > b
+end
+local function is_after(a, b)
+  local a_ms, a_counter = a:match('^(%d+)-(%d+)$')
+  local b_ms, b_counter = b:match('^(%d+)-(%d+)$')
+  if a_ms ~= b_ms then return larger(a_ms, b_ms) end
+  return larger(a_counter, b_counter)
+end
+
+local log_id, decided_at, fingerprint = next_argument(), next_argument(), next_argument()
+local record_lifetime_ms, result = next_argument(), next_argument()
+local guards, touches = next_list(), next_list()
+
+-- 1. Is this the log the caller decided on, as far as it had read?
+local known = redis.call('HMGET', meta, 'log_id', 'sequence', 'last_position', 'floor', 'trimmed_to')
+local sequence, last_own, floor, trimmed_to = tonumber(known[2] or '0'), known[3] or '0-0', known[4] or '0-0', known[5] or '0-0'
+if not known[1] then return {'replaced', 'there is no log'} end
+if known[1] ~= log_id then return {'replaced', 'the log is ' .. known[1]} end
+if redis.call('EXISTS', stream) == 0 then return {'replaced', 'the stream is gone'} end
+
+local newest = redis.call('XREVRANGE', stream, '+', '-', 'COUNT', 1)[1]
+local log_end = newest and newest[1] or '0-0'
+if is_after(decided_at, log_end) then return {'rewound', 'it ends at ' .. log_end} end
+if decided_at ~= '0-0' and not is_after(trimmed_to, decided_at)
+    and #redis.call('XRANGE', stream, decided_at, decided_at) == 0 then
+  return {'rewound', 'it has no entry ' .. decided_at}
+end
+
+-- 2. Was this command done before?
+local before = redis.call('HMGET', record, 'fingerprint', 'sequence', 'position', 'result')
+if before[1] then
+  if before[1] ~= fingerprint then return {'reused'} end
+  return {'replayed', tonumber(before[2]), before[3], before[4]}
+end
+
+-- 3. Entries behind our own last one are foreign: count them, and let them void older decisions.
+if last_own ~= log_end then
+  if last_own ~= '0-0' and #redis.call('XRANGE', stream, last_own, last_own) == 0 then
+    return {'rewound', 'its last own entry ' .. last_own .. ' is gone'}
+  end
+  local from = last_own
+  repeat
+    local chunk = redis.call('XRANGE', stream, from, '+', 'COUNT', 1000)
+    for _, entry in ipairs(chunk) do
+      if is_after(entry[1], last_own) and entry[1] ~= from then
+        sequence = sequence + 1
+        floor = entry[1]
+      end
+    end
+    if #chunk > 0 then from = chunk[#chunk][1] end
+  until #chunk < 1000
+end
+
+-- 4. Did anything it stands on change since?
+if is_after(floor, decided_at) then return {'conflict', floor, 'the log, by an entry of another writer,'} end
+for _, subject in ipairs(guards) do
+  local touched = redis.call('HGET', subjects, subject)
+  if touched and is_after(touched, decided_at) then return {'conflict', touched, subject} end
+end
+
+-- 5. Write. The first XADD is the only step that can still fail (no id left), and then nothing is written.
+local answer = {'published', 0}
+while cursor < #ARGV do
+  local event_type, payload, metadata = next_argument(), next_argument(), next_argument()
+  sequence = sequence + 1
+  answer[#answer + 1] = redis.call('XADD', stream, '*', 'EventTypeName', event_type, 'Payload', payload,
+    'Sequence', string.format('%d', sequence), 'Metadata', metadata)
+end
+answer[2] = sequence
+local last = answer[#answer]
+local written = string.format('%d', sequence)
+redis.call('HSET', meta, 'sequence', written, 'last_position', last, 'floor', floor)
+for _, subject in ipairs(touches) do redis.call('HSET', subjects, subject, last) end
+redis.call('HSET', record, 'fingerprint', fingerprint, 'sequence', written, 'position', last, 'result', result)
+redis.call('PEXPIRE', record, record_lifetime_ms)
+return answer

@@ -1,0 +1,201 @@
+"""From the log to one projection: run once, run to the head, run until stopped; each calls the one before."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import threading
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from typing import Final
+
+from eventlog.checkpoints import Checkpoint
+from eventlog.codec import Malformed, Newer, UnknownType
+from eventlog.continuity import Divergence, NumberedEntry, Verdict, number_entries
+from eventlog.errors import (
+    CheckpointMoved,
+    EventLogError,
+    HandlerFailed,
+    LogUnavailable,
+    NewerSchema,
+    WrongLog,
+)
+from eventlog.events import Event, RecordedEvent
+from eventlog.log import EventLog, LOG_MEND
+from eventlog.parking import Parked
+from eventlog.projection import Projection, Refused
+from eventlog.projection_file import ProjectionFile
+from eventlog.row_changes import PendingRows
+from eventlog.tail_requests import TailRequests
+from eventlog.tail_status import TailState, TailStatus, TailStatusFile
+
+BATCH_SIZE: Final = 1000  # entries; one transaction each, so also how much a crash repeats at most
+
+_WAKE_EVERY_MS = 1000  # also how long a change of the log may go unnoticed while nothing arrives
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 2.0
+
+_logger = logging.getLogger(__name__)
+
+
+class Subscription:
+    """Moves events from the log to a projection's file, each exactly once, in order.
+
+    Only one process at a time should run it for a file (see TailLock); if two do, the
+    compare-and-set of the checkpoint lets one of them win each batch and rolls the other back.
+    """
+
+    def __init__(
+        self,
+        log: EventLog,
+        file: ProjectionFile,
+        *,
+        batch_size: int = BATCH_SIZE,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._log = log
+        self._file = file
+        self._batch_size = batch_size
+        self._clock = clock
+
+    def run_once(self) -> int:
+        """Verify the log, apply one batch, and answer how many entries the checkpoint moved over.
+
+        Raises WrongLog or NewerSchema when it must halt, HandlerFailed when a handler is at fault,
+        LogUnavailable, CheckpointMoved or sqlite3.Error when trying again may help. The checkpoint
+        then stands before the first entry that was not applied.
+        """
+        before = self._file.checkpoint()
+        snapshot = self._log.snapshot(before.position, self._batch_size)
+        numbered = number_entries(before, snapshot, self._log.count_entries)
+        if isinstance(numbered, Divergence):
+            raise WrongLog(numbered.verdict, numbered.explanation, LOG_MEND)
+        log_id = snapshot.state.log_id or ""
+        batch = _Batch(self._log, self._file.projection, self._file.pending_rows(), self._clock)
+        problem = batch.apply_all(numbered)
+        applied = numbered[: batch.applied]
+        after = before._replace(log_id=log_id, passed_over=before.passed_over | batch.passed_over)
+        if applied:
+            last = applied[-1]
+            after = after._replace(
+                position=last.entry.position, sequence=last.sequence, digest=last.entry.digest()
+            )
+        if after != before:
+            self._file.commit(before, after, batch.rows, batch.parked)
+        if problem is not None:
+            raise problem
+        return len(applied)
+
+    def run_to_head(self, stop: threading.Event | None = None) -> int:
+        """Run until nothing is left or `stop` is set; answers how many entries were applied."""
+        total = 0
+        while not (stop and stop.is_set()):
+            applied = self.run_once()
+            total += applied
+            if applied == 0:
+                break
+        return total
+
+    def run_forever(self, stop: threading.Event, *, wake_every_ms: int = _WAKE_EVERY_MS) -> None:
+        """Follow the log until `stop` is set, finishing the batch at hand.
+
+        What must halt it is reported in the tail status and looked at again and again, so it goes
+        on by itself once it is mended. What may pass is retried with growing pauses. NotBuilt ends it.
+        """
+        status = TailStatusFile(self._file.directory)
+        requests = TailRequests(self._file.directory)
+        pause_s = _FIRST_PAUSE_S
+        while not stop.is_set():
+            try:
+                self._carry_out(requests)
+                applied = self.run_once()
+                self._report(status, TailStatus(TailState.FOLLOWING))
+                pause_s = _FIRST_PAUSE_S
+                if applied == 0:
+                    self._log.wait(self._file.checkpoint().position, wake_every_ms)
+            except CheckpointMoved as moved:
+                _logger.warning("batch rolled back: %s", moved)
+            except (WrongLog, NewerSchema) as halt:
+                self._report(status, _halted(halt))
+                stop.wait(_LONGEST_PAUSE_S / 2)
+            except (LogUnavailable, HandlerFailed, sqlite3.Error, OSError) as trouble:
+                self._report(status, TailStatus(TailState.RETRYING, message=f"{type(trouble).__name__}: {trouble}"))
+                stop.wait(pause_s)
+                pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+        self._report(status, TailStatus(TailState.STOPPED, message="the tail was stopped: start it"))
+
+    def _carry_out(self, requests: TailRequests) -> None:
+        up_to_sequence = requests.wanted_acknowledge()
+        if up_to_sequence is not None:
+            self._file.acknowledge(up_to_sequence, self._clock().isoformat(timespec="milliseconds"))
+            requests.finish_acknowledge()
+
+    def _report(self, file: TailStatusFile, status: TailStatus) -> None:
+        if file.report(status):
+            level = logging.INFO if status.state in (TailState.FOLLOWING, TailState.STOPPED) else logging.ERROR
+            name = self._file.projection.name
+            _logger.log(level, "%s %s %s", name, status.state, status.message or f"verdict {status.verdict}")
+
+
+class _Batch:
+    """What one run over numbered entries comes to: rows, parked entries, and how far it got."""
+
+    def __init__(
+        self, log: EventLog, projection: Projection, rows: PendingRows, clock: Callable[[], datetime]
+    ) -> None:
+        self.rows = rows
+        self.parked: list[Parked] = []
+        self.passed_over: frozenset[str] = frozenset()
+        self.applied = 0
+        self._decode = log.codec.decode
+        self._projection = projection
+        self._clock = clock
+
+    def apply_all(self, numbered: Iterable[NumberedEntry]) -> EventLogError | None:
+        """Apply entry by entry; at the first that must not be passed, stop and answer why."""
+        for found in numbered:
+            problem = self._apply(found)
+            if problem is not None:
+                return problem
+            self.applied += 1
+        return None
+
+    def _apply(self, found: NumberedEntry) -> EventLogError | None:
+        match self._decode(found.entry, found.sequence, foreign=found.foreign):
+            case RecordedEvent() as recorded:
+                return self._project(found, recorded)
+            case Malformed(event_type, reason):
+                self._park(found, event_type, reason)
+            case UnknownType(event_type):
+                self.passed_over |= {event_type}
+            case Newer(event_type, version, known):
+                return NewerSchema(event_type, version, known, found.entry.position)
+        return None
+
+    def _project(self, found: NumberedEntry, recorded: RecordedEvent[Event]) -> EventLogError | None:
+        event_type = recorded.event.type_name
+        try:
+            outcome = self._projection.handle(recorded, self.rows)
+            if outcome is None:
+                self.passed_over |= {event_type}
+            elif isinstance(outcome, Refused):
+                self._park(found, event_type, outcome.reason)
+            else:
+                self.rows.apply(outcome)
+        except sqlite3.Error:
+            raise
+        except Exception as cause:  # a handler is its author's code: whatever it raises stops here, named
+            failed = HandlerFailed(found.entry.position, event_type, cause)
+            failed.__cause__ = cause
+            return failed
+        return None
+
+    def _park(self, found: NumberedEntry, event_type: str, reason: str) -> None:
+        parked_at = self._clock().isoformat(timespec="milliseconds")
+        self.parked.append(
+            Parked(found.sequence, found.entry.position, event_type, reason.encode("utf-8", "replace").decode(), parked_at)
+        )
+
+
+def _halted(halt: WrongLog | NewerSchema) -> TailStatus:
+    verdict = halt.verdict if isinstance(halt, WrongLog) else Verdict.SAME
+    return TailStatus(TailState.HALTED, verdict, str(halt))

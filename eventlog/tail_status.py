@@ -1,0 +1,84 @@
+"""What the tail says of itself to the processes that answer reads: a small file beside the projection.
+
+Its content changes with the state; its modification time is the heartbeat, which needs no disk space.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from eventlog.continuity import Verdict
+
+_FILE_NAME = "tail.json"
+HEARTBEAT_EVERY_S: Final = 1.0
+DEAD_AFTER_S: Final = 5.0  # five missed beats; a restart by the supervisor takes about one second
+
+
+class TailState(StrEnum):
+    """`following` is the only one in which what is read is fresh."""
+
+    FOLLOWING = "following"
+    RETRYING = "retrying"
+    HALTED = "halted"
+    STOPPED = "stopped"
+    DEAD = "dead"
+
+
+class TailStatus(msgspec.Struct, frozen=True):
+    """`verdict` is `same` unless a halt was for the log's sake; `message` says what is wrong and what to do."""
+
+    state: TailState
+    verdict: Verdict = Verdict.SAME
+    message: str = ""
+
+
+class TailStatusFile:
+    """Written by the tail that holds the lock; read by anyone."""
+
+    def __init__(self, directory: Path) -> None:
+        self._path = directory / _FILE_NAME
+        self._written: TailStatus | None = None
+        self._beaten_at = 0.0
+
+    def report(self, status: TailStatus) -> bool:
+        """Write a status that differs from the last, else beat; answers whether it differed.
+
+        A full disk must not stop the tail: the old status then goes stale by itself.
+        """
+        if status != self._written:
+            try:
+                unfinished = self._path.with_suffix(f".{os.getpid()}")
+                unfinished.write_bytes(msgspec.json.encode(status))
+                unfinished.replace(self._path)
+            except OSError:
+                return False
+            self._written = status
+            return True
+        if time.monotonic() - self._beaten_at >= HEARTBEAT_EVERY_S:
+            try:
+                os.utime(self._path)
+            except OSError:
+                self._written = None  # the file went away: write it anew
+            self._beaten_at = time.monotonic()
+        return False
+
+    def read(self) -> TailStatus:
+        """The last report; `dead` if there is none or its heartbeat has stopped."""
+        try:
+            age_s = time.time() - self._path.stat().st_mtime
+            status = msgspec.json.decode(self._path.read_bytes(), type=TailStatus)
+        except (OSError, msgspec.MsgspecError):
+            return TailStatus(TailState.DEAD, message="no tail has reported yet: start it")
+        if status.state is TailState.STOPPED:
+            return status
+        if abs(age_s) > DEAD_AFTER_S:
+            return msgspec.structs.replace(
+                status, state=TailState.DEAD, message=f"no heartbeat for {age_s:.0f} s: start the tail"
+            )
+        return status

@@ -1,0 +1,1 @@
+"""What both services use: the published language, its rules, and the manner of their HTTP."""

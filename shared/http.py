@@ -1,0 +1,59 @@
+"""A service's Flask app before it has routes of its own: errors, sign-in, health and headers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from flask import Flask, Response, g, request
+
+from shared.health import Health, make_health_routes
+from shared.log_position import register_log_position_headers
+from shared.permissions import Identity
+from shared.problems import bad_field, register_error_handlers, unauthorized
+from shared.request_body import LARGEST_BODY_BYTES, is_id
+from shared.tokens import InvalidToken, Tokens
+from shared.writes import write_headers
+
+
+def make_app(name: str, health: Health) -> Flask:
+    """An app that answers nothing but health yet."""
+    app = Flask(name, static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = LARGEST_BODY_BYTES
+    app.url_map.strict_slashes = True
+    register_error_handlers(app)
+    register_log_position_headers(app)
+    app.register_blueprint(make_health_routes(health))
+
+    @app.after_request
+    def _add_write_headers(response: Response) -> Response:
+        response.headers.update(write_headers())
+        return response
+
+    return app
+
+
+def require_token(tokens: Tokens) -> Identity:
+    """Who asks, from `Authorization: Bearer <token>`; 401 without a good one."""
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise unauthorized("Missing Bearer token in request: log in with POST /auth/login on accounts.")
+    try:
+        identity = tokens.verify(token.strip())
+    except InvalidToken as problem:
+        raise unauthorized(str(problem)) from problem
+    g.identity = identity
+    return identity
+
+
+def path_id(text: str, what: str) -> int:
+    """The id in the path; 400 for what cannot be one."""
+    if not is_id(text):
+        raise bad_field(what, f"{text[:40]!r} is not an id: decimal digits without leading zeros")
+    return int(text)
+
+
+def answer(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """JSON; encoded here, so that what is slow or odd about it has one place."""
+    return Response(msgspec.json.encode(body), status, dict(headers or {}), mimetype="application/json")

@@ -1,0 +1,155 @@
+"""How far an answer has read the log, and waiting until it is far enough.
+
+`Log-Position: <position>@<first characters of the log id>` comes with every answer that stands on
+the log; sent back as `Min-Log-Position`, it makes another read wait for it, on either service.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final, NamedTuple
+
+from flask import Flask, Response, g, request
+
+from eventlog import EventLog, Position, ProjectionReader
+from eventlog.continuity import Verdict
+from eventlog.errors import InvalidPosition, LogUnavailable
+from eventlog.projection_file import Look
+from eventlog.tail_status import TailState, TailStatus, TailStatusFile
+from shared.problems import Problem, bad_field, unavailable
+
+DEFAULT_WAIT_S: Final = 1.0
+LONGEST_WAIT_S: Final = 10.0
+_MOST_WAITERS = 8  # per process, so that waiting reads leave threads for the others
+
+_SHORT_LOG_ID = 8  # characters
+_MINIMUM = re.compile(r"(?P<position>[0-9]+-[0-9]+)@(?P<log>[0-9a-f]{8})", re.ASCII)
+_PREFER_WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?([0-9]{1,4})\"?(?:$|[,;\s])", re.IGNORECASE)
+
+
+class Minimum(NamedTuple):
+    """What a read asks for: at least this position, of this log."""
+
+    position: Position
+    short_log_id: str
+
+
+def format_log_position(position: Position, log_id: str) -> str:
+    """As in `Log-Position: 1795219641181-0@3f2a9c01`."""
+    return f"{position}@{log_id[:_SHORT_LOG_ID]}"
+
+
+class Reads:
+    """Looks into a projection for one request, with the headers that say how fresh the answer is."""
+
+    def __init__(self, reader: ProjectionReader, log: EventLog) -> None:
+        self._reader = reader
+        self._log = log
+        self._status = TailStatusFile(reader.directory)
+        self._waiters = threading.BoundedSemaphore(_MOST_WAITERS)
+
+    @contextmanager
+    def look(self) -> Iterator[Look]:
+        """The rows as of one moment, no older than `Min-Log-Position` asks for."""
+        minimum = requested_minimum()
+        if minimum is not None:
+            self._wait_for(minimum)
+        g.tail_status = self._status.read()
+        with self._reader.look() as look:
+            g.log_position = format_log_position(look.checkpoint.position, look.checkpoint.log_id)
+            g.log_moment = f"{look.checkpoint.log_id}:{look.checkpoint.position}:{look.checkpoint.version}"
+            yield look
+
+    def _wait_for(self, minimum: Minimum) -> None:
+        with self._reader.look() as look:
+            now = look.checkpoint
+        if now.log_id and not now.log_id.startswith(minimum.short_log_id):
+            raise _precondition_failed(f"Min-Log-Position is of log {minimum.short_log_id}; this is {now.log_id[:8]}.")
+        if now.log_id and now.position >= minimum.position:
+            return
+        far = {"Log-Position": format_log_position(now.position, now.log_id)}
+        self._refuse_beyond_head(minimum, far)
+        if not self._waiters.acquire(blocking=False):
+            raise unavailable("too-many-waiting", "Too many reads wait for the log already.", far)
+        try:
+            if self._reader.wait_until_applied(minimum.position, requested_wait_s()):
+                return
+        finally:
+            self._waiters.release()
+        with self._reader.look() as look:
+            far = {"Log-Position": format_log_position(look.checkpoint.position, look.checkpoint.log_id)}
+        raise unavailable(
+            "not-yet-applied", f"{minimum.position} is not applied here yet; Log-Position says how far it is.", far
+        )
+
+    def _refuse_beyond_head(self, minimum: Minimum, far: dict[str, str]) -> None:
+        try:
+            state = self._log.state()
+        except LogUnavailable as problem:
+            raise unavailable(
+                "not-yet-applied", "The log is away, and what is applied here is not that far.", far
+            ) from problem
+        if state.log_id is not None and not state.log_id.startswith(minimum.short_log_id):
+            raise _precondition_failed("Min-Log-Position is of another log.")
+        if minimum.position > state.end:
+            raise _precondition_failed(f"Min-Log-Position lies beyond the log's end, {state.end}.")
+
+
+def requested_minimum() -> Minimum | None:
+    """The `Min-Log-Position` header; 400 if it is not what a `Log-Position` looks like."""
+    text = request.headers.get("Min-Log-Position")
+    if text is None:
+        return None
+    found = _MINIMUM.fullmatch(text.strip())
+    try:
+        if found is not None:
+            return Minimum(Position.parse(found["position"]), found["log"])
+    except InvalidPosition:
+        pass
+    raise bad_field("Min-Log-Position", "must be a Log-Position that an answer carried, such as 1795219641181-0@3f2a9c01")
+
+
+def requested_wait_s() -> float:
+    """`Prefer: wait=<seconds>` (RFC 7240), at most `LONGEST_WAIT_S`."""
+    found = _PREFER_WAIT.search(request.headers.get("Prefer", ""))
+    if found is None:
+        return DEFAULT_WAIT_S
+    wait_s = min(float(found[1]), LONGEST_WAIT_S)
+    g.preference_applied = f"wait={wait_s:g}"
+    return wait_s
+
+
+def register_log_position_headers(app: Flask) -> None:
+    """Add to each answer what the request left in `g`: position, freshness, entity tag."""
+
+    @app.after_request
+    def _add(response: Response) -> Response:
+        response.headers.add("Vary", "Authorization")
+        if "preference_applied" in g:
+            response.headers["Preference-Applied"] = g.preference_applied
+        if "log_position" in g:
+            response.headers.setdefault("Log-Position", g.log_position)
+        status: TailStatus | None = g.get("tail_status")
+        if status is not None:
+            response.headers["Projection-State"] = describe(status)
+        if "log_moment" in g and request.method in ("GET", "HEAD") and response.status_code == 200:
+            asked = f"{g.log_moment}:{request.full_path}:{request.headers.get('Authorization', '')}:{status}"
+            response.set_etag(hashlib.sha256(asked.encode("utf-8", "replace")).hexdigest()[:32])
+            response.headers["Cache-Control"] = "private, no-cache"
+            response.make_conditional(request)
+        return response
+
+
+def describe(status: TailStatus) -> str:
+    """`following`, or why what is read may be stale: `halted; verdict=rewound`."""
+    if status.state is TailState.HALTED and status.verdict is not Verdict.SAME:
+        return f"{status.state}; verdict={status.verdict}"
+    return str(status.state)
+
+
+def _precondition_failed(detail: str) -> Problem:
+    return Problem(412, "log-position-unknown", "This log has no such position", detail)

@@ -1,0 +1,44 @@
+"""Who may see and change what: the one place where that is decided, for both services."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import NamedTuple
+
+from eventlog import Row
+from shared.rules import live
+
+
+class Role(StrEnum):
+    """An admin sees and changes all; a member the accounts it owns, and what is in them."""
+
+    ADMIN = "admin"
+    MEMBER = "member"
+
+
+class Absent(NamedTuple):
+    """A decider's answer where something is not there for whoever asks; it tells no more than that."""
+
+    what: str
+
+
+class Identity(NamedTuple):
+    """Whom a token speaks for."""
+
+    username: str
+    role: Role
+
+    @property
+    def is_admin(self) -> bool:
+        return self.role is Role.ADMIN
+
+    def account_in_sight(self, account: Row | None) -> Row | None:
+        """The account, if it exists for this identity: what is foreign is told like what is absent."""
+        account = live(account)
+        if account is not None and (self.is_admin or account["owned_by"] == self.username):
+            return account
+        return None
+
+    def only_owned_by(self) -> str | None:
+        """The owner to whose accounts lists are limited; None for no limit."""
+        return None if self.is_admin else self.username

@@ -1,0 +1,75 @@
+"""What the environment says, checked once at start; only app.py and cli.py read it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from eventlog import Projection
+from eventlog.log import DEFAULT_STREAM
+
+DEFAULT_DATA_DIR: Final = "./var"
+DEFAULT_REDIS_PORT: Final = 16379  # away from 6379, where another Redis may already run
+DEFAULT_CUSTOMERS_PORT: Final = 8080
+DEFAULT_ACCOUNTS_PORT: Final = 8090
+SHORTEST_SECRET_BYTES: Final = 32  # RFC 7518 section 3.2: a key at least as long as the hash
+
+
+class InvalidSettings(Exception):
+    """The message names the variable, what is wrong with it and what it should be."""
+
+
+class Settings(NamedTuple):
+    """Both services read the same variables; README.md has the table."""
+
+    data_dir: Path
+    redis_url: str
+    stream: str
+    jwt_secret: str
+    demo: bool
+    host: str
+    customers_port: int
+    accounts_port: int
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Settings:
+        """Raise InvalidSettings for the first variable that cannot be used."""
+        redis_port = _port(environment, "REDIS_PORT", DEFAULT_REDIS_PORT)
+        return cls(
+            data_dir=Path(environment.get("DATA_DIR") or DEFAULT_DATA_DIR),
+            redis_url=environment.get("REDIS_URL") or f"redis://127.0.0.1:{redis_port}",
+            stream=environment.get("EVENT_STREAM") or DEFAULT_STREAM,
+            jwt_secret=environment.get("JWT_SECRET", ""),
+            demo=_flag(environment, "DEMO"),
+            host=environment.get("HOST") or "127.0.0.1",
+            customers_port=_port(environment, "CUSTOMERS_PORT", DEFAULT_CUSTOMERS_PORT),
+            accounts_port=_port(environment, "ACCOUNTS_PORT", DEFAULT_ACCOUNTS_PORT),
+        )
+
+    def projection_directory(self, service: str, projection: Projection) -> Path:
+        """Where a service keeps a projection's file, its lock and its tail's status."""
+        return self.data_dir / service / projection.name
+
+    def require_secret(self) -> str:
+        """The signing secret; InvalidSettings if it is missing or short."""
+        if len(self.jwt_secret.encode()) < SHORTEST_SECRET_BYTES:
+            raise InvalidSettings(
+                f"JWT_SECRET must be {SHORTEST_SECRET_BYTES} bytes or more and has {len(self.jwt_secret.encode())}: "
+                "set it to the same random text for both services, e.g. from `openssl rand -base64 48`"
+            )
+        return self.jwt_secret
+
+
+def _port(environment: Mapping[str, str], variable: str, default: int) -> int:
+    text = environment.get(variable) or str(default)
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 65535):
+        raise InvalidSettings(f"{variable} is {text!r}: set it to a port from 1 to 65535")
+    return int(text)
+
+
+def _flag(environment: Mapping[str, str], variable: str) -> bool:
+    text = environment.get(variable) or "0"
+    if text not in ("0", "1"):
+        raise InvalidSettings(f"{variable} is {text!r}: set it to 1 or 0")
+    return text == "1"

@@ -1,0 +1,81 @@
+"""One HTTP write as one command: its Idempotency-Key, its outcome, and the headers that tell of it."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar
+
+import msgspec
+from flask import g, request
+
+from eventlog import Command, Published, Refused
+from eventlog.deciding import Decision, DecisionMaker, Origin
+from eventlog.log import new_token
+from eventlog.row_changes import Rows
+from shared.log_position import format_log_position
+from shared.permissions import Absent, Identity
+from shared.problems import bad_field, conflict, not_found
+
+CommandT = TypeVar("CommandT")
+
+_KEY = re.compile(r"[\x21-\x7e]{1,255}", re.ASCII)
+
+
+class Writes:
+    """Carries out what a request asks for and leaves the answer's headers in `g`."""
+
+    def __init__(self, decision_maker: DecisionMaker) -> None:
+        self._decision_maker = decision_maker
+
+    def carry_out(
+        self,
+        identity: Identity,
+        body: dict[str, Any],
+        make_command: Callable[[], CommandT],
+        decide: Callable[[CommandT, Rows], Decision | Absent | Refused],
+    ) -> Published:
+        """As DecisionMaker.carry_out, with a refusal raised as the problem it comes to.
+
+        The same key, path and body from the same user happen once.
+        """
+        key, named = requested_key()
+        g.idempotency_key = key
+        command = Command(f"{identity.username}\n{key}", _fingerprint(body), named)
+        origin = Origin(actor=identity.username, command_name=key if named else None)
+        outcome = self._decision_maker.carry_out(partial(decide, make_command()), command, origin)
+        if isinstance(outcome, Absent):
+            raise not_found(f"There is no {outcome.what}.")
+        if isinstance(outcome, Refused):
+            raise conflict(f"{outcome.reason[:1].upper()}{outcome.reason[1:]}.")
+        g.log_position = format_log_position(outcome.position, outcome.log_id)
+        g.replayed = outcome.replayed
+        return outcome
+
+
+def requested_key() -> tuple[str, bool]:
+    """The request's Idempotency-Key, or one made here; and whether the client named it."""
+    key = request.headers.get("Idempotency-Key")
+    if key is None:
+        return new_token(), False
+    if not _KEY.fullmatch(key):
+        raise bad_field("Idempotency-Key", "must have 1 to 255 printable ASCII characters and no space")
+    return key, True
+
+
+def write_headers() -> dict[str, str]:
+    """What a write answers besides its body, whatever its outcome."""
+    headers = {}
+    if "idempotency_key" in g:
+        headers["Idempotency-Key"] = str(g.idempotency_key)
+    if g.get("replayed"):
+        headers["Idempotency-Replayed"] = "true"
+    return headers
+
+
+def _fingerprint(body: dict[str, Any]) -> str:
+    content = msgspec.json.encode([request.method, request.path, sorted(body.items())])
+    return hashlib.sha256(content).hexdigest()[:32]
+

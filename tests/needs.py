@@ -1,0 +1,46 @@
+"""Tests that need an outside program say so, and a run says which of them it could not make.
+
+    @pytest.mark.needs("docker-compose")
+
+Without the program the test is skipped, and the run ends with the line `not run: apt install docker-compose`;
+with REQUIRE_ALL=1, as in continuous integration, it fails instead.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import pytest
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers", "needs(program): skipped, and said so, where the program is not installed"
+    )
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    missing = sorted(
+        program
+        for mark in item.iter_markers("needs")
+        for program in mark.args
+        if shutil.which(program) is None
+    )
+    if missing:
+        reason = f"not run: apt install {' '.join(missing)}"
+        if os.environ.get("REQUIRE_ALL") == "1":
+            pytest.fail(f"{reason} (REQUIRE_ALL=1)", pytrace=False)
+        pytest.skip(reason)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    reasons = [
+        report.longrepr[2].removeprefix("Skipped: ")
+        for report in terminalreporter.stats.get("skipped", [])
+        if isinstance(report.longrepr, tuple)
+    ]
+    not_run = [reason for reason in reasons if reason.startswith("not run: ")]
+    for reason in sorted(set(not_run)):
+        count = not_run.count(reason)
+        terminalreporter.write_line(f"{reason}  ({count} {'test' if count == 1 else 'tests'})", yellow=True)

@@ -1,0 +1,137 @@
+"""Both services in this process: their real apps and tails on one log, without servers or ports.
+
+For tests of what the services answer. What needs real processes is in tests/pair_processes.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from flask import Flask
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+import accounts.app
+import customers.app
+from accounts.demo import make_demo
+from accounts.identity import Users
+from accounts.revenue import revenue
+from customers.directory import directory
+from eventlog import EventLog, Projection, ProjectionFile, ProjectionReader, Subscription
+from eventlog.deciding import DecisionMaker
+from shared.settings import Settings
+from shared.tokens import Tokens
+from shared.permissions import Identity, Role
+from tests.clock import FIXED_NOW
+
+SECRET = "a secret of thirty-two bytes or more"
+
+
+class Tail:
+    """A projection's tail as a thread; can be stopped and started, to make a projection lag."""
+
+    def __init__(self, log: EventLog, folder: Path, projection: Projection) -> None:
+        self._log = log
+        self._folder = folder
+        self._projection = projection
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        self._stop = threading.Event()
+        built = threading.Event()
+        self._thread = threading.Thread(target=self._run, args=(self._stop, built), daemon=True)
+        self._thread.start()
+        assert built.wait(10)
+
+    def stop(self) -> None:
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join(10)
+            assert not self._thread.is_alive()
+
+    def _run(self, stop: threading.Event, built: threading.Event) -> None:
+        file = ProjectionFile(self._folder, self._projection)
+        built.set()
+        try:
+            Subscription(self._log, file).run_forever(stop, wake_every_ms=50)
+        finally:
+            file.close()
+
+
+class Client:
+    """One service as one user; remembers nothing between requests."""
+
+    def __init__(self, app: Flask, token: str | None) -> None:
+        self._client: FlaskClient = app.test_client()
+        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
+
+    def request(
+        self, method: str, path: str, *, headers: dict[str, str] | None = None, **rest: Any
+    ) -> TestResponse:
+        return self._client.open(path, method=method, headers={**self._headers, **(headers or {})}, **rest)
+
+    def get(self, path: str, **rest: Any) -> TestResponse:
+        return self.request("GET", path, **rest)
+
+    def post(self, path: str, **rest: Any) -> TestResponse:
+        return self.request("POST", path, **rest)
+
+    def delete(self, path: str, **rest: Any) -> TestResponse:
+        return self.request("DELETE", path, **rest)
+
+
+class Pair:
+    """Both services on one log, with the two demo users and accounts if asked for."""
+
+    def __init__(self, log: EventLog, folder: Path) -> None:
+        self.log = log
+        self.folder = folder
+        settings = Settings.from_environment({"DATA_DIR": str(folder), "JWT_SECRET": SECRET})
+        self.revenue_folder = settings.projection_directory("accounts", revenue)
+        self.directory_folder = settings.projection_directory("customers", directory)
+        self.accounts_app = accounts.app.create_app(settings, log)
+        self.customers_app = customers.app.create_app(settings, log)
+        self.accounts_tail = Tail(log, self.revenue_folder, revenue)
+        self.customers_tail = Tail(log, self.directory_folder, directory)
+        self.users = Users(folder / "accounts")
+
+    def token(self, username: str = "user1", role: Role = Role.ADMIN) -> str:
+        return Tokens(SECRET).issue(Identity(username, role))
+
+    def accounts(self, username: str | None = "user1", role: Role = Role.ADMIN) -> Client:
+        return Client(self.accounts_app, self.token(username, role) if username else None)
+
+    def customers(self, username: str | None = "user1", role: Role = Role.ADMIN) -> Client:
+        return Client(self.customers_app, self.token(username, role) if username else None)
+
+    def make_demo(self) -> None:
+        reader = ProjectionReader(self.revenue_folder, revenue)
+        make_demo(self.users, DecisionMaker(self.log, reader), FIXED_NOW)
+
+    def wait_until_applied(self, *, timeout_s: float = 20) -> None:
+        """Both projections have applied what is in the log now."""
+        end = self.log.state().end
+        for folder, projection in ((self.revenue_folder, revenue), (self.directory_folder, directory)):
+            assert ProjectionReader(folder, projection).wait_until_applied(end, timeout_s)
+
+
+@contextmanager
+def running_pair(
+    log: EventLog, folder: Path, *, before: Callable[[Pair], None] | None = None
+) -> Iterator[Pair]:
+    """A pair with both tails running; `before` runs before they start."""
+    pair = Pair(log, folder)
+    if before is not None:
+        before(pair)
+    pair.accounts_tail.start()
+    pair.customers_tail.start()
+    try:
+        yield pair
+    finally:
+        pair.accounts_tail.stop()
+        pair.customers_tail.stop()
