@@ -70,12 +70,13 @@ def health_problem(service_url: str) -> str | None:
 
 def _require_up(supervisor: Supervisor) -> None:
     failing = [program for program, count in supervisor.exits().items() if count > _EXITS_TOLERATED]
-    if failing or not supervisor.is_running():
+    if not supervisor.is_running():
+        failing.append(f"supervisord-{supervisor.name}")
+    if failing:
         print(" failed", flush=True)
         raise StartFailedError(
             "\n".join(
                 f"{program} does not stay up; the end of {supervisor.log_path(program)}:\n{supervisor.log_end(program)}"
                 for program in failing
             )
-            or f"the supervisor of {supervisor.name} has ended; see {supervisor.log_path(f'supervisord-{supervisor.name}')}"
         )

@@ -9,11 +9,15 @@ from urllib.parse import urlsplit
 
 from deploy.installation import PROGRAMS_DIR, Installation
 
+# The read carries the position of the invoice: it waits until accounts has got there.
 _TOUR = """\
 TOKEN=$(curl -s {accounts}/auth/login -d '{{"username": "user1", "password": "password1"}}')
-CUSTOMER=$(curl -s {customers}/customers -H "Authorization: Bearer $TOKEN" -d '{{"name": "Ada", "account_id": "1"}}' | tr -cd 0-9)
-POSITION=$(curl -s -o /dev/null -D - {customers}/invoices -H "Authorization: Bearer $TOKEN" -d '{{"customer_id": "'$CUSTOMER'", "purchase_date": "2026-01-31", "purchase_price_cents": 12000}}' | awk 'tolower($1) == "log-position:" {{ print $2 }}' | tr -d '\\r')
-curl -s {accounts}/accounts -H "Authorization: Bearer $TOKEN" -H "Min-Log-Position: $POSITION" | {python} -m json.tool
+AUTH="Authorization: Bearer $TOKEN"
+CUSTOMER=$(curl -s {customers}/customers -H "$AUTH" -d '{{"name": "Ada", "account_id": "1"}}' | tr -cd 0-9)
+INVOICE='{{"customer_id": "'$CUSTOMER'", "purchase_date": "2026-01-31", "purchase_price_cents": 12000}}'
+ANSWER=$(curl -si {customers}/invoices -H "$AUTH" -d "$INVOICE" | tr -d '\\r'); echo "$ANSWER"
+POSITION=$(echo "$ANSWER" | awk 'tolower($1) == "log-position:" {{ print $2 }}')
+curl -s {accounts}/accounts -H "$AUTH" -H "Min-Log-Position: $POSITION" | {python} -m json.tool
 """
 
 
@@ -51,7 +55,8 @@ The log itself:
 
 {read_the_stream(installation)}
 
-Data lies in {_near(settings.data_dir)}, logs in {_near(installation.log_dir)}. Ctrl-C stops everything; `make run` goes on from there.
+Data lies in {_near(settings.data_dir)}, logs in {_near(installation.log_dir)}.
+Ctrl-C stops everything; `make run` goes on from there.
 """
 
 

@@ -45,7 +45,9 @@ class Writes:
         g.idempotency_key = key
         command = Command(f"{identity.username}\n{key}", _fingerprint(body), named)
         origin = Origin(actor=identity.username, command_name=key if named else None)
-        outcome = self._decision_maker.carry_out(partial(decide, make_command()), command, origin)
+        outcome: Published | Absent | Refused = self._decision_maker.carry_out(
+            partial(decide, make_command()), command, origin
+        )
         if isinstance(outcome, Absent):
             raise not_found(f"There is no {outcome.what}.")
         if isinstance(outcome, Refused):
