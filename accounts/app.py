@@ -7,6 +7,11 @@ from datetime import UTC, datetime
 
 from flask import Flask
 
+from accounts.command_handler import CommandHandler
+from accounts.identity import Users
+from accounts.revenue import revenue
+from accounts.routes import make_routes
+from accounts.sign_in import make_sign_in_routes
 from eventlog import EventLog, ProjectionReader
 from eventlog.child_process import end_with_parent
 from eventlog.deciding import DecisionMaker
@@ -17,12 +22,6 @@ from shared.log_position import Reads
 from shared.settings import Settings
 from shared.telemetry import configure_logging
 from shared.tokens import Tokens
-
-from accounts.command_handler import CommandHandler
-from accounts.identity import Users
-from accounts.revenue import revenue
-from accounts.routes import make_routes
-from accounts.sign_in import make_sign_in_routes
 
 
 def create_app(settings: Settings | None = None, log: EventLog | None = None) -> Flask:

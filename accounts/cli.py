@@ -7,17 +7,16 @@ from datetime import UTC, datetime
 
 import click
 
+from accounts.demo import make_demo
+from accounts.identity import UserExists, Users
+from accounts.revenue import revenue
+from accounts.schemas import SHORTEST_PASSWORD
 from eventlog import EventLog, ProjectionReader
 from eventlog.deciding import DecisionMaker
 from shared.cli import Service, make_commands
 from shared.events import make_codec
 from shared.permissions import Role
 from shared.settings import Settings
-
-from accounts.demo import make_demo
-from accounts.identity import UserExists, Users
-from accounts.revenue import revenue
-from accounts.schemas import SHORTEST_PASSWORD
 
 main = make_commands(
     Service(
@@ -48,10 +47,12 @@ def users() -> None:
 
 @users.command("add")
 @click.argument("username")
-@click.option("--role", type=click.Choice([role.value for role in Role]), default=Role.MEMBER.value, show_default=True)
+@click.option(
+    "--role", type=click.Choice([role.value for role in Role]), default=Role.MEMBER.value, show_default=True
+)
 @click.password_option(help="Asked for if not given.")
 def add_user(username: str, role: str, password: str) -> None:
-    """Add a user, such as the first admin: accounts users add ada --role admin"""
+    """Add a user, such as the first admin: `accounts users add ada --role admin`."""
     settings = Settings.from_environment(os.environ)
     if len(password) < SHORTEST_PASSWORD:
         raise click.ClickException(f"the password must have {SHORTEST_PASSWORD} characters or more")

@@ -6,16 +6,15 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
+from accounts.commands import Command, CreateAccount, DeleteAccount
+from accounts.decider import decide
+from accounts.identity import Users
 from eventlog import Published
 from eventlog.deciding import DecisionMaker
 from shared.events import IDS_FOLLOWED_BELOW
 from shared.permissions import Identity
 from shared.problems import bad_field
 from shared.writes import Writes
-
-from accounts.commands import Command, CreateAccount, DeleteAccount
-from accounts.decider import decide
-from accounts.identity import Users
 
 
 class CommandHandler:

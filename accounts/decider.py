@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+from accounts.commands import Command, CreateAccount, DeleteAccount
 from eventlog import Refused, Rows
 from eventlog.deciding import Decision
 from shared.events import AccountCreated, AccountDeleted
 from shared.permissions import Absent
 from shared.rules import decide_on
-
-from accounts.commands import Command, CreateAccount, DeleteAccount
 
 
 def decide(command: Command, rows: Rows) -> Decision | Absent | Refused:

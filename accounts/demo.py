@@ -6,13 +6,12 @@ from datetime import datetime
 from functools import partial
 from typing import Final, NamedTuple
 
-from eventlog import Command, Published
-from eventlog.deciding import DecisionMaker
-from shared.permissions import Identity, Role
-
 from accounts.commands import CreateAccount
 from accounts.decider import decide
 from accounts.identity import UserExists, Users
+from eventlog import Command, Published
+from eventlog.deciding import DecisionMaker
+from shared.permissions import Identity, Role
 
 
 class DemoUser(NamedTuple):

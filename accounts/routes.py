@@ -6,16 +6,15 @@ from typing import Any
 
 from flask import Blueprint, Response
 
+from accounts import revenue
+from accounts.command_handler import CommandHandler
+from accounts.schemas import CreateAccountBody
 from shared.http import answer, path_id, require_token
 from shared.log_position import Reads
 from shared.paging import Page, next_link, refuse_unknown_parameters, requested_page
 from shared.problems import not_found
 from shared.request_body import load_body
 from shared.tokens import Tokens
-
-from accounts import revenue
-from accounts.command_handler import CommandHandler
-from accounts.schemas import CreateAccountBody
 
 _CREATE_ACCOUNT = CreateAccountBody()
 
@@ -37,7 +36,10 @@ def make_routes(tokens: Tokens, reads: Reads, handler: CommandHandler) -> Bluepr
         page = requested_page()
         with reads.look() as look:
             found = revenue.list_account_revenue(look, identity.only_owned_by(), page)
-        return answer([_shown(item) for item in found], headers=next_link(page, [str(item.account.id) for item in found]))
+        return answer(
+            [_shown(item) for item in found],
+            headers=next_link(page, [str(item.account.id) for item in found]),
+        )
 
     @routes.get("/accounts/<account_id>")
     def find_account(account_id: str) -> Response:
@@ -90,5 +92,7 @@ def _shown(found: revenue.AccountRevenue) -> dict[str, Any]:
     }
     if found.more_customers:
         page = Page(revenue.CUSTOMERS_INSIDE, int(found.customers[-1].customer_id))
-        shown["more_customers"] = f"/accounts/{found.account.id}/customers?limit={page.limit}&after={page.after}"
+        shown["more_customers"] = (
+            f"/accounts/{found.account.id}/customers?limit={page.limit}&after={page.after}"
+        )
     return shown

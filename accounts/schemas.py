@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-from marshmallow import RAISE, Schema, ValidationError, fields
+from marshmallow import Schema, ValidationError, fields
 
 from shared.permissions import Role
 from shared.request_body import TextField
@@ -35,31 +35,24 @@ class UsernameField(TextField):
     def _deserialize(self, value: Any, attr: str | None, data: Any, **rest: Any) -> str:
         name = super()._deserialize(value, attr, data, **rest)
         if not _USERNAME.fullmatch(name):
-            raise ValidationError("must have letters, digits and . _ @ - only, and begin with a letter or digit")
+            raise ValidationError(
+                "must have letters, digits and . _ @ - only, and begin with a letter or digit"
+            )
         return name
 
 
 class LoginBody(Schema):
-    class Meta:
-        unknown = RAISE
-
     username = TextField(shortest=1, longest=LONGEST_NAME, required=True)
     password = TextField(shortest=1, longest=LONGEST_PASSWORD, required=True)
 
 
 class CreateUserBody(Schema):
-    class Meta:
-        unknown = RAISE
-
     username = UsernameField(required=True)
     password = TextField(shortest=SHORTEST_PASSWORD, longest=LONGEST_PASSWORD, required=True)
     role = RoleField(load_default=Role.MEMBER)
 
 
 class CreateAccountBody(Schema):
-    class Meta:
-        unknown = RAISE
-
     name = TextField(shortest=1, longest=LONGEST_NAME, required=True)
     description = TextField(shortest=0, longest=1000, load_default="")
     owned_by = TextField(shortest=1, longest=LONGEST_NAME, load_default=None)

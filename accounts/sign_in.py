@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from flask import Blueprint, Response, request
 
+from accounts.identity import TooBusy, UserExists, Users
+from accounts.schemas import CreateUserBody, LoginBody
 from shared.http import answer, require_token
 from shared.permissions import Identity
 from shared.problems import Problem, forbidden, unauthorized, unavailable
 from shared.request_body import load_body
 from shared.tokens import LIFETIME, Tokens
-
-from accounts.identity import TooBusy, UserExists, Users
-from accounts.schemas import CreateUserBody, LoginBody
 
 _LOGIN = LoginBody()
 _CREATE_USER = CreateUserBody()

@@ -7,6 +7,9 @@ from datetime import UTC, datetime
 
 from flask import Flask
 
+from customers.command_handler import CommandHandler
+from customers.directory import directory
+from customers.routes import make_routes
 from eventlog import EventLog, ProjectionReader
 from eventlog.child_process import end_with_parent
 from eventlog.deciding import DecisionMaker
@@ -17,10 +20,6 @@ from shared.log_position import Reads
 from shared.settings import Settings
 from shared.telemetry import configure_logging
 from shared.tokens import Tokens
-
-from customers.command_handler import CommandHandler
-from customers.directory import directory
-from customers.routes import make_routes
 
 
 def create_app(settings: Settings | None = None, log: EventLog | None = None) -> Flask:

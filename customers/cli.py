@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from shared.cli import Service, make_commands
-
 from customers.directory import directory
+from shared.cli import Service, make_commands
 
 main = make_commands(
     Service(

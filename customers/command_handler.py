@@ -6,14 +6,13 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
+from customers.commands import Command, CreateCustomer, CreateInvoice, DeleteCustomer, DeleteInvoice
+from customers.decider import decide
 from eventlog import Published
 from eventlog.deciding import DecisionMaker
 from shared.events import IDS_FOLLOWED_BELOW
 from shared.permissions import Identity
 from shared.writes import Writes
-
-from customers.commands import Command, CreateCustomer, CreateInvoice, DeleteCustomer, DeleteInvoice
-from customers.decider import decide
 
 
 class CommandHandler:

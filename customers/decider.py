@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, cast
 
+from customers.commands import Command, CreateCustomer, CreateInvoice, DeleteCustomer, DeleteInvoice
 from eventlog import Refused, Row, Rows
 from eventlog.deciding import Decision
 from eventlog.row_changes import LARGEST_INTEGER
 from shared.events import CustomerCreated, CustomerDeleted, InvoiceCreated, InvoiceDeleted
 from shared.permissions import Absent, Identity
 from shared.rules import decide_on, live
-
-from customers.commands import Command, CreateCustomer, CreateInvoice, DeleteCustomer, DeleteInvoice
 
 # Invoices of one account do not conflict with each other, so many may be decided on the same total.
 # A million of them at the highest price still fit above this line.
@@ -89,6 +88,4 @@ def _customer_in_sight(customer_id: int, identity: Identity, rows: Rows) -> Row 
 
 
 def _key(row: Row, column: str) -> int:
-    value = row[column]
-    assert isinstance(value, int)  # an INTEGER column of a STRICT table
-    return value
+    return cast(int, row[column])  # an INTEGER column of a STRICT table

@@ -93,7 +93,9 @@ _INVOICES = """
 """
 
 
-def list_customers(look: Look, owned_by: str | None, page: Page, account_id: int | None = None) -> list[Customer]:
+def list_customers(
+    look: Look, owned_by: str | None, page: Page, account_id: int | None = None
+) -> list[Customer]:
     """Live customers in order of id, of one owner's accounts or (None) of all."""
     found = look.query(
         _CUSTOMERS
@@ -107,11 +109,15 @@ def list_customers(look: Look, owned_by: str | None, page: Page, account_id: int
 
 def find_customer(look: Look, owned_by: str | None, customer_id: int) -> Customer | None:
     """None if it is not there, deleted, or another owner's."""
-    found = look.query(_CUSTOMERS + " AND c.id = ?1 AND (?2 IS NULL OR a.owned_by = ?2)", [customer_id, owned_by])
+    found = look.query(
+        _CUSTOMERS + " AND c.id = ?1 AND (?2 IS NULL OR a.owned_by = ?2)", [customer_id, owned_by]
+    )
     return Customer(*found[0]) if found else None  # type: ignore[arg-type]  # STRICT columns have these types
 
 
-def list_invoices(look: Look, owned_by: str | None, page: Page, customer_id: int | None = None) -> list[Invoice]:
+def list_invoices(
+    look: Look, owned_by: str | None, page: Page, customer_id: int | None = None
+) -> list[Invoice]:
     """Live invoices of live customers in order of id, of one owner's accounts or (None) of all."""
     found = look.query(
         _INVOICES
@@ -125,5 +131,7 @@ def list_invoices(look: Look, owned_by: str | None, page: Page, customer_id: int
 
 def find_invoice(look: Look, owned_by: str | None, invoice_id: int) -> Invoice | None:
     """None if it or its customer is not there, deleted, or another owner's."""
-    found = look.query(_INVOICES + " AND i.id = ?1 AND (?2 IS NULL OR a.owned_by = ?2)", [invoice_id, owned_by])
+    found = look.query(
+        _INVOICES + " AND i.id = ?1 AND (?2 IS NULL OR a.owned_by = ?2)", [invoice_id, owned_by]
+    )
     return Invoice(*found[0]) if found else None  # type: ignore[arg-type]  # STRICT columns have these types

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from flask import Blueprint, Response
 
+from customers import directory
+from customers.command_handler import CommandHandler
+from customers.schemas import CreateCustomerBody, CreateInvoiceBody
 from shared.http import answer, path_id, require_token
 from shared.log_position import Reads
 from shared.paging import next_link, refuse_unknown_parameters, requested_filter, requested_page
 from shared.problems import not_found
 from shared.request_body import load_body
 from shared.tokens import Tokens
-
-from customers import directory
-from customers.command_handler import CommandHandler
-from customers.schemas import CreateCustomerBody, CreateInvoiceBody
 
 _CREATE_CUSTOMER = CreateCustomerBody()
 _CREATE_INVOICE = CreateInvoiceBody()
@@ -36,7 +35,9 @@ def make_routes(tokens: Tokens, reads: Reads, handler: CommandHandler) -> Bluepr
         page, account_id = requested_page(), requested_filter("account_id")
         with reads.look() as look:
             found = directory.list_customers(look, identity.only_owned_by(), page, account_id)
-        return answer([item._asdict() for item in found], headers=next_link(page, [item.id for item in found]))
+        return answer(
+            [item._asdict() for item in found], headers=next_link(page, [item.id for item in found])
+        )
 
     @routes.get("/customers/<customer_id>")
     def find_customer(customer_id: str) -> Response:
@@ -67,7 +68,9 @@ def make_routes(tokens: Tokens, reads: Reads, handler: CommandHandler) -> Bluepr
         page, customer_id = requested_page(), requested_filter("customer_id")
         with reads.look() as look:
             found = directory.list_invoices(look, identity.only_owned_by(), page, customer_id)
-        return answer([item._asdict() for item in found], headers=next_link(page, [item.id for item in found]))
+        return answer(
+            [item._asdict() for item in found], headers=next_link(page, [item.id for item in found])
+        )
 
     @routes.get("/invoices/<invoice_id>")
     def find_invoice(invoice_id: str) -> Response:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from marshmallow import RAISE, Schema
+from marshmallow import Schema
 
 from shared.request_body import DateField, IdField, TextField, WholeNumberField
 
@@ -13,17 +13,11 @@ HIGHEST_PRICE_CENTS: Final = 10**12
 
 
 class CreateCustomerBody(Schema):
-    class Meta:
-        unknown = RAISE
-
     name = TextField(shortest=1, longest=LONGEST_NAME, required=True)
     account_id = IdField(required=True)
 
 
 class CreateInvoiceBody(Schema):
-    class Meta:
-        unknown = RAISE
-
     customer_id = IdField(required=True)
     purchase_date = DateField(required=True)
     purchase_price_cents = WholeNumberField(smallest=1, largest=HIGHEST_PRICE_CENTS, required=True)

@@ -39,18 +39,15 @@ def read_the_stream(installation: Installation) -> str:
 def welcome(installation: Installation) -> str:
     """Everything a newcomer needs to know once both services are ready."""
     settings = installation.settings
-    tour_part = (
-        f"""
-A tour, line by line in another terminal (log in; a customer; an invoice; what the accounts have earned):
+    demo = f"""
+A tour to paste, whole or line by line, into another terminal in this directory
+(log in, create a customer and an invoice, see what the accounts have earned):
 
 {tour(installation)}"""
-        if settings.demo
-        else ""
-    )
     return f"""
 customers  {installation.url("customers")}
 accounts   {installation.url("accounts")}
-{tour_part}
+{demo if settings.demo else ""}
 The log itself:
 
 {read_the_stream(installation)}

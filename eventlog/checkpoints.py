@@ -50,7 +50,13 @@ def read_checkpoint(connection: sqlite3.Connection) -> Checkpoint | None:
         return None
     projection, version, log_id, position, sequence, digest, passed_over = row
     return Checkpoint(
-        projection, version, log_id, Position.parse(position), sequence, digest, frozenset(json.loads(passed_over))
+        projection,
+        version,
+        log_id,
+        Position.parse(position),
+        sequence,
+        digest,
+        frozenset(json.loads(passed_over)),
     )
 
 

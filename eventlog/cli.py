@@ -21,9 +21,13 @@ def main() -> None:
 
 @main.command()
 @click.option("--adopt", is_flag=True, help="Make the entries that are there now a new log.")
-@click.option("--redis-url", envvar="REDIS_URL", default="", help="[env REDIS_URL] Default: the private server.")
+@click.option(
+    "--redis-url", envvar="REDIS_URL", default="", help="[env REDIS_URL] Default: the private server."
+)
 @click.option("--redis-port", envvar="REDIS_PORT", default=_PRIVATE_REDIS_PORT, help="[env REDIS_PORT]")
-@click.option("--stream", envvar="EVENT_STREAM", default=DEFAULT_STREAM, show_default=True, help="[env EVENT_STREAM]")
+@click.option(
+    "--stream", envvar="EVENT_STREAM", default=DEFAULT_STREAM, show_default=True, help="[env EVENT_STREAM]"
+)
 @click.option(
     "--data-dir",
     envvar="DATA_DIR",

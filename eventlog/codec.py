@@ -155,10 +155,8 @@ class Codec:
         if version > current:
             return Newer(event_class.__name__, version, current)
         try:
-            if version == current:
-                event = decoder.decode(payload)
-            else:
-                event = self._lifted(event_class, payload, version)
+            lifted = version < current
+            event = self._lifted(event_class, payload, version) if lifted else decoder.decode(payload)
         except (msgspec.MsgspecError, RecursionError, KeyError, TypeError, ValueError) as problem:
             return Malformed(event_class.__name__, f"Payload: {problem}")
         return RecordedEvent(event, position, sequence, metadata)

@@ -90,7 +90,9 @@ def number_entries(
     return _check_end(checkpoint, snapshot, numbered) or numbered
 
 
-def find_divergence(checkpoint: Checkpoint, state: LogState, at_checkpoint: Entry | None) -> Divergence | None:
+def find_divergence(
+    checkpoint: Checkpoint, state: LogState, at_checkpoint: Entry | None
+) -> Divergence | None:
     """Compare a checkpoint, and the entry now at its position, with the log; None if it is the same."""
     if state.log_id is None:
         return Divergence(Verdict.REPLACED, f"there is no log; the checkpoint is of log {checkpoint.log_id}")
@@ -131,13 +133,19 @@ def _check_end(
     seen_to = numbered[-1].entry.position if numbered else checkpoint.position
     if seen_to < state.last_position:
         if snapshot.reached_end:
-            return _missing(checkpoint, state, f"it ends at {seen_to}, and its last was {state.last_position}")
+            return _missing(
+                checkpoint, state, f"it ends at {seen_to}, and its last was {state.last_position}"
+            )
         return None
-    at_last = next((found for found in reversed(numbered) if found.entry.position <= state.last_position), None)
+    at_last = next(
+        (found for found in reversed(numbered) if found.entry.position <= state.last_position), None
+    )
     if at_last is None or at_last.entry.position != state.last_position or at_last.sequence != state.sequence:
         found = "missing" if at_last is None else f"number {at_last.sequence} at {at_last.entry.position}"
         return _missing(
-            checkpoint, state, f"its own last entry should be {state.sequence} at {state.last_position}: {found}"
+            checkpoint,
+            state,
+            f"its own last entry should be {state.sequence} at {state.last_position}: {found}",
         )
     return None
 

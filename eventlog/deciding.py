@@ -10,10 +10,10 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple, TypeVar
 
+from eventlog.continuity import Verdict
 from eventlog.errors import Conflict, EventLogError, WrongLog
 from eventlog.events import Event
 from eventlog.log import LOG_MEND, Command, EventLog, Moment, Published
-from eventlog.continuity import Verdict
 from eventlog.position import Position
 from eventlog.projection_file import ProjectionReader
 from eventlog.row_changes import Rows
@@ -49,7 +49,9 @@ class Origin(NamedTuple):
 class DecisionMaker:
     """Decides on a projection's rows and publishes to its log."""
 
-    def __init__(self, log: EventLog, reader: ProjectionReader, *, fresh_within_s: float = FRESH_WITHIN_S) -> None:
+    def __init__(
+        self, log: EventLog, reader: ProjectionReader, *, fresh_within_s: float = FRESH_WITHIN_S
+    ) -> None:
         self._log = log
         self._reader = reader
         self._status = TailStatusFile(reader.directory)
@@ -66,7 +68,7 @@ class DecisionMaker:
         return self._log.next_id(table, log_id=log_id, above=largest)
 
     def carry_out(
-        self, decide: Callable[[Rows], Decision | RefusalT], command: Command, origin: Origin = Origin()
+        self, decide: Callable[[Rows], Decision | RefusalT], command: Command, origin: Origin | None = None
     ) -> Published | RefusalT:
         """Publish what `decide` answers, or answer its refusal; call it again where the state moved.
 
@@ -82,13 +84,15 @@ class DecisionMaker:
                 decision = decide(look)
             if isinstance(decision, Decision):
                 try:
-                    return self._publish(decision, moment, command, origin)
+                    return self._publish(decision, moment, command, origin or Origin())
                 except Conflict as conflict:
                     self._wait_for(conflict.position, deadline)
                 continue
             record = self._log.find_command(command)
             if record is not None:
-                return Published(moment.log_id, record.position, record.sequence, record.result, replayed=True)
+                return Published(
+                    moment.log_id, record.position, record.sequence, record.result, replayed=True
+                )
             if seen_head is None:
                 seen_head = self._head_of(moment)
             if moment.position >= seen_head:
@@ -117,7 +121,9 @@ class DecisionMaker:
     def _head_of(self, moment: Moment) -> Position:
         state = self._log.state()
         if state.log_id != moment.log_id or not state.stream_exists:
-            raise WrongLog(Verdict.REPLACED, f"the log is {state.log_id}, decided was on {moment.log_id}", LOG_MEND)
+            raise WrongLog(
+                Verdict.REPLACED, f"the log is {state.log_id}, decided was on {moment.log_id}", LOG_MEND
+            )
         return state.end
 
     def _wait_for(self, position: Position, deadline: float) -> None:

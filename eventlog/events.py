@@ -10,19 +10,22 @@ from msgspec import Meta
 
 from eventlog.position import Position
 
+
 class _CheckedAtConstruction(msgspec.StructMeta):
     """Checks what is built by hand; what is decoded, msgspec has checked already."""
 
     if not TYPE_CHECKING:  # a checker would take every event's arguments for Any
 
-        def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        def __call__(cls, *args: Any, **kwargs: Any) -> Any:  # noqa: N805  # the metaclass's self is a class
             built = super().__call__(*args, **kwargs)
             msgspec.convert(msgspec.structs.asdict(built), cls)
             return built
 
 
-class Event(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, metaclass=_CheckedAtConstruction):
-    """A fact in the past tense. Subclass it, with a type on every field:
+class Event(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, metaclass=_CheckedAtConstruction
+):
+    """A fact in the past tense. Subclass it, with a type on every field.
 
         class CustomerCreated(Event, frozen=True):
             id: str

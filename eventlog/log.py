@@ -161,7 +161,9 @@ class EventLog:
         A stream with entries but no log id, or with entries of its log missing, is a WrongLog error;
         `adopt` makes what is there a new log instead.
         """
-        answer = self._run("create_log", [self.stream, self._meta], [secrets.token_hex(16), "1" if adopt else "0"])
+        answer = self._run(
+            "create_log", [self.stream, self._meta], [secrets.token_hex(16), "1" if adopt else "0"]
+        )
         outcome, detail = answer[0].decode(), answer[1]
         if outcome in ("created", "exists"):
             return str(detail.decode())
@@ -172,7 +174,9 @@ class EventLog:
                 "Run `eventlog init --adopt` to take it over, or set EVENT_STREAM to another name.",
             )
         if outcome == "damaged":
-            raise WrongLog(Verdict.REWOUND, f"entries of log {detail.decode()} are missing from the stream", LOG_MEND)
+            raise WrongLog(
+                Verdict.REWOUND, f"entries of log {detail.decode()} are missing from the stream", LOG_MEND
+            )
         raise WrongLog(
             Verdict.REPLACED,
             f"key {self.stream!r} is a {detail.decode()}, not a stream",
@@ -208,10 +212,14 @@ class EventLog:
 
     def find_command(self, command: Command) -> CommandRecord | None:
         """How this command ended, if the log still remembers it; CommandReused for other content."""
-        fields = self._execute("HMGET", self._record_key(command), "fingerprint", "position", "sequence", "result")
+        fields = self._execute(
+            "HMGET", self._record_key(command), "fingerprint", "position", "sequence", "result"
+        )
         if fields[0] is None:
             return None
-        record = CommandRecord(fields[0].decode(), Position.parse(fields[1]), int(fields[2]), fields[3].decode())
+        record = CommandRecord(
+            fields[0].decode(), Position.parse(fields[1]), int(fields[2]), fields[3].decode()
+        )
         if record.fingerprint != command.fingerprint:
             raise CommandReused(command.key)
         return record
@@ -285,7 +293,10 @@ class EventLog:
         following = after.next()
         if following is None:
             return []
-        return [Entry(*entry) for entry in self._execute("XRANGE", self.stream, str(following), "+", "COUNT", count)]
+        return [
+            Entry(*entry)
+            for entry in self._execute("XRANGE", self.stream, str(following), "+", "COUNT", count)
+        ]
 
     def count_entries(self, after: Position, up_to: Position) -> int:
         """How many entries lie behind `after`, up to and including `up_to`. Reads them all."""
@@ -303,7 +314,10 @@ class EventLog:
         Only a wake-up: what came is read by `snapshot`, together with the log's id.
         """
         block_ms = min(timeout_ms, _LONGEST_WAIT_MS)
-        return self._execute("XREAD", "COUNT", 1, "BLOCK", block_ms, "STREAMS", self.stream, str(after)) is not None
+        return (
+            self._execute("XREAD", "COUNT", 1, "BLOCK", block_ms, "STREAMS", self.stream, str(after))
+            is not None
+        )
 
     # Speaking to Redis
 
@@ -433,5 +447,7 @@ def _read_publish_answer(answer: list[Any], decided_at: Moment, command: Command
             raise Conflict(Position.parse(answer[1]), answer[2].decode())
         case _:
             raise WrongLog(
-                Verdict(outcome), f"log {decided_at.log_id} is not what was read: {answer[1].decode()}", LOG_MEND
+                Verdict(outcome),
+                f"log {decided_at.log_id} is not what was read: {answer[1].decode()}",
+                LOG_MEND,
             )

@@ -43,7 +43,8 @@ def park(connection: sqlite3.Connection, entries: Iterable[Parked]) -> None:
 def list_parked(connection: sqlite3.Connection, *, limit: int = 100, after: int = 0) -> list[Parked]:
     """In order of sequence, from the one behind sequence `after` on."""
     found = connection.execute(
-        f"SELECT {', '.join(PARKED_COLUMNS)} FROM parked WHERE sequence > ? ORDER BY sequence LIMIT ?", (after, limit)
+        f"SELECT {', '.join(PARKED_COLUMNS)} FROM parked WHERE sequence > ? ORDER BY sequence LIMIT ?",
+        (after, limit),
     )
     return [
         Parked(sequence, Position.parse(position), event_type, reason, parked_at, acknowledged_at)
@@ -59,6 +60,7 @@ def count_unacknowledged(connection: sqlite3.Connection) -> int:
 def acknowledge(connection: sqlite3.Connection, up_to_sequence: int, at: str) -> int:
     """Mark what is parked up to a sequence as seen; answers how many were new. Rows do not change."""
     marked = connection.execute(
-        "UPDATE parked SET acknowledged_at = ? WHERE acknowledged_at IS NULL AND sequence <= ?", (at, up_to_sequence)
+        "UPDATE parked SET acknowledged_at = ? WHERE acknowledged_at IS NULL AND sequence <= ?",
+        (at, up_to_sequence),
     )
     return marked.rowcount

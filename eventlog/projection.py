@@ -25,11 +25,11 @@ HandlerT = TypeVar("HandlerT", bound=Handler)
 class Projection:
     """Raise `version` when tables or handlers change: a file of another version is not read.
 
-        revenue = Projection("revenue", version=1, tables=[ACCOUNTS])
+    revenue = Projection("revenue", version=1, tables=[ACCOUNTS])
 
-        @revenue.handles(AccountCreated)
-        def account_created(recorded: RecordedEvent[AccountCreated], rows: Rows) -> Changes | Refused:
-            return [Insert("accounts", {"id": int(recorded.event.id), "total_cents": 0})]
+    @revenue.handles(AccountCreated)
+    def account_created(recorded: RecordedEvent[AccountCreated], rows: Rows) -> Changes | Refused:
+        return [Insert("accounts", {"id": int(recorded.event.id), "total_cents": 0})]
     """
 
     def __init__(self, name: str, version: int, tables: Sequence[Table]) -> None:

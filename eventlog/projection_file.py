@@ -63,14 +63,18 @@ class ProjectionFile:
     def checkpoint(self) -> Checkpoint:
         """How far the file is now. NotBuilt if it was deleted since: open it anew to start over."""
         if _identity(self.directory / FILE_NAME) != self._opened_as:
-            raise NotBuilt(f"{self.directory / FILE_NAME} was deleted or replaced: start the tail again to rebuild it")
+            raise NotBuilt(
+                f"{self.directory / FILE_NAME} was deleted or replaced: start the tail again to rebuild it"
+            )
         return _checked(checkpoints.read_checkpoint(self._connection), self.projection, self.directory)
 
     def pending_rows(self) -> PendingRows:
         """An empty batch over the rows as they are."""
         return PendingRows(StoredRows(self._connection, self.projection.tables), self.projection.tables)
 
-    def commit(self, before: Checkpoint, after: Checkpoint, rows: PendingRows, parked: Iterable[Parked]) -> None:
+    def commit(
+        self, before: Checkpoint, after: Checkpoint, rows: PendingRows, parked: Iterable[Parked]
+    ) -> None:
         """Write rows, parked entries and checkpoint together, or none of them.
 
         Raises CheckpointMoved, with nothing written, if the checkpoint is not at `before`.
@@ -162,7 +166,9 @@ class ProjectionReader:
         identity = (os.getpid(), *file)
         if getattr(self._opened, "identity", None) != identity:
             try:
-                connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
+                connection = sqlite3.connect(
+                    f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None
+                )
                 connection.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
                 connection.execute("SELECT 1 FROM checkpoint")
             except sqlite3.Error as problem:
@@ -176,7 +182,9 @@ class ProjectionReader:
 class Look:
     """What one read transaction sees; use it only inside `ProjectionReader.look`."""
 
-    def __init__(self, connection: sqlite3.Connection, projection: Projection, checkpoint: Checkpoint) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, projection: Projection, checkpoint: Checkpoint
+    ) -> None:
         self.checkpoint = checkpoint
         self._connection = connection
         self._stored = StoredRows(connection, projection.tables)
@@ -185,7 +193,9 @@ class Look:
     def find(self, table: str, key: Key) -> Row | None:
         return self._stored.find(table, key)
 
-    def query(self, sql: str, parameters: Iterable[str | int | None] = ()) -> list[tuple[str | int | None, ...]]:
+    def query(
+        self, sql: str, parameters: Iterable[str | int | None] = ()
+    ) -> list[tuple[str | int | None, ...]]:
         """All rows of a SELECT, as tuples."""
         return self._connection.execute(sql, tuple(parameters)).fetchall()
 
@@ -240,7 +250,7 @@ def list_remembered_logs(data_directory: Path) -> dict[Path, str]:
 def _identity(path: Path) -> tuple[int, int] | None:
     """Which file the path names now; None if there is none."""
     try:
-        found = os.stat(path)
+        found = path.stat()
     except FileNotFoundError:
         return None
     return found.st_dev, found.st_ino
@@ -250,7 +260,9 @@ def _create(database: Database, table: Table) -> None:
     created = database.table(table.name).create(dict(table.columns), pk=table.key, strict=True)
     for number, (columns, condition) in enumerate(table.indexes):
         where = f" WHERE {condition}" if condition else ""
-        database.execute(f"CREATE INDEX {table.name}_{number} ON {created.name} ({', '.join(columns)}){where}")
+        database.execute(
+            f"CREATE INDEX {table.name}_{number} ON {created.name} ({', '.join(columns)}){where}"
+        )
 
 
 def _checked(checkpoint: Checkpoint | None, projection: Projection, directory: Path) -> Checkpoint:

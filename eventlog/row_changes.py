@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, cast
 
 Value = str | int | None
 Key = str | int
@@ -23,7 +23,7 @@ class Table(NamedTuple):
 
     name: str
     key: str
-    columns: Mapping[str, type[int] | type[str]]
+    columns: Mapping[str, type[int | str]]
     indexes: Sequence[tuple[Sequence[str], str]] = ()
 
 
@@ -145,7 +145,9 @@ class PendingRows:
             case Insert(table, row):
                 key = row[self._keys[table]]
                 if key is None or self.find(table, key) is not None:
-                    raise InvalidChange(f"insert of {table} {key!r}: it is there already, or its key is empty")
+                    raise InvalidChange(
+                        f"insert of {table} {key!r}: it is there already, or its key is empty"
+                    )
             case Update(table, key):
                 if self.find(table, key) is None:
                     raise InvalidChange(f"update of {table} {key!r}: it is not there")
@@ -160,19 +162,17 @@ class PendingRows:
     def _take(self, change: Change) -> None:
         if isinstance(change, Insert):
             row = dict(change.row)
-            key = row[self._keys[change.table]]
-            assert key is not None  # `_check` refused it
+            key = cast(Key, row[self._keys[change.table]])  # `_check` refused None
             self._rows[change.table][key] = self._inserted[change.table][key] = row
             return
-        row_now = self._rows[change.table][change.key]
-        assert row_now is not None  # `_check` found it
+        row_now = cast(dict[str, Value], self._rows[change.table][change.key])  # `_check` found it
         if isinstance(change, Update):
             row_now.update(change.values)
             columns: Iterable[str] = change.values
         else:
-            before = row_now[change.column]
-            assert isinstance(before, int)  # `_check` found a number
-            row_now[change.column] = before + change.amount
+            row_now[change.column] = (
+                cast(int, row_now[change.column]) + change.amount
+            )  # `_check` found a number
             columns = (change.column,)
         if change.key not in self._inserted[change.table]:
             self._updated[change.table][change.key].update(columns)

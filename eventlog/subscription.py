@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Final
 
-from eventlog.checkpoints import Checkpoint
 from eventlog.codec import Malformed, Newer, UnknownType
 from eventlog.continuity import Divergence, NumberedEntry, Verdict, number_entries
 from eventlog.errors import (
@@ -21,7 +20,7 @@ from eventlog.errors import (
     WrongLog,
 )
 from eventlog.events import Event, RecordedEvent
-from eventlog.log import EventLog, LOG_MEND
+from eventlog.log import LOG_MEND, EventLog
 from eventlog.parking import Parked
 from eventlog.projection import Projection, Refused
 from eventlog.projection_file import ProjectionFile
@@ -118,7 +117,9 @@ class Subscription:
                 self._report(status, _halted(halt))
                 stop.wait(_LONGEST_PAUSE_S / 2)
             except (LogUnavailable, HandlerFailed, sqlite3.Error, OSError) as trouble:
-                self._report(status, TailStatus(TailState.RETRYING, message=f"{type(trouble).__name__}: {trouble}"))
+                self._report(
+                    status, TailStatus(TailState.RETRYING, message=f"{type(trouble).__name__}: {trouble}")
+                )
                 stop.wait(pause_s)
                 pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
         self._report(status, TailStatus(TailState.STOPPED, message="the tail was stopped: start it"))
@@ -131,7 +132,9 @@ class Subscription:
 
     def _report(self, file: TailStatusFile, status: TailStatus) -> None:
         if file.report(status):
-            level = logging.INFO if status.state in (TailState.FOLLOWING, TailState.STOPPED) else logging.ERROR
+            level = (
+                logging.INFO if status.state in (TailState.FOLLOWING, TailState.STOPPED) else logging.ERROR
+            )
             name = self._file.projection.name
             _logger.log(level, "%s %s %s", name, status.state, status.message or f"verdict {status.verdict}")
 
@@ -183,7 +186,7 @@ class _Batch:
                 self.rows.apply(outcome)
         except sqlite3.Error:
             raise
-        except Exception as cause:  # a handler is its author's code: whatever it raises stops here, named
+        except Exception as cause:  # noqa: BLE001  # a handler is its author's code: whatever it raises stops here, named
             failed = HandlerFailed(found.entry.position, event_type, cause)
             failed.__cause__ = cause
             return failed
@@ -192,7 +195,13 @@ class _Batch:
     def _park(self, found: NumberedEntry, event_type: str, reason: str) -> None:
         parked_at = self._clock().isoformat(timespec="milliseconds")
         self.parked.append(
-            Parked(found.sequence, found.entry.position, event_type, reason.encode("utf-8", "replace").decode(), parked_at)
+            Parked(
+                found.sequence,
+                found.entry.position,
+                event_type,
+                reason.encode("utf-8", "replace").decode(),
+                parked_at,
+            )
         )
 
 

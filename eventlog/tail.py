@@ -47,7 +47,9 @@ def run_tail(log: EventLog, directory: Path, projection: Projection) -> None:
         lock.release()
 
 
-def acknowledge_parked(directory: Path, projection: Projection, up_to_sequence: int, at: str, wait_s: float) -> bool:
+def acknowledge_parked(
+    directory: Path, projection: Projection, up_to_sequence: int, at: str, wait_s: float
+) -> bool:
     """Have parked entries marked as seen, by the tail, or by this process while no tail runs.
 
     False if a tail runs and did not do it within `wait_s`; it will as soon as it can.

@@ -24,7 +24,7 @@ class _NoRows:
 class Given:
     """A projection's rows after some events.
 
-        given(revenue, an_account_created()).when(a_customer_created()).then_row("customers", 7, name="Ada")
+    given(revenue, an_account_created()).when(a_customer_created()).then_row("customers", 7, name="Ada")
     """
 
     def __init__(self, projection: Projection) -> None:
@@ -42,7 +42,7 @@ class Given:
         return Outcome(self, changes if isinstance(changes, Refused) else None)
 
     def decide(self, decide: Callable[[PendingRows], DecisionT]) -> Decided[DecisionT]:
-        """Let a decider decide on these rows: `given(...).decide(lambda rows: decide(command, rows))`."""
+        """What a decider makes of these rows, as in `given(...).decide(partial(decide, command))`."""
         return Decided(decide(self.rows))
 
 

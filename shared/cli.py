@@ -84,7 +84,9 @@ def make_commands(service: Service) -> click.Group:
     def list_parked() -> None:
         """Print each parked entry: position, type, reason, and whether somebody acknowledged it."""
         settings = Settings.from_environment(os.environ)
-        reader = ProjectionReader(settings.projection_directory(service.name, service.projection), service.projection)
+        reader = ProjectionReader(
+            settings.projection_directory(service.name, service.projection), service.projection
+        )
         after = 0
         while True:
             with reader.look() as look:

@@ -52,7 +52,9 @@ class Health:
         except NotBuilt as problem:
             return Check("failed", str(problem), "start the tail, and see its log"), None
         except sqlite3.Error as problem:
-            return Check("failed", f"cannot be read: {problem}", "see the tail's log; check disk and file"), None
+            return Check(
+                "failed", f"cannot be read: {problem}", "see the tail's log; check disk and file"
+            ), None
 
     def _check_tail(self) -> Check:
         status = self._status.read()
@@ -95,7 +97,9 @@ class Health:
         except EventLogError as problem:
             return Check("degraded", str(problem), "start Redis; check REDIS_URL")
         if durability is Durability.UNPROVEN:
-            return Check("degraded", "durability unproven", "let CONFIG GET be read, or check appendfsync by hand")
+            return Check(
+                "degraded", "durability unproven", "let CONFIG GET be read, or check appendfsync by hand"
+            )
         return Check("ok", durability.value)
 
 
@@ -117,6 +121,8 @@ def make_health_routes(health: Health) -> Blueprint:
         found = {check.status for check in checks.values()}
         status = "failed" if "failed" in found else "degraded" if "degraded" in found else "ok"
         body = {"status": status, "checks": {name: check._asdict() for name, check in checks.items()}}
-        return Response(msgspec.json.encode(body), 503 if status == "failed" else 200, mimetype="application/json")
+        return Response(
+            msgspec.json.encode(body), 503 if status == "failed" else 200, mimetype="application/json"
+        )
 
     return routes

@@ -68,7 +68,9 @@ class Reads:
         with self._reader.look() as look:
             now = look.checkpoint
         if now.log_id and not now.log_id.startswith(minimum.short_log_id):
-            raise _precondition_failed(f"Min-Log-Position is of log {minimum.short_log_id}; this is {now.log_id[:8]}.")
+            raise _precondition_failed(
+                f"Min-Log-Position is of log {minimum.short_log_id}; this is {now.log_id[:8]}."
+            )
         if now.log_id and now.position >= minimum.position:
             return
         far = {"Log-Position": format_log_position(now.position, now.log_id)}
@@ -83,7 +85,9 @@ class Reads:
         with self._reader.look() as look:
             far = {"Log-Position": format_log_position(look.checkpoint.position, look.checkpoint.log_id)}
         raise unavailable(
-            "not-yet-applied", f"{minimum.position} is not applied here yet; Log-Position says how far it is.", far
+            "not-yet-applied",
+            f"{minimum.position} is not applied here yet; Log-Position says how far it is.",
+            far,
         )
 
     def _refuse_beyond_head(self, minimum: Minimum, far: dict[str, str]) -> None:
@@ -110,7 +114,9 @@ def requested_minimum() -> Minimum | None:
             return Minimum(Position.parse(found["position"]), found["log"])
     except InvalidPosition:
         pass
-    raise bad_field("Min-Log-Position", "must be a Log-Position that an answer carried, such as 1795219641181-0@3f2a9c01")
+    raise bad_field(
+        "Min-Log-Position", "must be a Log-Position that an answer carried, such as 1795219641181-0@3f2a9c01"
+    )
 
 
 def requested_wait_s() -> float:

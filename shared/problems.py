@@ -133,7 +133,9 @@ def register_error_handlers(app: Flask) -> None:
     @app.errorhandler(sqlite3.Error)
     def _unreadable(problem: sqlite3.Error) -> Response:
         _logger.error("projection cannot be read: %s", problem)
-        return unavailable("not-readable", "The answer cannot be read just now; /health/ready says why.").response()
+        return unavailable(
+            "not-readable", "The answer cannot be read just now; /health/ready says why."
+        ).response()
 
     @app.errorhandler(RequestEntityTooLarge)
     def _too_large(_: RequestEntityTooLarge) -> Response:
@@ -154,7 +156,7 @@ def register_error_handlers(app: Flask) -> None:
 
     @app.errorhandler(Exception)
     def _unexpected(problem: Exception) -> Response:
-        _logger.exception("unexpected error", exc_info=problem)
+        _logger.error("unexpected error", exc_info=problem)
         return Problem(
             500, "internal-error", "Our mistake", "Something went wrong on our side; the log has the details."
         ).response()

@@ -60,6 +60,8 @@ def _parse(raw: bytes) -> Any:
 class _Fraction(str):
     """A number written with a point or an exponent: no field takes one, and none is rounded."""
 
+    __slots__ = ()
+
 
 def _parse_int(digits: str) -> int | _Fraction:
     return int(digits) if len(digits) <= _LONGEST_NUMBER else _Fraction(digits)
@@ -123,7 +125,9 @@ class TextField(fields.Field[str]):
         if type(value) is not str:
             raise ValidationError("must be a string")
         if not self._shortest <= len(value) <= self._longest:
-            raise ValidationError(f"must have {self._shortest} to {self._longest} characters, has {len(value)}")
+            raise ValidationError(
+                f"must have {self._shortest} to {self._longest} characters, has {len(value)}"
+            )
         for character in value:
             if unicodedata.category(character) in ("Cc", "Cs"):
                 raise ValidationError(f"must not contain the character U+{ord(character):04X}")
@@ -137,7 +141,9 @@ class IdField(fields.Field[str]):
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **_: Any) -> str:
         if type(value) is not str or not is_id(value):
-            raise ValidationError('must be an id: a string of decimal digits such as "7", without leading zeros')
+            raise ValidationError(
+                'must be an id: a string of decimal digits such as "7", without leading zeros'
+            )
         return value
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import singledispatch
-from typing import Final
+from typing import Final, cast
 
 from eventlog import Add, Event, Insert, Refused, Row, Rows, Update
 from eventlog.deciding import Decision
@@ -101,7 +101,13 @@ def _(event: AccountCreated, rows: Rows, **own_columns: Value) -> list[Change] |
     key = int(event.id)
     if rows.find("accounts", key) is not None:
         return Refused(f"account {event.id} was created before")
-    core: Row = {"id": key, "owned_by": event.owned_by, "live_customers": 0, "total_revenue_cents": 0, "deleted": 0}
+    core: Row = {
+        "id": key,
+        "owned_by": event.owned_by,
+        "live_customers": 0,
+        "total_revenue_cents": 0,
+        "deleted": 0,
+    }
     return [Insert("accounts", {**core, **own_columns})]
 
 
@@ -200,5 +206,4 @@ def _fits(row: Row | None, cents: int) -> bool:
 
 
 def _number(value: Value) -> int:
-    assert isinstance(value, int)  # an INTEGER column of a STRICT table
-    return value
+    return cast(int, value)  # an INTEGER column of a STRICT table

@@ -80,4 +80,3 @@ def write_headers() -> dict[str, str]:
 def _fingerprint(body: dict[str, Any]) -> str:
     content = msgspec.json.encode([request.method, request.path, sorted(body.items())])
     return hashlib.sha256(content).hexdigest()[:32]
-

@@ -23,9 +23,9 @@ from accounts.revenue import revenue
 from customers.directory import directory
 from eventlog import EventLog, Projection, ProjectionFile, ProjectionReader, Subscription
 from eventlog.deciding import DecisionMaker
+from shared.permissions import Identity, Role
 from shared.settings import Settings
 from shared.tokens import Tokens
-from shared.permissions import Identity, Role
 from tests.clock import FIXED_NOW
 
 SECRET = "a secret of thirty-two bytes or more"
