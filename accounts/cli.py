@@ -6,11 +6,12 @@ import os
 from datetime import UTC, datetime
 
 import click
+from marshmallow import ValidationError
 
 from accounts.demo import make_demo
 from accounts.identity import UserExists, Users
 from accounts.revenue import revenue
-from accounts.schemas import SHORTEST_PASSWORD
+from accounts.schemas import CreateUserBody
 from eventlog import EventLog, ProjectionReader
 from eventlog.deciding import DecisionMaker
 from shared.cli import Service, make_commands
@@ -54,10 +55,11 @@ def users() -> None:
 def add_user(username: str, role: str, password: str) -> None:
     """Add a user, such as the first admin: `accounts users add ada --role admin`."""
     settings = Settings.from_environment(os.environ)
-    if len(password) < SHORTEST_PASSWORD:
-        raise click.ClickException(f"the password must have {SHORTEST_PASSWORD} characters or more")
     try:
-        Users(settings.data_dir / "accounts").add(username, password, Role(role))
+        user = CreateUserBody().load({"username": username, "password": password, "role": role})
+        Users(settings.data_dir / "accounts").add(user["username"], user["password"], user["role"])
+    except ValidationError as problem:
+        raise click.ClickException(str(problem.messages)) from problem
     except UserExists as problem:
         raise click.ClickException(str(problem)) from problem
     click.echo(f"added {role} {username}")

@@ -95,6 +95,7 @@ class Users:
     def _database(self) -> Iterator[Database]:
         """A connection for one use: users are few and asked for seldom."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._path.touch(mode=0o600)
         connection = sqlite3.connect(self._path)
         try:
             connection.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")

@@ -17,51 +17,50 @@ class AlreadyRunningError(Exception):
 
 
 class Claim:
-    """A lock on the data directory that names its holder.
+    """Two locks on the data directory: the top process's own, and one for all that must be gone before the next run.
 
-    Hand `descriptor` to the processes that must be gone before the next run starts. `predecessor_was_killed`
-    when the last holder did not release it: what it had started may still be ending.
+    Hand `descriptor`, that of the second, to what is started. `predecessor_was_killed` when the last holder
+    did not release the claim: what it had started may still be ending.
     """
 
-    def __init__(self, data_dir: Path, path: Path) -> None:
-        self.descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    def __init__(self, directory: Path) -> None:
+        self._top = _open(directory / "top.lock")
+        if not _lock(self._top):
+            raise AlreadyRunningError(
+                f"already running (pid {_read(self._top)}): stop that one, or choose another DATA_DIR"
+            )
+        self.predecessor_was_killed = _read(self._top) != ""
+        self.descriptor = _open(directory / "started.lock")
         deadline = time.monotonic() + _PREDECESSOR_ENDS_WITHIN_S
-        while not self._locked():
-            holder = self._holder()
-            if holder is None or _is_alive(holder) or time.monotonic() > deadline:
-                os.close(self.descriptor)
+        while not _lock(self.descriptor):
+            if time.monotonic() > deadline:
                 raise AlreadyRunningError(
-                    f"already running (pid {holder or 'unknown'}) on {data_dir}: "
-                    "stop that one first, or choose another DATA_DIR"
+                    f"processes of the last run (pid {_read(self._top)}) do not end: stop them"
                 )
             time.sleep(_PAUSE_S)
-        self.predecessor_was_killed = self._holder() is not None
-        self._name_holder(f"{os.getpid()}\n")
+        _write(self._top, str(os.getpid()))
 
     def release(self) -> None:
-        self._name_holder("")
+        _write(self._top, "")
         os.close(self.descriptor)
-
-    def _locked(self) -> bool:
-        with suppress(BlockingIOError):
-            fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return True
-        return False
-
-    def _holder(self) -> int | None:
-        text = os.pread(self.descriptor, 20, 0).strip()
-        return int(text) if text.isdigit() else None
-
-    def _name_holder(self, text: str) -> None:
-        os.ftruncate(self.descriptor, 0)
-        os.pwrite(self.descriptor, text.encode(), 0)
+        os.close(self._top)
 
 
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
+def _open(path: Path) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+
+def _lock(descriptor: int) -> bool:
+    with suppress(BlockingIOError):
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return True
-    return True
+    return False
+
+
+def _read(descriptor: int) -> str:
+    return os.pread(descriptor, 20, 0).decode().strip()
+
+
+def _write(descriptor: int, text: str) -> None:
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, text.encode(), 0)

@@ -39,7 +39,8 @@ def main() -> None:
     if "MAKELEVEL" in os.environ:
         end_with_parent()  # a killed make takes everything with it
     for number in _STOP_SIGNALS:
-        signal.signal(number, _request_stop)
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup is meant
+            signal.signal(number, _request_stop)
     try:
         _run(Installation.from_environment(os.environ))
     except StopRequested:
@@ -75,7 +76,7 @@ def _run(installation: Installation) -> None:
 
 @contextmanager
 def _claimed(installation: Installation) -> Iterator[Claim]:
-    claim = Claim(installation.settings.data_dir, installation.run_dir / "lock")
+    claim = Claim(installation.run_dir)
     try:
         patience_s = _REMNANTS_END_WITHIN_S if claim.predecessor_was_killed else 0
         require_free(needed_ports(installation), installation.settings.host, patience_s)
@@ -128,8 +129,7 @@ def _supervised(supervisor: Supervisor, claim: Claim) -> Iterator[None]:
         supervisor.start([claim.descriptor])
         yield
     finally:
-        for number in _STOP_SIGNALS:
-            signal.signal(number, signal.SIG_IGN)  # from here on it ends anyway, and in its order
+        _ignore_stop_signals()
         print(f"Stopping {supervisor.name} ...", flush=True)
         supervisor.stop()
 
@@ -153,7 +153,14 @@ def _command(installation: Installation, program: str, argument: str) -> bool:
 
 
 def _request_stop(signal_number: int, frame: FrameType | None) -> None:
+    _ignore_stop_signals()
     raise StopRequested
+
+
+def _ignore_stop_signals() -> None:
+    """From here on it ends anyway, and in its order: an impatient second Ctrl-C must not change that."""
+    for number in _STOP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from deploy.installation import Installation
 from deploy.supervisord_conf import render
 from eventlog.child_process import ending_with
 
-_EXIT = re.compile(r"^\S+ \S+ \w+ (?:exited|spawnerr): (\S+)", re.MULTILINE)
+_EXIT = re.compile(r"^\S+ \S+ \w+ exited: (\S+)", re.MULTILINE)
 _LOG_LINES_SHOWN = 15
 _OWN_SHUTDOWN_S = 10
 

@@ -18,7 +18,7 @@ _PROGRAM = """
 [program:{name}]
 command={command}
 directory=%(here)s
-startsecs=2
+startsecs=1
 startretries=1000000
 autorestart=true
 stopsignal=TERM

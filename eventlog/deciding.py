@@ -86,6 +86,8 @@ class DecisionMaker:
                 try:
                     return self._publish(decision, moment, command, origin or Origin())
                 except Conflict as conflict:
+                    if time.monotonic() > deadline:
+                        raise NotFresh(f"what this stands on kept changing: {conflict}") from conflict
                     self._wait_for(conflict.position, deadline)
                 continue
             record = self._log.find_command(command)

@@ -8,8 +8,8 @@ from __future__ import annotations
 import argparse
 import errno
 import fcntl
+import itertools
 import os
-import random
 import re
 import shutil
 import socket
@@ -44,17 +44,15 @@ SERVER_SETTINGS: Final[Mapping[str, str]] = {
     "maxmemory-policy": "noeviction",
 }
 
-_PREFERRED_MAJOR = 7
+_PREFERRED = (7, 0, 0)
 _PROGRAMS = ("redis-server", "valkey-server")
 _INSTALL = "apt install redis-server (or brew install redis), or set REDIS_URL"
 _LOCK_WAIT_S = 5.0  # an orphan that was told to end needs a moment for its last fsync
 _LOADING_WAIT_S = 60.0
 _STOP_WAIT_S = 10.0
 _PAUSE_S = 0.02
-_FREE_PORT_RANGE = range(
-    20_000, 32_768
-)  # below Linux' ephemeral ports: none is taken while its server restarts
-_FREE_PORT_TRIALS = 100
+_FIRST_FREE_PORT, _PORT_BLOCKS, _PORTS_IN_BLOCK = 20_000, 100, 120
+_port_turns = itertools.count()
 
 
 class Server(NamedTuple):
@@ -92,27 +90,37 @@ class PortTaken(EmbeddedRedisError):
 
 
 def find_server() -> Server:
-    """A redis-server or valkey-server of version 7 or later from the PATH, else the one in this environment's bin."""
+    """The first redis-server or valkey-server of version 7 or later on the PATH, else the environment's own."""
+    servers = list_servers()
+    if not servers:
+        raise NoServer(f"no redis-server on the PATH or in {Path(sys.executable).parent}: {_INSTALL}")
+    return next((server for server in servers if server.version >= _PREFERRED), servers[-1])
+
+
+def list_servers() -> list[Server]:
+    """Every server program that runs here: those on the PATH in its order, then the environment's own."""
+    found: dict[Path, Server] = {}
     for path in _candidates():
         version = _version_of(path)
-        if version is not None and version >= (_PREFERRED_MAJOR, 0, 0):
-            return Server(path, version)
-    shipped = Path(sys.executable).parent / "redis-server"
-    version = _version_of(shipped)
-    if version is None:
-        raise NoServer(
-            f"no redis-server or valkey-server {_PREFERRED_MAJOR}+ on the PATH, none in {shipped.parent}: {_INSTALL}"
-        )
-    return Server(shipped, version)
+        if version is not None:
+            # never run under the resolved name: a packaged redis-server may be a link to a program of many names
+            found.setdefault(path.resolve(), Server(path, version))
+    return list(found.values())
 
 
 def free_port() -> int:
-    """A loopback port nothing listens on now, and which no outgoing connection will borrow later."""
-    for port in random.SystemRandom().sample(_FREE_PORT_RANGE, _FREE_PORT_TRIALS):
+    """A loopback port nothing listens on now.
+
+    Each process goes through a block of its own, so that parallel tests don't take a port whose server is
+    just restarting; and no outgoing connection borrows one, as the blocks lie below Linux' ephemeral ports.
+    """
+    first = _FIRST_FREE_PORT + os.getpid() % _PORT_BLOCKS * _PORTS_IN_BLOCK
+    for turn in itertools.islice(_port_turns, _PORTS_IN_BLOCK):
+        port = first + turn % _PORTS_IN_BLOCK
         if is_free(port):
             return port
     raise EmbeddedRedisError(
-        f"no free port among {_FREE_PORT_TRIALS} tried on {HOST}: stop what listens there"
+        f"no free port from {first} on, in {_PORTS_IN_BLOCK} tries: stop what listens there"
     )
 
 
@@ -181,10 +189,8 @@ class EmbeddedRedis:
         """Start it and return when it has loaded its log; does nothing while it runs."""
         if self._process is not None and self._process.poll() is None:
             return
-        config = write_config(self.directory, self.port, self._server, self._overrides)
         with _locked(self.directory) as lock, self.log_path.open("ab") as log:
-            if not is_free(self.port):
-                raise PortTaken(self.port)
+            config = _write_config(self.directory, self.port, self._server, self._overrides)
             self._process = subprocess.Popen(
                 ending_with(os.getpid(), [str(self._server.path), str(config)]),
                 stdin=subprocess.DEVNULL,
@@ -232,31 +238,11 @@ class EmbeddedRedis:
         return "\n".join(self.log_path.read_text(errors="replace").splitlines()[-10:])
 
 
-def write_config(
-    directory: Path, port: int, server: Server, overrides: Mapping[str, str] | None = None
-) -> Path:
-    """Write redis.conf into the directory, made where absent; EmbeddedRedisError if this server cannot read its log."""
-    directory = directory.resolve()
-    directory.mkdir(parents=True, exist_ok=True)
-    if (directory / "appendonlydir").exists() and server.version < (7, 0, 0):
-        # It would not look there, and start an empty log beside the full one.
-        version = ".".join(map(str, server.version))
-        raise EmbeddedRedisError(
-            f"{directory} was written by Redis 7 or later, and {server.path} is {version}: {_INSTALL}"
-        )
-    settings = {**SERVER_SETTINGS, "dir": str(directory), "port": str(port), **(overrides or {})}
-    config = directory / "redis.conf"
-    config.write_text("".join(f"{name} {_quoted(value)}\n" for name, value in settings.items()))
-    return config
-
-
 def become_server(directory: Path, port: int) -> None:
     """Replace this process by the server; returns only by raising EmbeddedRedisError."""
     server = find_server()
-    config = write_config(directory, port, server)
     with _locked(directory) as lock:
-        if not is_free(port):
-            raise PortTaken(port)
+        config = _write_config(directory, port, server, {})
         os.set_inheritable(lock.descriptor, True)
         lock.name_holder(os.getpid())
         os.execv(server.path, [str(server.path), str(config)])  # noqa: S606 -- no shell is the point
@@ -299,12 +285,29 @@ class _Lock:
 
 
 def _locked(directory: Path) -> _Lock:
+    directory.mkdir(parents=True, exist_ok=True)
     return _Lock(directory / "redis.lock")
 
 
+def _write_config(directory: Path, port: int, server: Server, overrides: Mapping[str, str]) -> Path:
+    """Write redis.conf; EmbeddedRedisError if the server cannot run with it here."""
+    if (directory / "appendonlydir").exists() and server.version < _PREFERRED:
+        # It would not look there, and start an empty log beside the full one.
+        version = ".".join(map(str, server.version))
+        raise EmbeddedRedisError(
+            f"{directory} was written by Redis 7 or later, and {server.path} is {version}: {_INSTALL}"
+        )
+    if not is_free(port):
+        raise PortTaken(port)
+    settings = {**SERVER_SETTINGS, "dir": str(directory.resolve()), "port": str(port), **overrides}
+    config = directory.resolve() / "redis.conf"
+    config.write_text("".join(f"{name} {_quoted(value)}\n" for name, value in settings.items()))
+    return config
+
+
 def _candidates() -> Iterator[Path]:
-    # Every directory, not shutil.which: an old server early on the PATH must not hide a newer one.
-    for folder in os.get_exec_path():
+    # Every directory, not shutil.which on the whole: an old server early on the PATH must not hide a newer one.
+    for folder in [*os.get_exec_path(), str(Path(sys.executable).parent)]:
         for program in _PROGRAMS:
             found = shutil.which(program, path=folder)
             if found is not None:

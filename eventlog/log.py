@@ -197,6 +197,7 @@ class EventLog:
             if found and found[1].decode() != durable:
                 weak[setting] = found[1].decode()
         if weak and not self._accept_weak_durability:
+            self._durability = None
             raise WeakDurability(weak)
         self._durability = Durability.UNPROVEN if weak else Durability.PROVEN
         return self._durability

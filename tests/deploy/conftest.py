@@ -1,0 +1,5 @@
+"""The deployment's tests run the pair as `make run` starts it."""
+
+from tests.make_run import environment, start_run
+
+__all__ = ["environment", "start_run"]

@@ -1,0 +1,223 @@
+"""What a newcomer does with `make run`: start, follow the tour, stop, start again; and what can be in the way."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.make_run import ROOT, Run
+
+pytestmark = pytest.mark.processes
+
+StartRun = Callable[..., Run]
+
+
+def _tour_of(run: Run) -> list[str]:
+    lines = run.output().splitlines()
+    first = next(number for number, line in enumerate(lines) if line.startswith("TOKEN="))
+    return lines[first : lines.index("", first)]
+
+
+def _paste(shell: str, lines: list[str]) -> str:
+    """What the shell prints when the lines are pasted into it."""
+    pasted = subprocess.run(
+        [shell, "-u"],
+        input="\n".join(lines),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (pasted.returncode, pasted.stderr) == (0, "")
+    return pasted.stdout
+
+
+class _Member:
+    """The first demo user, over HTTP."""
+
+    def __init__(self, run: Run) -> None:
+        self._accounts = f"http://127.0.0.1:{run.environment['ACCOUNTS_PORT']}"
+        self._customers = f"http://127.0.0.1:{run.environment['CUSTOMERS_PORT']}"
+        login = {"username": "user1", "password": "password1"}
+        token = httpx.post(f"{self._accounts}/auth/login", json=login).raise_for_status().text
+        self._headers = {"Authorization": f"Bearer {token}"}
+
+    def add_invoice_of(self, cents: int) -> None:
+        customer = self._post("customers", {"name": "Ada", "account_id": "1"}).json()["id"]
+        invoice = {"customer_id": customer, "purchase_date": "2026-01-31", "purchase_price_cents": cents}
+        self._headers["Min-Log-Position"] = self._post("invoices", invoice).headers["Log-Position"]
+
+    def total_revenue_cents(self) -> list[int]:
+        accounts = httpx.get(f"{self._accounts}/accounts", headers=self._headers).raise_for_status().json()
+        return [found["total_revenue_cents"] for found in accounts]
+
+    def _post(self, what: str, body: dict[str, object]) -> httpx.Response:
+        answer = httpx.post(f"{self._customers}/{what}", json=body, headers=self._headers)
+        return answer.raise_for_status()
+
+
+@pytest.mark.needs("curl")
+@pytest.mark.needs("bash")
+def test_both_services_are_ready_and_the_tour_works_line_by_line(start_run: StartRun) -> None:
+    run = start_run()
+    run.wait_until_up()
+    for port in ("CUSTOMERS_PORT", "ACCOUNTS_PORT"):
+        ready = httpx.get(f"http://127.0.0.1:{run.environment[port]}/health/ready")
+        assert (ready.status_code, ready.json()["status"]) == (200, "ok")
+
+    printed = _paste("bash", _tour_of(run))
+
+    assert "HTTP/1.1 201" in printed
+    accounts = json.loads(printed[printed.index("\n[") :])
+    assert [(found["account"]["id"], found["total_revenue_cents"]) for found in accounts] == [
+        (1, 12000),
+        (2, 0),
+    ]
+
+
+def test_the_printed_redis_cli_line_shows_the_log(start_run: StartRun) -> None:
+    run = start_run()
+    run.wait_until_up()
+    (line,) = [line for line in run.output().splitlines() if "XREAD" in line]
+    shown = _paste("sh", [line])
+    assert shown.splitlines().count("AccountCreated") == 2
+
+
+def test_ctrl_c_stops_everything_and_the_next_run_goes_on(start_run: StartRun) -> None:
+    first = start_run()
+    first.wait_until_up()
+    _Member(first).add_invoice_of(12000)
+    assert first.interrupt() == 0
+    assert first.output().index("Stopping services") < first.output().index("Stopping redis")
+    first.wait_until_nothing_is_left()
+
+    second = start_run()
+    second.wait_until_up()
+    assert _Member(second).total_revenue_cents() == [12000, 0]
+    assert second.interrupt() == 0
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("deploy.run",), ("supervisord-services.conf",), ("supervisord-redis.conf",)],
+    ids=["top", "services", "redis"],
+)
+def test_kill_9_of_a_process_at_the_top_leaves_nothing_and_the_next_run_works(
+    start_run: StartRun, words: tuple[str, ...]
+) -> None:
+    first = start_run()
+    first.wait_until_up()
+    first.find(*words).kill()
+    first.wait_until_nothing_is_left()
+
+    second = start_run()
+    second.wait_until_up()
+    assert second.interrupt() == 0
+
+
+def test_next_run_started_at_once_after_kill_9_waits_for_the_remains(start_run: StartRun) -> None:
+    first = start_run()
+    first.wait_until_up()
+    first.process.kill()
+
+    second = start_run()
+    second.wait_until_up()
+    assert second.interrupt() == 0
+
+
+def test_kill_9_of_make_leaves_nothing(start_run: StartRun, tmp_path: Path) -> None:
+    makefile = tmp_path / "Makefile"
+    lines = (ROOT / "Makefile").read_text().splitlines()
+    recipe = lines[lines.index("run: $(PACKAGE)") + 1].replace("$(BIN)/python", f'"{sys.executable}"')
+    makefile.write_text(f"run:\n{recipe}\n")
+
+    run = start_run(["make", "--file", str(makefile), "run"])
+    run.wait_until_up()
+    run.process.kill()
+    run.wait_until_nothing_is_left()
+
+
+@pytest.mark.parametrize("variable", ["CUSTOMERS_PORT", "ACCOUNTS_PORT", "REDIS_PORT"])
+def test_taken_port_is_named_with_the_variable_that_changes_it(
+    start_run: StartRun, environment: dict[str, str], variable: str
+) -> None:
+    with socket.socket() as other:
+        # shared as the web servers share it, which must not hide that it is taken
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        other.bind(("127.0.0.1", int(environment[variable])))
+        other.listen()
+        run = start_run()
+        assert run.process.wait(30) == 1
+    assert (
+        f"port {environment[variable]} is taken by another program: choose another with {variable}"
+        in run.output()
+    )
+
+
+def test_second_run_on_one_data_directory_is_told_who_has_it(start_run: StartRun) -> None:
+    first = start_run()
+    first.wait_for_output("Redis ... ready")
+    second = start_run()
+    assert second.process.wait(30) == 1
+    assert f"already running (pid {first.process.pid})" in second.output()
+    first.wait_until_up()
+
+
+@pytest.mark.parametrize(("demo", "secret"), [("1", "short"), ("0", "short"), ("0", "")])
+def test_weak_or_missing_secret_is_refused(start_run: StartRun, demo: str, secret: str) -> None:
+    run = start_run(DEMO=demo, JWT_SECRET=secret)
+    assert run.process.wait(30) == 1
+    assert "JWT_SECRET must be 32 bytes or more" in run.output()
+
+
+def test_demo_secret_is_made_once_and_for_its_owner_only(
+    start_run: StartRun, environment: dict[str, str]
+) -> None:
+    secret_file = Path(environment["DATA_DIR"]) / "jwt-secret"
+    secrets = []
+    for _ in range(2):
+        run = start_run()
+        run.wait_for_output("Redis ... ready")
+        secrets.append(secret_file.read_text())
+        run.interrupt()
+        run.wait_until_nothing_is_left()
+    assert secrets[0] == secrets[1]
+    assert len(secrets[0]) >= 32
+    assert secret_file.stat().st_mode & 0o777 == 0o600
+
+
+def test_services_answer_from_what_they_have_where_the_log_is_another(
+    start_run: StartRun, environment: dict[str, str]
+) -> None:
+    first = start_run()
+    first.wait_until_up()
+    _Member(first).add_invoice_of(12000)
+    first.interrupt()
+    first.wait_until_nothing_is_left()
+    shutil.rmtree(Path(environment["DATA_DIR"]) / "redis")
+
+    second = start_run()
+    second.wait_until_up()
+    assert "*** The log could not be made" in second.output()
+    assert _Member(second).total_revenue_cents() == [12000, 0]
+
+
+def test_program_that_does_not_stay_up_is_named_with_the_end_of_its_log(
+    start_run: StartRun, environment: dict[str, str]
+) -> None:
+    data_dir = Path(environment["DATA_DIR"])
+    data_dir.mkdir()
+    (data_dir / "customers").write_text("a file where a directory belongs")
+    run = start_run()
+    assert run.process.wait(60) == 1
+    assert "customers-tail does not stay up; the end of" in run.output()
+    run.wait_until_nothing_is_left()

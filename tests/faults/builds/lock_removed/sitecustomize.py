@@ -1,0 +1,29 @@
+"""A build without the tail lock, slow to commit: several tails write one file, and only the checkpoint guards it."""
+
+import random
+import time
+from collections.abc import Iterable
+
+from eventlog.checkpoints import Checkpoint
+from eventlog.parking import Parked
+from eventlog.projection_file import ProjectionFile, TailLock
+from eventlog.row_changes import PendingRows
+
+_LONGEST_PAUSE_S = 0.05
+
+_commit = ProjectionFile.commit
+
+
+def _commit_late(
+    self: ProjectionFile, before: Checkpoint, after: Checkpoint, rows: PendingRows, parked: Iterable[Parked]
+) -> None:
+    time.sleep(random.uniform(0, _LONGEST_PAUSE_S))
+    _commit(self, before, after, rows, parked)
+
+
+def _take_nothing(self: TailLock) -> None:
+    return None
+
+
+ProjectionFile.commit = _commit_late  # type: ignore[method-assign]  # that is what breaks it
+TailLock.acquire = _take_nothing  # type: ignore[method-assign]  # likewise

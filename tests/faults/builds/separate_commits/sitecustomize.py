@@ -1,0 +1,25 @@
+"""A build broken on purpose: checkpoint and rows in two transactions, with time for a kill between them."""
+
+import time
+from collections.abc import Iterable
+
+from eventlog.checkpoints import Checkpoint
+from eventlog.parking import Parked, park
+from eventlog.projection_file import ProjectionFile
+from eventlog.row_changes import PendingRows
+
+_BETWEEN_S = 0.05
+
+
+def _commit_separately(
+    self: ProjectionFile, before: Checkpoint, after: Checkpoint, rows: PendingRows, parked: Iterable[Parked]
+) -> None:
+    with self._transaction():
+        self.move_checkpoint(before, after)
+    time.sleep(_BETWEEN_S)
+    with self._transaction():
+        rows.write(self._connection)
+        park(self._connection, parked)
+
+
+ProjectionFile.commit = _commit_separately  # type: ignore[method-assign]  # that is what breaks it

@@ -1,0 +1,132 @@
+"""`make run` as a process: started on free ports and a data directory of its own, watched, and gone afterwards."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import pytest
+
+from eventlog.embedded_redis import free_port, is_free
+
+ROOT = Path(__file__).parents[1]
+_START_WITHIN_S = 90.0
+_END_WITHIN_S = 40.0
+_PAUSE_S = 0.05
+
+
+def wait_until(
+    condition: Callable[[], bool], describe: Callable[[], str], within_s: float = _END_WITHIN_S
+) -> None:
+    deadline = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {within_s:.0f} s in vain: {describe()}"
+        time.sleep(_PAUSE_S)
+
+
+class Run:
+    """One `make run`, and every process beneath it that was ever seen."""
+
+    def __init__(self, command: Sequence[str], environment: dict[str, str], output: Path) -> None:
+        self._output = output
+        self.environment = environment
+        with output.open("wb") as file:
+            self.process = subprocess.Popen(
+                command,
+                cwd=ROOT,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                process_group=0,
+            )
+        self._seen: dict[int, psutil.Process] = {}
+
+    def output(self) -> str:
+        return self._output.read_text()
+
+    def wait_for_output(self, text: str) -> None:
+        wait_until(lambda: text in self.output() or self.has_ended(), self.output, _START_WITHIN_S)
+        assert text in self.output(), self.output()
+
+    def wait_until_up(self) -> None:
+        self.wait_for_output("Ctrl-C stops everything")
+        self.processes()
+
+    def has_ended(self) -> bool:
+        return self.process.poll() is not None
+
+    def processes(self) -> list[psutil.Process]:
+        """All that is alive of it and beneath it, orphans included."""
+        if not self.has_ended():
+            top = psutil.Process(self.process.pid)
+            self._seen.update({found.pid: found for found in [top, *top.children(recursive=True)]})
+        return [found for found in self._seen.values() if _is_alive(found)]
+
+    def find(self, *words: str) -> psutil.Process:
+        """The topmost process whose command line has all the words."""
+        return next(
+            found for found in self.processes() if all(word in " ".join(found.cmdline()) for word in words)
+        )
+
+    def interrupt(self) -> int:
+        """Ctrl-C, which a terminal sends to the whole foreground group; the exit code."""
+        self.processes()
+        os.killpg(self.process.pid, signal.SIGINT)
+        return self.process.wait(_END_WITHIN_S)
+
+    def wait_until_nothing_is_left(self) -> None:
+        wait_until(lambda: not self.processes(), lambda: f"still there: {self.processes()}")
+        ports = [int(self.environment[name]) for name in ("CUSTOMERS_PORT", "ACCOUNTS_PORT", "REDIS_PORT")]
+        assert all(is_free(port) for port in ports)
+
+    def destroy(self) -> None:
+        left = self.processes()
+        for found in left:
+            with suppress(psutil.NoSuchProcess):
+                found.kill()
+        psutil.wait_procs(left, timeout=10)
+        self.process.wait(10)
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    """Free ports, a data directory with a space in its path, and nothing of the surrounding configuration."""
+    ours = {"REDIS_URL", "EVENT_STREAM", "JWT_SECRET", "DEMO", "HOST"}
+    return {
+        **{name: value for name, value in os.environ.items() if name not in ours},
+        "DATA_DIR": str(tmp_path / "data dir"),
+        "CUSTOMERS_PORT": str(free_port()),
+        "ACCOUNTS_PORT": str(free_port()),
+        "REDIS_PORT": str(free_port()),
+        "MAKELEVEL": "1",  # it ends with the test run, as it would with make
+    }
+
+
+@pytest.fixture
+def start_run(environment: dict[str, str], tmp_path: Path) -> Iterator[Callable[..., Run]]:
+    """Start `python -m deploy.run`, or another command, with variables that differ from `environment`."""
+    runs: list[Run] = []
+
+    def start(command: Sequence[str] = (sys.executable, "-m", "deploy.run"), **variables: str) -> Run:
+        run = Run(command, {**environment, **variables}, tmp_path / f"output-{len(runs)}")
+        runs.append(run)
+        return run
+
+    yield start
+    for run in reversed(runs):
+        run.destroy()
