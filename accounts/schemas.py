@@ -55,4 +55,4 @@ class CreateUserBody(Schema):
 class CreateAccountBody(Schema):
     name = TextField(shortest=1, longest=LONGEST_NAME, required=True)
     description = TextField(shortest=0, longest=1000, load_default="")
-    owned_by = TextField(shortest=1, longest=LONGEST_NAME, load_default=None)
+    owned_by = TextField(shortest=1, longest=LONGEST_NAME, load_default=None, allow_none=False)

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from types import FrameType
 
@@ -49,6 +49,7 @@ def main() -> None:
         AlreadyRunningError,
         EmbeddedRedisError,
         InvalidSettings,
+        OSError,
         PortsTakenError,
         StartFailedError,
     ) as error:
@@ -59,8 +60,13 @@ def _run(installation: Installation) -> None:
     if installation.private_redis:
         find_server()
     installation.make_directories()
-    installation = installation._replace(settings=with_secret(installation.settings))
-    with _claimed(installation) as claim, _redis(installation, claim) as redis_supervisor:
+    with _claimed(installation) as claim:
+        installation = installation._replace(settings=with_secret(installation.settings))
+        _run_processes(installation, claim)
+
+
+def _run_processes(installation: Installation, claim: Claim) -> None:
+    with _redis(installation, claim) as redis_supervisor:
         _make_the_log(installation)
         with _services(installation, claim) as services:
             if installation.settings.demo:
@@ -130,7 +136,8 @@ def _supervised(supervisor: Supervisor, claim: Claim) -> Iterator[None]:
         yield
     finally:
         _ignore_stop_signals()
-        print(f"Stopping {supervisor.name} ...", flush=True)
+        with suppress(OSError):  # the terminal may be gone
+            print(f"Stopping {supervisor.name} ...", flush=True)
         supervisor.stop()
 
 

@@ -21,6 +21,7 @@ METADATA = b"Metadata"
 _OWN_LENGTH = 8  # four fields, each a name and a value
 _FOREIGN_LENGTH = 4
 _LARGEST_ENTRY_BYTES = 1024 * 1024  # far above anything published; what is larger is not parsed
+_FIELD_NAMES_AND_SEQUENCE_BYTES = 64
 _LAST_DATETIME_MS = 253_402_300_799_999  # 9999-12-31T23:59:59.999Z, the last that datetime can hold
 
 
@@ -115,12 +116,21 @@ class Codec:
         return frozenset(name.decode() for name in self._types)
 
     def encode(self, event: Event, metadata: Metadata) -> EncodedEvent:
-        """Raise TypeError for a type this codec was not given: it could not be read back."""
+        """Raise for what could not be read back.
+
+        TypeError for a type this codec was not given, ValueError for an event that is too large, and
+        msgspec.ValidationError for metadata that breaks its own rules.
+        """
         name = event.type_name.encode()
-        if name not in self._types:
+        type_codec = self._types.get(name)
+        if type_codec is None or type_codec.event_class is not type(event):
             raise TypeError(f"{event.type_name} is not among this codec's event types: add it there")
         metadata = msgspec.structs.replace(metadata, schema_version=event.schema_version)
-        return EncodedEvent(name, self._encoder.encode(event), self._encoder.encode(metadata))
+        encoded = EncodedEvent(name, self._encoder.encode(event), self._encoder.encode(metadata))
+        self._metadata_decoder.decode(encoded.metadata)
+        if sum(map(len, encoded)) > _LARGEST_ENTRY_BYTES - _FIELD_NAMES_AND_SEQUENCE_BYTES:
+            raise ValueError(f"{event.type_name} does not fit in {_LARGEST_ENTRY_BYTES} bytes: make it smaller")
+        return encoded
 
     def decode(self, entry: Entry, sequence: int, *, foreign: bool) -> Decoded:
         """Never raises for what the entry holds.
@@ -136,6 +146,7 @@ class Codec:
         type_codec = self._types.get(name)
         if type_codec is None:
             return _unknown_type(name)
+        foreign = foreign or entry.claimed_sequence is None
         metadata = _foreign_metadata(entry.position) if foreign else self._decode_metadata(entry.fields[7])
         if isinstance(metadata, str):
             return Malformed(name.decode(), metadata)

@@ -1,6 +1,6 @@
 -- Makes the log once: its random id, and the empty stream, so that a vanished stream can be told from a new one.
 --
--- KEYS  1 stream  2 meta    ARGV  new log id, '1' to adopt the entries that are there as a log of its own
+-- KEYS  1 stream  2 meta  3 subjects    ARGV  new log id, '1' to adopt the entries that are there as a log of its own
 -- Answers  {'created', log id}  {'exists', log id}  {'entries', how many}  {'damaged', log id}
 --          {'wrong type', what it is}
 
@@ -44,6 +44,7 @@ if kind == 'none' then
   redis.call('XGROUP', 'CREATE', stream, 'created', '$', 'MKSTREAM')
   redis.call('XGROUP', 'DESTROY', stream, 'created')
 end
+redis.call('DEL', KEYS[3]) -- what an earlier log touched means nothing here
 redis.call('HSET', meta, 'log_id', ARGV[1], 'sequence', string.format('%d', entries), 'last_position', newest,
   'floor', newest, 'trimmed', '0', 'trimmed_to', '0-0')
 return {'created', ARGV[1]}

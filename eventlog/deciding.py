@@ -90,7 +90,7 @@ class DecisionMaker:
                         raise NotFresh(f"what this stands on kept changing: {conflict}") from conflict
                     self._wait_for(conflict.position, deadline)
                 continue
-            record = self._log.find_command(command)
+            record = self._log.find_command(command, log_id=moment.log_id)
             if record is not None:
                 return Published(
                     moment.log_id, record.position, record.sequence, record.result, replayed=True

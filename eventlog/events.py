@@ -12,13 +12,18 @@ from eventlog.position import Position
 
 
 class _CheckedAtConstruction(msgspec.StructMeta):
-    """Checks what is built by hand; what is decoded, msgspec has checked already."""
+    """Writes and reads back what is built by hand; what is decoded, msgspec has checked already."""
 
     if not TYPE_CHECKING:  # a checker would take every event's arguments for Any
 
         def __call__(cls, *args: Any, **kwargs: Any) -> Any:  # noqa: N805  # the metaclass's self is a class
             built = super().__call__(*args, **kwargs)
-            msgspec.convert(msgspec.structs.asdict(built), cls)
+            try:
+                read_back = msgspec.json.decode(msgspec.json.encode(built), type=cls)
+            except (TypeError, ValueError, OverflowError) as problem:
+                raise msgspec.ValidationError(f"{cls.__name__} cannot be written as JSON: {problem}") from problem
+            if read_back != built:
+                raise msgspec.ValidationError(f"{built} would be read back as {read_back}")
             return built
 
 

@@ -39,6 +39,7 @@ _CONNECT_TIMEOUT_S = 2.0
 _LONGEST_WAIT_MS = 3000  # a blocking read must end 2 s before the socket gives up, or it never returns
 _FIRST_RETRY_PAUSE_S, _LONGEST_RETRY_PAUSE_S = 0.02, 0.5
 _COUNT_CHUNK = 10_000
+_LARGEST_EXACT = 2**53  # Lua counts in doubles
 
 _DURABLE_SETTINGS = {
     "appendonly": "yes",
@@ -162,7 +163,9 @@ class EventLog:
         `adopt` makes what is there a new log instead.
         """
         answer = self._run(
-            "create_log", [self.stream, self._meta], [secrets.token_hex(16), "1" if adopt else "0"]
+            "create_log",
+            [self.stream, self._meta, self._subjects],
+            [secrets.token_hex(16), "1" if adopt else "0"],
         )
         outcome, detail = answer[0].decode(), answer[1]
         if outcome in ("created", "exists"):
@@ -186,6 +189,7 @@ class EventLog:
     def check_durability(self) -> Durability:
         """Read the server's settings; raise WeakDurability if it can lose what it acknowledged."""
         weak: dict[str, str] = {}
+        hidden = False
         for setting, durable in _DURABLE_SETTINGS.items():
             try:
                 found = self._execute("CONFIG", "GET", setting)
@@ -194,27 +198,34 @@ class EventLog:
                     self._durability = Durability.UNPROVEN
                     return Durability.UNPROVEN
                 raise
-            if found and found[1].decode() != durable:
+            if not found:
+                hidden = True
+            elif found[1].decode() != durable:
                 weak[setting] = found[1].decode()
         if weak and not self._accept_weak_durability:
             self._durability = None
             raise WeakDurability(weak)
-        self._durability = Durability.UNPROVEN if weak else Durability.PROVEN
+        self._durability = Durability.UNPROVEN if weak or hidden else Durability.PROVEN
         return self._durability
 
     # Writing
 
     def next_id(self, counter: str, *, log_id: str, above: int) -> int:
-        """A number never given before for `counter`, larger than `above`; gaps are normal."""
+        """A number never given before for `counter`, larger than `above`; gaps are normal.
+
+        `above` is below 2^53, the largest that a script counts exactly.
+        """
+        if above >= _LARGEST_EXACT:
+            raise ValueError(f"ids are counted up to {_LARGEST_EXACT}, not above {above}")
         answer = self._run("next_id", [self._meta], [log_id, f"next:{counter}", above])
         if answer is None:
             raise WrongLog(Verdict.REPLACED, f"log {log_id} is gone", LOG_MEND)
         return int(answer)
 
-    def find_command(self, command: Command) -> CommandRecord | None:
-        """How this command ended, if the log still remembers it; CommandReused for other content."""
+    def find_command(self, command: Command, *, log_id: str) -> CommandRecord | None:
+        """How this command ended in that log, if it still remembers; CommandReused for other content."""
         fields = self._execute(
-            "HMGET", self._record_key(command), "fingerprint", "position", "sequence", "result"
+            "HMGET", self._record_key(command, log_id), "fingerprint", "position", "sequence", "result"
         )
         if fields[0] is None:
             return None
@@ -265,7 +276,7 @@ class EventLog:
                 command=command_name,
             )
             arguments += self.codec.encode(event, metadata)
-        keys = [self.stream, self._meta, self._subjects, self._record_key(command)]
+        keys = [self.stream, self._meta, self._subjects, self._record_key(command, decided_at.log_id)]
         answer = self._run_until_known("publish", keys, arguments, retry_unknown_for_s)
         return _read_publish_answer(answer, decided_at, command, result)
 
@@ -314,7 +325,7 @@ class EventLog:
 
         Only a wake-up: what came is read by `snapshot`, together with the log's id.
         """
-        block_ms = min(timeout_ms, _LONGEST_WAIT_MS)
+        block_ms = max(1, min(timeout_ms, _LONGEST_WAIT_MS))  # 0 would block for ever
         return (
             self._execute("XREAD", "COUNT", 1, "BLOCK", block_ms, "STREAMS", self.stream, str(after))
             is not None
@@ -329,8 +340,10 @@ class EventLog:
             ("XREVRANGE", self.stream, "+", "-", "COUNT", 1),
         ]
 
-    def _record_key(self, command: Command) -> str:
-        return f"{{{self.stream}}}:command:{hashlib.sha256(command.key.encode()).hexdigest()[:32]}"
+    def _record_key(self, command: Command, log_id: str) -> str:
+        # With the log's id: what was done in a log that was given up is not done in the one after it.
+        identity = hashlib.sha256(f"{log_id}\n{command.key}".encode()).hexdigest()[:32]
+        return f"{{{self.stream}}}:command:{identity}"
 
     def _execute(self, *arguments: Any) -> Any:
         with self._connection() as connection, _unavailable_if_failing():
@@ -365,7 +378,7 @@ class EventLog:
                         return self._scripts[name].run(connection, keys, arguments)
                     except (redis.BusyLoadingError, redis.ResponseError) as refusal:
                         raise LogUnavailable(f"Redis refused the append: {refusal}") from refusal
-                    except (redis.ConnectionError, redis.TimeoutError, OSError) as lost:
+                    except (redis.RedisError, OSError) as lost:
                         may_have_run = True
                         raise LogUnavailable(f"Redis did not answer: {lost}") from lost
             except LogUnavailable as problem:

@@ -87,13 +87,19 @@ for _, subject in ipairs(guards) do
   if touched and is_after(touched, decided_at) then return {'conflict', touched, subject} end
 end
 
--- 5. Write. The first XADD is the only step that can still fail (no id left), and then nothing is written.
+-- 5. Write. Only XADD can still fail, where no id is left; then what this call appended is taken back.
+redis.call('HLEN', subjects) -- raises here, before the first write, if the key is something else
 local answer = {'published', 0}
 while cursor < #ARGV do
   local event_type, payload, metadata = next_argument(), next_argument(), next_argument()
   sequence = sequence + 1
-  answer[#answer + 1] = redis.call('XADD', stream, '*', 'EventTypeName', event_type, 'Payload', payload,
+  local added = redis.pcall('XADD', stream, '*', 'EventTypeName', event_type, 'Payload', payload,
     'Sequence', string.format('%d', sequence), 'Metadata', metadata)
+  if type(added) == 'table' then
+    for i = 3, #answer do redis.call('XDEL', stream, answer[i]) end
+    return added
+  end
+  answer[#answer + 1] = added
 end
 answer[2] = sequence
 local last = answer[#answer]

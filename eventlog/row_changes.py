@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol, cast
 
 Value = str | int | None
@@ -91,7 +91,9 @@ class PendingRows:
 
     def __init__(self, stored: Rows, tables: Iterable[Table]) -> None:
         self._stored = stored
+        tables = tuple(tables)
         self._keys = {table.name: table.key for table in tables}
+        self._columns = {table.name: table.columns for table in tables}
         self._rows: dict[str, dict[Key, dict[str, Value] | None]] = {name: {} for name in self._keys}
         self._inserted: dict[str, dict[Key, dict[str, Value]]] = {name: {} for name in self._keys}
         self._updated: dict[str, dict[Key, set[str]]] = {name: defaultdict(set) for name in self._keys}
@@ -106,11 +108,17 @@ class PendingRows:
             return rows[key]
 
     def apply(self, changes: Changes) -> None:
-        """Take all changes of one event, or raise InvalidChange and take none."""
-        for change in changes:
-            self._check(change)
-        for change in changes:
-            self._take(change)
+        """Take all changes of one event, each on what the ones before it left, or raise and take none."""
+        undo: list[Callable[[], None]] = []
+        try:
+            for change in changes:
+                self._check(change)
+                undo.append(self._undo_of(change))
+                self._take(change)
+        except BaseException:
+            for step in reversed(undo):
+                step()
+            raise
 
     def write(self, connection: sqlite3.Connection) -> None:
         """Write what the batch changed: per table, one statement per set of changed columns."""
@@ -143,14 +151,20 @@ class PendingRows:
     def _check(self, change: Change) -> None:
         match change:
             case Insert(table, row):
+                if row.keys() != self._columns[table].keys():
+                    raise InvalidChange(f"insert into {table}: it needs every column of the table, and no other")
+                self._check_values(table, row)
                 key = row[self._keys[table]]
                 if key is None or self.find(table, key) is not None:
                     raise InvalidChange(
                         f"insert of {table} {key!r}: it is there already, or its key is empty"
                     )
-            case Update(table, key):
+            case Update(table, key, values):
                 if self.find(table, key) is None:
                     raise InvalidChange(f"update of {table} {key!r}: it is not there")
+                if self._keys[table] in values:
+                    raise InvalidChange(f"update of {table} {key!r}: a key never changes")
+                self._check_values(table, values)
             case Add(table, key, column, amount):
                 found = self.find(table, key)
                 before = found[column] if found is not None else None
@@ -158,6 +172,44 @@ class PendingRows:
                     raise InvalidChange(f"add to {table} {key!r}.{column}: there is no number")
                 if not SMALLEST_INTEGER <= before + amount <= LARGEST_INTEGER:
                     raise InvalidChange(f"add to {table} {key!r}.{column}: the sum does not fit 64 bits")
+
+    def _check_values(self, table: str, values: Row) -> None:
+        for column, value in values.items():
+            expected = self._columns[table].get(column)
+            if expected is None:
+                raise InvalidChange(f"{table} has no column {column}")
+            if value is not None and not isinstance(value, expected):
+                raise InvalidChange(f"{table}.{column} is {value!r}: it takes {expected.__name__}")
+            if isinstance(value, int) and not SMALLEST_INTEGER <= value <= LARGEST_INTEGER:
+                raise InvalidChange(f"{table}.{column} is {value}: it does not fit 64 bits")
+            if isinstance(value, str) and not value.isascii():
+                try:
+                    value.encode()
+                except UnicodeEncodeError as problem:
+                    raise InvalidChange(f"{table}.{column} is not text: {problem}") from problem
+
+    def _undo_of(self, change: Change) -> Callable[[], None]:
+        """What takes back the change about to be taken."""
+        rows, inserted, updated = (
+            kept[change.table] for kept in (self._rows, self._inserted, self._updated)
+        )
+        if isinstance(change, Insert):
+            new = cast(Key, change.row[self._keys[change.table]])
+
+            def remove() -> None:
+                rows[new] = None
+                del inserted[new]
+
+            return remove
+        key = change.key
+        row = cast(dict[str, Value], rows[key])
+        before, columns = dict(row), set(updated.get(key, ()))
+
+        def restore() -> None:
+            row.update(before)
+            updated[key] = columns
+
+        return restore
 
     def _take(self, change: Change) -> None:
         if isinstance(change, Insert):

@@ -44,10 +44,12 @@ def requested_filter(parameter: str) -> int | None:
 
 
 def refuse_unknown_parameters(*known: str) -> None:
-    """400 for a query parameter that would be ignored, such as a misspelt one."""
-    for parameter in request.args:
+    """400 for a query parameter that would be ignored: a misspelt one, or a second of the same name."""
+    for parameter, values in request.args.lists():
         if parameter not in known:
             raise bad_field(parameter[:100], "is not a parameter of this path")
+        if len(values) > 1:
+            raise bad_field(parameter, "is given twice")
 
 
 def next_link(page: Page, ids: Sequence[str]) -> dict[str, str]:

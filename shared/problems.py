@@ -84,6 +84,11 @@ def conflict(detail: str) -> Problem:
     return Problem(409, "conflict", "The present state forbids it", detail)
 
 
+def body_too_large(limit_bytes: int) -> Problem:
+    detail = f"A body may have {limit_bytes} bytes: send less."
+    return Problem(413, "body-too-large", "The body is too large", detail)
+
+
 def unauthorized(detail: str) -> Problem:
     challenge = {"WWW-Authenticate": 'Bearer realm="revenue-stream"'}
     return Problem(401, "unauthorized", "Who are you?", detail, headers=challenge)
@@ -139,10 +144,7 @@ def register_error_handlers(app: Flask) -> None:
 
     @app.errorhandler(RequestEntityTooLarge)
     def _too_large(_: RequestEntityTooLarge) -> Response:
-        limit = app.config["MAX_CONTENT_LENGTH"]
-        return Problem(
-            413, "body-too-large", "The body is too large", f"A body may have {limit} bytes: send less."
-        ).response()
+        return body_too_large(app.config["MAX_CONTENT_LENGTH"] - 1).response()
 
     @app.errorhandler(HTTPException)
     def _http(problem: HTTPException) -> Response:

@@ -12,7 +12,7 @@ from typing import Any, Final
 from flask import request
 from marshmallow import Schema, ValidationError, fields
 
-from shared.problems import FieldError, bad_request
+from shared.problems import FieldError, bad_request, body_too_large
 
 LARGEST_BODY_BYTES: Final = 64 * 1024
 _DEEPEST_NESTING = 20  # no body of ours needs more than one
@@ -27,7 +27,10 @@ def load_body(schema: Schema) -> dict[str, Any]:
 
     The content type is not looked at: clients of the former services post JSON as curl's default.
     """
-    body = _parse(request.get_data(cache=True))
+    raw = request.get_data(cache=True)
+    if len(raw) > LARGEST_BODY_BYTES:
+        raise body_too_large(LARGEST_BODY_BYTES)
+    body = _parse(raw)
     if not isinstance(body, dict):
         raise bad_request("The body must be a JSON object.")
     try:

@@ -15,16 +15,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import httpx
 import psutil
 import pytest
-import redis
 
 from accounts.revenue import revenue
 from customers.directory import directory
-from eventlog import Projection, ProjectionReader
-from tests.faults.conservation import Books, read_books
+from tests.faults.conservation import Books
 from tests.faults.load import Load
+from tests.faults.pair import Pair
 from tests.make_run import Run, wait_until
 
 pytestmark = pytest.mark.processes
@@ -45,61 +43,6 @@ KINDS = {
     "accounts worker": (("accounts", "serve"), True),
     "accounts tail": (("accounts", "tail"), False),
 }
-
-
-class Pair:
-    """A running pair under load, seen from outside."""
-
-    def __init__(self, run: Run) -> None:
-        variables = run.environment
-        self.run = run
-        self.customers_url = f"http://127.0.0.1:{variables['CUSTOMERS_PORT']}"
-        self.accounts_url = f"http://127.0.0.1:{variables['ACCOUNTS_PORT']}"
-        self.redis_url = f"redis://127.0.0.1:{variables['REDIS_PORT']}"
-        self.folders: dict[Projection, Path] = {
-            revenue: Path(variables["DATA_DIR"]) / "accounts" / revenue.name,
-            directory: Path(variables["DATA_DIR"]) / "customers" / directory.name,
-        }
-        credentials = {"username": "user1", "password": "password1"}
-        self.token = httpx.post(f"{self.accounts_url}/auth/login", json=credentials).text
-        created = httpx.post(
-            f"{self.customers_url}/customers",
-            json={"name": "Ada", "account_id": "1"},
-            headers={"Authorization": f"Bearer {self.token}"},
-        )
-        self.customer_id = str(created.json()["id"])
-
-    def load(self, threads: int) -> Load:
-        return Load(self.customers_url, self.token, self.customer_id, threads=threads, seed=SEED)
-
-    def both_answer(self) -> bool:
-        try:
-            return all(
-                httpx.get(f"{url}/status").is_success for url in (self.customers_url, self.accounts_url)
-            )
-        except httpx.TransportError:
-            return False
-
-    def applied(self, projection: Projection) -> int:
-        """The sequence of the projection's checkpoint."""
-        with ProjectionReader(self.folders[projection], projection).look() as look:
-            return look.checkpoint.sequence
-
-    def wait_until_applied(self, projection: Projection, sequence: int, load: Load | None = None) -> None:
-        """The projection has applied this many entries, or the load has failed."""
-        wait_until(
-            lambda: self.applied(projection) >= sequence or bool(load and load.failures),
-            lambda: f"{projection.name} is at {self.applied(projection)} of {sequence}",
-        )
-
-    def books(self, load: Load) -> Books:
-        """The books once both projections have applied all of the log."""
-        with redis.Redis.from_url(self.redis_url) as client:
-            in_log = client.xlen("event-stream")
-        for projection in self.folders:
-            self.wait_until_applied(projection, int(in_log))
-        files = [folder / "projection.db" for folder in self.folders.values()]
-        return read_books(load, self.redis_url, *files)
 
 
 @pytest.mark.timeout(300)
@@ -135,7 +78,7 @@ def _books_after_kills(kind: str, run: Run) -> tuple[Books, int]:
     run.wait_until_up()
     pair = Pair(run)
     kills = 0
-    with pair.load(threads=3) as load:
+    with pair.load(threads=3, seed=SEED) as load:
         while kills < KILLS and not load.failures:
             _wait_for_progress(pair, load, kind)
             _kill_one(run, kind)
@@ -183,7 +126,7 @@ def _books_after_pauses(run: Run) -> Books:
     chance = random.Random(SEED)
     with _more_tails(run, 2) as others:
         tails = [psutil.Process(run.find("accounts", "tail").pid), *others]
-        with pair.load(threads=1) as load:
+        with pair.load(threads=1, seed=SEED) as load:
             for _ in range(PAUSES):
                 paused = chance.choice(tails)
                 paused.suspend()

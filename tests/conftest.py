@@ -1,0 +1,39 @@
+"""Fixtures for every test: a log on fakeredis, and a real server for what fakeredis cannot show."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import fakeredis
+import pytest
+
+from eventlog import EventLog
+from eventlog.embedded_redis import EmbeddedRedis
+from shared.events import make_codec
+
+pytest_plugins = ["tests.needs"]
+
+
+@pytest.fixture
+def fake_log() -> EventLog:
+    """A new, empty log in memory."""
+    log = EventLog(fakeredis.FakeRedis().connection_pool, make_codec())
+    log.create()
+    return log
+
+
+@pytest.fixture
+def redis_server(tmp_path: Path) -> Iterator[EmbeddedRedis]:
+    """A server of this test's own, with the settings of `make run`."""
+    with EmbeddedRedis(tmp_path / "redis") as server:
+        yield server
+
+
+@pytest.fixture
+def real_log(redis_server: EmbeddedRedis) -> Iterator[EventLog]:
+    """A new, empty log on a real server."""
+    log = EventLog.connect(redis_server.url, make_codec())
+    log.create()
+    yield log
+    log.close()

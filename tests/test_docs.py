@@ -1,0 +1,102 @@
+"""The documentation, held against the code."""
+
+from __future__ import annotations
+
+import re
+import sys
+import threading
+from pathlib import Path
+from types import FrameType
+
+import fakeredis
+import pytest
+
+from deploy.installation import Installation
+from deploy.tour import tour
+from eventlog import EventLog
+from shared.events import make_codec
+from tests.make_run import ROOT
+from tests.pair import running_pair
+
+STOP = re.compile(r"^\| \d \| `(?P<file>[\w/.]+)` `(?P<function>\w+)` \|", re.MULTILINE)
+CODE_LINK = re.compile(r"`(?P<file>(?:eventlog|shared|customers|accounts|deploy)/[\w/.]+\.(?:py|lua))`")
+LINK = re.compile(r"\]\((?P<target>[^)#:]+)\)")
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+
+
+def stops() -> list[tuple[str, str]]:
+    page = (ROOT / "docs" / "follow-an-invoice.md").read_text("utf-8")
+    return [(found["file"], found["function"]) for found in STOP.finditer(page)]
+
+
+def test_an_invoice_passes_the_eight_stops_in_order(tmp_path: Path) -> None:
+    """Every function on the page is called, in the order the page tells."""
+    expected = stops()
+    called: list[tuple[str, str]] = []
+
+    def note(frame: FrameType, event: str, _: object) -> None:
+        place = (str(Path(frame.f_code.co_filename)).removeprefix(f"{ROOT}/"), frame.f_code.co_name)
+        if event == "call" and place in expected and place not in called:
+            called.append(place)
+
+    log = EventLog(fakeredis.FakeRedis().connection_pool, make_codec())
+    log.create()
+    with running_pair(log, tmp_path) as pair:
+        pair.make_demo()
+        customer = (
+            pair.customers().post("/customers", json={"name": "Ada", "account_id": "1"}).get_json()["id"]
+        )
+        pair.wait_until_applied()
+        pair.accounts_tail.stop()
+        called.clear()
+        invoice = {"customer_id": customer, "purchase_date": "2026-01-31", "purchase_price_cents": 12000}
+        sys.settrace(note)
+        threading.settrace(note)
+        try:
+            posted = pair.customers().post("/invoices", json=invoice)
+            pair.accounts_tail.start()
+            minimum = {"Min-Log-Position": posted.headers["Log-Position"], "Prefer": "wait=10"}
+            answer = pair.accounts().get("/accounts", headers=minimum)
+        finally:
+            sys.settrace(None)
+            threading.settrace(None)
+    assert answer.get_json()[0]["total_revenue_cents"] == 12000
+    assert len(expected) == 8
+    assert set(called) == set(expected)
+    # The write in order, then the tail's part; the query is called by the route that answers with it.
+    assert called[:4] == expected[:4]
+    assert called.index(expected[4]) < called.index(expected[5])
+    assert called.index(expected[7]) < called.index(expected[6])
+
+
+def test_the_tour_in_the_readme_is_what_make_run_prints() -> None:
+    readme = (ROOT / "README.md").read_text("utf-8")
+    shown = re.search(r"<!-- tour -->\n```bash\n(.*?)```", readme, re.DOTALL)
+    assert shown is not None
+    printed = tour(Installation.from_environment({}))
+    assert shown[1].splitlines()[:-1] == printed.splitlines()[:-1]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_what_a_page_points_to_is_there(page: Path) -> None:
+    text = page.read_text("utf-8")
+    missing = [
+        found["target"] for found in LINK.finditer(text) if not (page.parent / found["target"]).exists()
+    ]
+    missing += [found["file"] for found in CODE_LINK.finditer(text) if not (ROOT / found["file"]).exists()]
+    assert not missing
+
+
+def test_every_variable_the_code_reads_is_in_the_table() -> None:
+    readme = (ROOT / "README.md").read_text("utf-8")
+    documented = set(re.findall(r"^\| `([A-Z_]+)` \|", readme, re.MULTILINE))
+    settings = (ROOT / "shared" / "settings.py").read_text("utf-8")
+    read = set(re.findall(r"environment(?:\.get\(|, )\"([A-Z_]+)\"", settings))
+    assert read == documented
+
+
+def test_every_decision_says_what_was_decided_and_over_what() -> None:
+    for page in (ROOT / "docs" / "decisions").glob("*.md"):
+        text = page.read_text("utf-8")
+        assert "**Decided.**" in text, page
+        assert len(text.splitlines()) <= 40, f"{page}: one short page a choice"
