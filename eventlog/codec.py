@@ -129,7 +129,9 @@ class Codec:
         encoded = EncodedEvent(name, self._encoder.encode(event), self._encoder.encode(metadata))
         self._metadata_decoder.decode(encoded.metadata)
         if sum(map(len, encoded)) > _LARGEST_ENTRY_BYTES - _FIELD_NAMES_AND_SEQUENCE_BYTES:
-            raise ValueError(f"{event.type_name} does not fit in {_LARGEST_ENTRY_BYTES} bytes: make it smaller")
+            raise ValueError(
+                f"{event.type_name} does not fit in {_LARGEST_ENTRY_BYTES} bytes: make it smaller"
+            )
         return encoded
 
     def decode(self, entry: Entry, sequence: int, *, foreign: bool) -> Decoded:

@@ -21,7 +21,9 @@ class _CheckedAtConstruction(msgspec.StructMeta):
             try:
                 read_back = msgspec.json.decode(msgspec.json.encode(built), type=cls)
             except (TypeError, ValueError, OverflowError) as problem:
-                raise msgspec.ValidationError(f"{cls.__name__} cannot be written as JSON: {problem}") from problem
+                raise msgspec.ValidationError(
+                    f"{cls.__name__} cannot be written as JSON: {problem}"
+                ) from problem
             if read_back != built:
                 raise msgspec.ValidationError(f"{built} would be read back as {read_back}")
             return built

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol, cast
 
 Value = str | int | None
@@ -86,6 +86,15 @@ class StoredRows:
         return None if found is None else dict(zip(self._columns[table], found, strict=True))
 
 
+class _Saved(NamedTuple):
+    """A row as it was before a change: None if it was not there; which of its columns were to be updated."""
+
+    table: str
+    key: Key
+    row: dict[str, Value] | None
+    columns: frozenset[str]
+
+
 class PendingRows:
     """A batch's changes over stored rows: later events of the batch see what earlier ones did."""
 
@@ -109,15 +118,15 @@ class PendingRows:
 
     def apply(self, changes: Changes) -> None:
         """Take all changes of one event, each on what the ones before it left, or raise and take none."""
-        undo: list[Callable[[], None]] = []
+        taken: list[_Saved] = []
         try:
             for change in changes:
                 self._check(change)
-                undo.append(self._undo_of(change))
+                taken.append(self._saved(change))
                 self._take(change)
         except BaseException:
-            for step in reversed(undo):
-                step()
+            for saved in reversed(taken):
+                self._restore(saved)
             raise
 
     def write(self, connection: sqlite3.Connection) -> None:
@@ -152,7 +161,9 @@ class PendingRows:
         match change:
             case Insert(table, row):
                 if row.keys() != self._columns[table].keys():
-                    raise InvalidChange(f"insert into {table}: it needs every column of the table, and no other")
+                    raise InvalidChange(
+                        f"insert into {table}: it needs every column of the table, and no other"
+                    )
                 self._check_values(table, row)
                 key = row[self._keys[table]]
                 if key is None or self.find(table, key) is not None:
@@ -188,28 +199,23 @@ class PendingRows:
                 except UnicodeEncodeError as problem:
                     raise InvalidChange(f"{table}.{column} is not text: {problem}") from problem
 
-    def _undo_of(self, change: Change) -> Callable[[], None]:
-        """What takes back the change about to be taken."""
-        rows, inserted, updated = (
-            kept[change.table] for kept in (self._rows, self._inserted, self._updated)
-        )
-        if isinstance(change, Insert):
-            new = cast(Key, change.row[self._keys[change.table]])
+    def _saved(self, change: Change) -> _Saved:
+        table = change.table
+        key = cast(Key, change.row[self._keys[table]]) if isinstance(change, Insert) else change.key
+        row = self._rows[table][key]
+        columns = self._updated[table].get(key, ())
+        return _Saved(table, key, None if row is None else dict(row), frozenset(columns))
 
-            def remove() -> None:
-                rows[new] = None
-                del inserted[new]
-
-            return remove
-        key = change.key
-        row = cast(dict[str, Value], rows[key])
-        before, columns = dict(row), set(updated.get(key, ()))
-
-        def restore() -> None:
-            row.update(before)
-            updated[key] = columns
-
-        return restore
+    def _restore(self, saved: _Saved) -> None:
+        table, key, row, columns = saved
+        if row is None:
+            self._rows[table][key] = None
+            self._inserted[table].pop(key, None)
+        else:
+            cast(dict[str, Value], self._rows[table][key]).update(row)
+        self._updated[table].pop(key, None)
+        if columns:
+            self._updated[table][key] = set(columns)
 
     def _take(self, change: Change) -> None:
         if isinstance(change, Insert):
