@@ -1,20 +1,15 @@
-"""The log: publish, read, wait and head on one Redis stream; the only module that speaks to Redis."""
+"""The log: publish, read, wait and head on one Redis stream; what it says to Redis goes through redis_client.py."""
 
 from __future__ import annotations
 
 import hashlib
 import secrets
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
-from importlib import resources
 from typing import Any, Final, NamedTuple
 
 import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from eventlog.codec import Codec, Entry
 from eventlog.continuity import LogState, Snapshot, Verdict
@@ -28,16 +23,18 @@ from eventlog.errors import (
 )
 from eventlog.events import Event, Metadata
 from eventlog.position import START, Position
+from eventlog.redis_client import SOCKET_TIMEOUT_S, RedisClient, Script, make_pool
 
 DEFAULT_STREAM: Final = "event-stream"
 
 NAMED_COMMAND_LIFETIME_MS: Final = 24 * 60 * 60 * 1000
 UNNAMED_COMMAND_LIFETIME_MS: Final = 2 * 60 * 1000  # a day of them at full speed would be 15 GB
 
-_SOCKET_TIMEOUT_S = 5.0
-_CONNECT_TIMEOUT_S = 2.0
-_LONGEST_WAIT_MS = 3000  # a blocking read must end 2 s before the socket gives up, or it never returns
-_FIRST_RETRY_PAUSE_S, _LONGEST_RETRY_PAUSE_S = 0.02, 0.5
+_PUBLISH, _CREATE_LOG, _NEXT_ID = Script("publish"), Script("create_log"), Script("next_id")
+
+_LONGEST_WAIT_MS = (
+    int(SOCKET_TIMEOUT_S * 1000) - 2000
+)  # a blocking read must end 2 s before the socket gives up, or it never returns
 _COUNT_CHUNK = 10_000
 _LARGEST_EXACT = 2**53  # Lua counts in doubles
 
@@ -127,32 +124,23 @@ class EventLog:
         """`pool` must speak RESP2 and not retry by itself; `accept_weak_durability` is for tests."""
         self.codec = codec
         self.stream = stream
-        self._pool = pool
+        self._redis = RedisClient(pool)
         self._clock = clock
         self._meta = f"{{{stream}}}:meta"
         self._subjects = f"{{{stream}}}:subjects"
         self._accept_weak_durability = accept_weak_durability
         self._durability: Durability | None = None
-        self._scripts = {name: _Script(name) for name in ("publish", "create_log", "next_id")}
 
     @classmethod
     def connect(
         cls, url: str, codec: Codec, stream: str = DEFAULT_STREAM, *, accept_weak_durability: bool = False
     ) -> EventLog:
-        """Make a pool that suits the log. Opens no connection yet, so Redis may be away."""
-        pool = redis.ConnectionPool.from_url(
-            url,
-            protocol=2,
-            socket_timeout=_SOCKET_TIMEOUT_S,
-            socket_connect_timeout=_CONNECT_TIMEOUT_S,
-            # The client's own retries would publish twice: 1,000 publishes became 1,111 entries.
-            retry=Retry(NoBackoff(), 0),
-        )
-        return cls(pool, codec, stream, accept_weak_durability=accept_weak_durability)
+        """The log on this server. Opens no connection yet, so Redis may be away."""
+        return cls(make_pool(url), codec, stream, accept_weak_durability=accept_weak_durability)
 
     def close(self) -> None:
         """Close every connection; the log may be used again afterwards."""
-        self._pool.disconnect()
+        self._redis.close()
 
     # Making the log
 
@@ -162,8 +150,8 @@ class EventLog:
         A stream with entries but no log id, or with entries of its log missing, is a WrongLog error;
         `adopt` makes what is there a new log instead.
         """
-        answer = self._run(
-            "create_log",
+        answer = self._redis.run(
+            _CREATE_LOG,
             [self.stream, self._meta, self._subjects],
             [secrets.token_hex(16), "1" if adopt else "0"],
         )
@@ -192,7 +180,7 @@ class EventLog:
         hidden = False
         for setting, durable in _DURABLE_SETTINGS.items():
             try:
-                found = self._execute("CONFIG", "GET", setting)
+                found = self._redis.execute("CONFIG", "GET", setting)
             except LogUnavailable as refusal:
                 if isinstance(refusal.__cause__, redis.ResponseError):
                     self._durability = Durability.UNPROVEN
@@ -217,14 +205,14 @@ class EventLog:
         """
         if above >= _LARGEST_EXACT:
             raise ValueError(f"ids are counted up to {_LARGEST_EXACT}, not above {above}")
-        answer = self._run("next_id", [self._meta], [log_id, f"next:{counter}", above])
+        answer = self._redis.run(_NEXT_ID, [self._meta], [log_id, f"next:{counter}", above])
         if answer is None:
             raise WrongLog(Verdict.REPLACED, f"log {log_id} is gone", LOG_MEND)
         return int(answer)
 
     def find_command(self, command: Command, *, log_id: str) -> CommandRecord | None:
         """How this command ended in that log, if it still remembers; CommandReused for other content."""
-        fields = self._execute(
+        fields = self._redis.execute(
             "HMGET", self._record_key(command, log_id), "fingerprint", "position", "sequence", "result"
         )
         if fields[0] is None:
@@ -277,14 +265,18 @@ class EventLog:
             )
             arguments += self.codec.encode(event, metadata)
         keys = [self.stream, self._meta, self._subjects, self._record_key(command, decided_at.log_id)]
-        answer = self._run_until_known("publish", keys, arguments, retry_unknown_for_s)
+        try:
+            answer = self._redis.run_until_known(_PUBLISH, keys, arguments, retry_unknown_for_s)
+        except (LogUnavailable, OutcomeUnknown):
+            self._durability = None  # it may be another server, with other settings, that answers next
+            raise
         return _read_publish_answer(answer, decided_at, command, result)
 
     # Reading
 
     def state(self) -> LogState:
         """What the log says of itself now."""
-        meta, exists, newest = self._execute_all(self._state_commands())
+        meta, exists, newest = self._redis.execute_all(self._state_commands())
         return _log_state(meta, exists, newest)
 
     def snapshot(self, after: Position, count: int) -> Snapshot:
@@ -294,7 +286,7 @@ class EventLog:
         following = after.next()
         if following is not None:
             commands.append(("XRANGE", self.stream, str(following), "+", "COUNT", count))
-        meta, exists, newest, at, *behind = self._execute_all(commands)
+        meta, exists, newest, at, *behind = self._redis.execute_all(commands)
         state = _log_state(meta, exists, newest)
         entries = [Entry(*entry) for entry in behind[0]] if behind else []
         seen_to = entries[-1].position if entries else after
@@ -307,7 +299,7 @@ class EventLog:
             return []
         return [
             Entry(*entry)
-            for entry in self._execute("XRANGE", self.stream, str(following), "+", "COUNT", count)
+            for entry in self._redis.execute("XRANGE", self.stream, str(following), "+", "COUNT", count)
         ]
 
     def count_entries(self, after: Position, up_to: Position) -> int:
@@ -315,7 +307,9 @@ class EventLog:
         counted = 0
         following = after.next()
         while following is not None:
-            chunk = self._execute("XRANGE", self.stream, str(following), str(up_to), "COUNT", _COUNT_CHUNK)
+            chunk = self._redis.execute(
+                "XRANGE", self.stream, str(following), str(up_to), "COUNT", _COUNT_CHUNK
+            )
             counted += len(chunk)
             following = Position.parse(chunk[-1][0]).next() if len(chunk) == _COUNT_CHUNK else None
         return counted
@@ -327,7 +321,7 @@ class EventLog:
         """
         block_ms = max(1, min(timeout_ms, _LONGEST_WAIT_MS))  # 0 would block for ever
         return (
-            self._execute("XREAD", "COUNT", 1, "BLOCK", block_ms, "STREAMS", self.stream, str(after))
+            self._redis.execute("XREAD", "COUNT", 1, "BLOCK", block_ms, "STREAMS", self.stream, str(after))
             is not None
         )
 
@@ -344,94 +338,6 @@ class EventLog:
         # With the log's id: what was done in a log that was given up is not done in the one after it.
         identity = hashlib.sha256(f"{log_id}\n{command.key}".encode()).hexdigest()[:32]
         return f"{{{self.stream}}}:command:{identity}"
-
-    def _execute(self, *arguments: Any) -> Any:
-        with self._connection() as connection, _unavailable_if_failing():
-            connection.send_command(*arguments)
-            return connection.read_response()
-
-    def _execute_all(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
-        """Run the commands in one MULTI; every one of them must succeed."""
-        with self._connection() as connection, _unavailable_if_failing():
-            connection.send_packed_command(connection.pack_commands([("MULTI",), *commands, ("EXEC",)]))
-            for _ in range(len(commands) + 1):
-                connection.read_response()
-            answers: list[Any] = connection.read_response()
-        for answer in answers:
-            if isinstance(answer, redis.ResponseError):
-                raise LogUnavailable(f"Redis refused to read the log: {answer}") from answer
-        return answers
-
-    def _run(self, name: str, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
-        with self._connection() as connection, _unavailable_if_failing():
-            return self._scripts[name].run(connection, keys, arguments)
-
-    def _run_until_known(self, name: str, keys: Sequence[str], arguments: Sequence[Any], for_s: float) -> Any:
-        """Run a script that may be repeated, again and again while it is unknown whether it ran."""
-        deadline = time.monotonic() + for_s
-        pause_s = _FIRST_RETRY_PAUSE_S
-        may_have_run = False
-        while True:
-            try:
-                with self._connection() as connection:
-                    try:
-                        return self._scripts[name].run(connection, keys, arguments)
-                    except (redis.BusyLoadingError, redis.ResponseError) as refusal:
-                        raise LogUnavailable(f"Redis refused the append: {refusal}") from refusal
-                    except (redis.RedisError, OSError) as lost:
-                        may_have_run = True
-                        raise LogUnavailable(f"Redis did not answer: {lost}") from lost
-            except LogUnavailable as problem:
-                self._durability = None
-                if not may_have_run:
-                    raise
-                if time.monotonic() + pause_s > deadline:
-                    raise OutcomeUnknown(
-                        f"no answer from Redis within {for_s:g} s: the append may or may not be in the log; "
-                        "publish again with the same command"
-                    ) from problem
-            time.sleep(pause_s)
-            pause_s = min(pause_s * 2, _LONGEST_RETRY_PAUSE_S)
-
-    @contextmanager
-    def _connection(self) -> Iterator[Any]:
-        """A connected connection; failing to get one is LogUnavailable, and nothing was sent."""
-        try:
-            connection: Any = self._pool.get_connection()  # redis-py leaves its methods untyped
-        except (redis.RedisError, OSError) as problem:
-            raise LogUnavailable(f"Redis is away: {problem}") from problem
-        try:
-            yield connection
-        except BaseException:
-            # An answer may still be on its way: this connection must not be read by anyone else.
-            connection.disconnect()
-            raise
-        finally:
-            self._pool.release(connection)
-
-
-class _Script:
-    """A Lua script run by its digest, and sent whole only to a server that has not got it."""
-
-    def __init__(self, name: str) -> None:
-        self._source = resources.files("eventlog").joinpath(f"{name}.lua").read_text("utf-8")
-        self._sha1 = hashlib.sha1(self._source.encode(), usedforsecurity=False).hexdigest()
-
-    def run(self, connection: Any, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
-        try:
-            connection.send_command("EVALSHA", self._sha1, len(keys), *keys, *arguments)
-            return connection.read_response()
-        except redis.exceptions.NoScriptError:
-            connection.send_command("EVAL", self._source, len(keys), *keys, *arguments)
-            return connection.read_response()
-
-
-@contextmanager
-def _unavailable_if_failing() -> Iterator[None]:
-    try:
-        yield
-    except (redis.RedisError, OSError) as problem:
-        raise LogUnavailable(f"Redis did not answer: {problem}") from problem
 
 
 def _log_state(meta: list[bytes | None], exists: int, newest: list[Any]) -> LogState:

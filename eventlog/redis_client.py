@@ -1,0 +1,142 @@
+"""Speaking to Redis: raw answers, no retries of its own, every failure a LogUnavailable.
+
+Knows nothing of events or the log.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib import resources
+from typing import Any
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from eventlog.errors import LogUnavailable, OutcomeUnknown
+
+SOCKET_TIMEOUT_S = 5.0
+_CONNECT_TIMEOUT_S = 2.0
+_FIRST_RETRY_PAUSE_S, _LONGEST_RETRY_PAUSE_S = 0.02, 0.5
+
+
+class Script:
+    """A Lua script of this package, run by its digest, and sent whole only to a server that has not got it."""
+
+    def __init__(self, name: str) -> None:
+        self._source = resources.files("eventlog").joinpath(f"{name}.lua").read_text("utf-8")
+        self._sha1 = hashlib.sha1(self._source.encode(), usedforsecurity=False).hexdigest()
+
+    def run(self, connection: Any, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
+        """The answer as Redis gives it; raises what redis-py raises."""
+        try:
+            connection.send_command("EVALSHA", self._sha1, len(keys), *keys, *arguments)
+            return connection.read_response()
+        except redis.exceptions.NoScriptError:
+            connection.send_command("EVAL", self._source, len(keys), *keys, *arguments)
+            return connection.read_response()
+
+
+def make_pool(url: str) -> redis.ConnectionPool:
+    """A pool for RedisClient. Opens no connection yet, so Redis may be away."""
+    return redis.ConnectionPool.from_url(
+        url,
+        protocol=2,
+        socket_timeout=SOCKET_TIMEOUT_S,
+        socket_connect_timeout=_CONNECT_TIMEOUT_S,
+        # The client's own retries would publish twice: 1,000 publishes became 1,111 entries.
+        retry=Retry(NoBackoff(), 0),
+    )
+
+
+class RedisClient:
+    """Commands, transactions and scripts on one server. Safe to share between threads."""
+
+    def __init__(self, pool: redis.ConnectionPool) -> None:
+        """`pool` must speak RESP2 and not retry by itself, as that of `make_pool`."""
+        self._pool = pool
+
+    def close(self) -> None:
+        """Close every connection; the client may be used again afterwards."""
+        self._pool.disconnect()
+
+    def execute(self, *arguments: Any) -> Any:
+        """One command's answer. LogUnavailable chains what Redis or the network said."""
+        with self._connection() as connection, _unavailable_if_failing():
+            connection.send_command(*arguments)
+            return connection.read_response()
+
+    def execute_all(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """Run the commands in one MULTI; every one of them must succeed."""
+        with self._connection() as connection, _unavailable_if_failing():
+            connection.send_packed_command(connection.pack_commands([("MULTI",), *commands, ("EXEC",)]))
+            for _ in range(len(commands) + 1):
+                connection.read_response()
+            answers: list[Any] = connection.read_response()
+        for answer in answers:
+            if isinstance(answer, redis.ResponseError):
+                raise LogUnavailable(f"Redis refused to read the log: {answer}") from answer
+        return answers
+
+    def run(self, script: Script, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
+        """Run a script once."""
+        with self._connection() as connection, _unavailable_if_failing():
+            return script.run(connection, keys, arguments)
+
+    def run_until_known(
+        self, script: Script, keys: Sequence[str], arguments: Sequence[Any], for_s: float
+    ) -> Any:
+        """Run a script that may be repeated, again and again while it is unknown whether it ran.
+
+        LogUnavailable: it did not run. OutcomeUnknown: it may have, and no answer came within `for_s`.
+        """
+        deadline = time.monotonic() + for_s
+        pause_s = _FIRST_RETRY_PAUSE_S
+        may_have_run = False
+        while True:
+            try:
+                with self._connection() as connection:
+                    try:
+                        return script.run(connection, keys, arguments)
+                    except (redis.BusyLoadingError, redis.ResponseError) as refusal:
+                        raise LogUnavailable(f"Redis refused the append: {refusal}") from refusal
+                    except (redis.RedisError, OSError) as lost:
+                        may_have_run = True
+                        raise LogUnavailable(f"Redis did not answer: {lost}") from lost
+            except LogUnavailable as problem:
+                if not may_have_run:
+                    raise
+                if time.monotonic() + pause_s > deadline:
+                    raise OutcomeUnknown(
+                        f"no answer from Redis within {for_s:g} s: the append may or may not be in the log; "
+                        "publish again with the same command"
+                    ) from problem
+            time.sleep(pause_s)
+            pause_s = min(pause_s * 2, _LONGEST_RETRY_PAUSE_S)
+
+    @contextmanager
+    def _connection(self) -> Iterator[Any]:
+        """A connected connection; failing to get one is LogUnavailable, and nothing was sent."""
+        try:
+            connection: Any = self._pool.get_connection()  # redis-py leaves its methods untyped
+        except (redis.RedisError, OSError) as problem:
+            raise LogUnavailable(f"Redis is away: {problem}") from problem
+        try:
+            yield connection
+        except BaseException:
+            # An answer may still be on its way: this connection must not be read by anyone else.
+            connection.disconnect()
+            raise
+        finally:
+            self._pool.release(connection)
+
+
+@contextmanager
+def _unavailable_if_failing() -> Iterator[None]:
+    try:
+        yield
+    except (redis.RedisError, OSError) as problem:
+        raise LogUnavailable(f"Redis did not answer: {problem}") from problem
