@@ -10,8 +10,7 @@ from accounts.commands import Command, CreateAccount, DeleteAccount
 from accounts.decider import decide
 from accounts.identity import Users
 from eventlog import Published
-from eventlog.deciding import DecisionMaker
-from shared.events import IDS_FOLLOWED_BELOW
+from eventlog.deciding import DecisionMaker, NewId
 from shared.permissions import Identity
 from shared.problems import bad_field
 from shared.writes import Writes
@@ -21,7 +20,6 @@ class CommandHandler:
     """Each method answers what was published, or raises the problem the client is told."""
 
     def __init__(self, decision_maker: DecisionMaker, users: Users, clock: Callable[[], datetime]) -> None:
-        self._decision_maker = decision_maker
         self._writes = Writes(decision_maker)
         self._users = users
         self._clock = clock
@@ -33,13 +31,14 @@ class CommandHandler:
         if self._users.find(owned_by) is None:
             raise bad_field("#/owned_by", "must be a user that exists")
 
-        def command() -> Command:
-            new_id = self._decision_maker.new_id("accounts", followed_below=IDS_FOLLOWED_BELOW)
-            return CreateAccount(new_id, body["name"], body["description"], owned_by, identity, self._clock())
+        def command(new_id: NewId) -> Command:
+            return CreateAccount(
+                new_id("accounts"), body["name"], body["description"], owned_by, identity, self._clock()
+            )
 
         return self._writes.carry_out(identity, body, command, decide)
 
     def delete_account(self, identity: Identity, account_id: int) -> Published:
         return self._writes.carry_out(
-            identity, {}, lambda: DeleteAccount(account_id, identity, self._clock()), decide
+            identity, {}, lambda _: DeleteAccount(account_id, identity, self._clock()), decide
         )

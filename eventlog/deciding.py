@@ -15,14 +15,21 @@ from eventlog.errors import Conflict, EventLogError, WrongLog
 from eventlog.events import Event
 from eventlog.log import LOG_MEND, Command, EventLog, Moment, Published
 from eventlog.position import Position
-from eventlog.projection_file import ProjectionReader
+from eventlog.projection_file import Look, ProjectionReader
 from eventlog.row_changes import Rows
 from eventlog.tail_status import TailState, TailStatusFile
 
 FRESH_WITHIN_S: Final = 3.0  # how long a command waits for the projection before it gives up
 RETRY_UNKNOWN_FOR_S: Final = 10.0  # within what HTTP clients wait; the caller may publish again
 
+# Every known id below this is followed by higher ones; a foreign one above it cannot use all numbers up.
+IDS_FOLLOWED_BELOW: Final = 10**15
+
+RequestT = TypeVar("RequestT")
 RefusalT = TypeVar("RefusalT")
+
+# Asked for the table of what is created; answers a number never given before in this log.
+NewId = Callable[[str], int]
 
 
 class Decision(NamedTuple):
@@ -57,23 +64,18 @@ class DecisionMaker:
         self._status = TailStatusFile(reader.directory)
         self._fresh_within_s = fresh_within_s
 
-    def new_id(self, table: str, *, followed_below: int) -> int:
-        """A number never given before in this log, above every key of `table` that is below the bound.
-
-        The bound keeps a foreign entry with a huge id from using up all numbers.
-        """
-        with self._reader.look() as look:
-            largest = look.largest_key(table, followed_below)
-            log_id = look.checkpoint.log_id
-        return self._log.next_id(table, log_id=log_id, above=largest)
-
     def carry_out(
-        self, decide: Callable[[Rows], Decision | RefusalT], command: Command, origin: Origin | None = None
+        self,
+        make_request: Callable[[NewId], RequestT],
+        decide: Callable[[RequestT, Rows], Decision | RefusalT],
+        command: Command,
+        origin: Origin | None = None,
     ) -> Published | RefusalT:
-        """Publish what `decide` answers, or answer its refusal; call it again where the state moved.
+        """Publish what `decide` answers, or answer its refusal; begin again where the state moved.
 
-        Raises NotFresh, NotBuilt, WrongLog, LogUnavailable and CommandReused with nothing written,
-        and OutcomeUnknown where the append may be in the log.
+        `make_request` is called before each decision, so that an id somebody else has used meanwhile is
+        replaced. Raises NotFresh, NotBuilt, WrongLog, LogUnavailable and CommandReused with nothing
+        written, and OutcomeUnknown where the append may be in the log.
         """
         deadline = time.monotonic() + self._fresh_within_s
         seen_head: Position | None = None
@@ -81,7 +83,7 @@ class DecisionMaker:
             self._refuse_if_halted()
             with self._reader.look() as look:
                 moment = Moment(look.checkpoint.log_id, look.checkpoint.position)
-                decision = decide(look)
+                decision = decide(make_request(self._new_id_above(look)), look)
             if isinstance(decision, Decision):
                 try:
                     return self._publish(decision, moment, command, origin or Origin())
@@ -100,6 +102,15 @@ class DecisionMaker:
             if moment.position >= seen_head:
                 return decision
             self._wait_for(seen_head, deadline)
+
+    def _new_id_above(self, look: Look) -> NewId:
+        """New ids for what is decided in this look: above all that it shows."""
+
+        def new_id(table: str) -> int:
+            largest = look.largest_key(table, IDS_FOLLOWED_BELOW)
+            return self._log.next_id(table, log_id=look.checkpoint.log_id, above=largest)
+
+        return new_id
 
     def _publish(self, decision: Decision, moment: Moment, command: Command, origin: Origin) -> Published:
         return self._log.publish(

@@ -21,9 +21,6 @@ Text = Annotated[str, Meta(max_length=1000)]
 Name = Annotated[str, Meta(min_length=1, max_length=1000)]
 Instant = Annotated[datetime, Meta(tz=True)]
 
-# New ids follow the largest known one below this; a foreign entry above it cannot use them all up.
-IDS_FOLLOWED_BELOW: Final = 10**15
-
 
 class AccountCreated(Event, frozen=True):
     id: Id

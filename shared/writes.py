@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable
-from functools import partial
 from typing import Any, TypeVar
 
 import msgspec
 from flask import g, request
 
 from eventlog import Command, Published, Refused
-from eventlog.deciding import Decision, DecisionMaker, Origin
+from eventlog.deciding import Decision, DecisionMaker, NewId, Origin
 from eventlog.log import new_token
 from eventlog.row_changes import Rows
 from shared.log_position import format_log_position
@@ -34,7 +33,7 @@ class Writes:
         self,
         identity: Identity,
         body: dict[str, Any],
-        make_command: Callable[[], CommandT],
+        make_command: Callable[[NewId], CommandT],
         decide: Callable[[CommandT, Rows], Decision | Absent | Refused],
     ) -> Published:
         """As DecisionMaker.carry_out, with a refusal raised as the problem it comes to.
@@ -46,7 +45,7 @@ class Writes:
         command = Command(f"{identity.username}\n{key}", _fingerprint(body), named)
         origin = Origin(actor=identity.username, command_name=key if named else None)
         outcome: Published | Absent | Refused = self._decision_maker.carry_out(
-            partial(decide, make_command()), command, origin
+            make_command, decide, command, origin
         )
         if isinstance(outcome, Absent):
             raise not_found(f"There is no {outcome.what}.")

@@ -1,0 +1,209 @@
+"""Who may what: a generated table of every route, for every kind of caller, on own, foreign and absent things."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jwt
+import pytest
+from werkzeug.test import TestResponse
+
+from eventlog import EventLog
+from shared.permissions import Identity, Role
+from shared.tokens import Tokens
+from tests.pair import SECRET, Client, Pair, running_pair
+
+
+class Things(NamedTuple):
+    """One account with what is in it, by id."""
+
+    account: str
+    customer: str
+    invoice: str
+
+
+class Route(NamedTuple):
+    """A request on one thing, and what it answers where the thing is in sight."""
+
+    service: str
+    method: str
+    path: str
+    body: dict[str, Any] | None
+    status: int
+
+
+ROUTES = [
+    Route("accounts", "GET", "/accounts/{account}", None, 200),
+    Route("accounts", "GET", "/accounts/{account}/customers", None, 200),
+    Route("accounts", "GET", "/accounts/{account}/is-owned-by/mel", None, 200),
+    Route("accounts", "DELETE", "/accounts/{account}", None, 409),
+    Route("customers", "POST", "/customers", {"name": "new", "account_id": "{account}"}, 201),
+    Route("customers", "GET", "/customers/{customer}", None, 200),
+    Route(
+        "customers",
+        "POST",
+        "/invoices",
+        {"customer_id": "{customer}", "purchase_date": "2026-01-31", "purchase_price_cents": 1},
+        201,
+    ),
+    Route("customers", "GET", "/invoices/{invoice}", None, 200),
+    Route("customers", "DELETE", "/invoices/{invoice}", None, 204),
+    Route("customers", "DELETE", "/customers/{customer}", None, 204),
+]
+ABSENT = Things("999", "999", "999")
+VOLATILE = {"Date", "ETag", "Idempotency-Key", "Log-Position", "Content-Length"}
+
+
+@pytest.fixture
+def pair(fake_log: EventLog, tmp_path: Path) -> Iterator[Pair]:
+    with running_pair(fake_log, tmp_path) as pair:
+        for name in ("mel", "eve"):
+            pair.users.add(name, f"password of {name}", Role.MEMBER)
+        yield pair
+
+
+def things_of(pair: Pair, owner: str) -> Things:
+    account = (
+        pair.accounts(owner, Role.MEMBER).post("/accounts", json={"name": f"of {owner}"}).get_json()["id"]
+    )
+    client = pair.customers(owner, Role.MEMBER)
+    customer = client.post("/customers", json={"name": "Ada", "account_id": account}).get_json()["id"]
+    invoice = {"customer_id": customer, "purchase_date": "2026-01-31", "purchase_price_cents": 100}
+    things = Things(account, customer, client.post("/invoices", json=invoice).get_json()["id"])
+    pair.wait_until_applied()
+    return things
+
+
+def send(client: Client, route: Route, things: Things) -> TestResponse:
+    ids = things._asdict()
+    body = {
+        name: value.format(**ids) if isinstance(value, str) else value
+        for name, value in (route.body or {}).items()
+    }
+    return client.request(route.method, route.path.format(**ids), json=body or None)
+
+
+def client(pair: Pair, service: str, username: str, role: Role) -> Client:
+    return pair.accounts(username, role) if service == "accounts" else pair.customers(username, role)
+
+
+def without_ids(answer: TestResponse) -> tuple[int, str, dict[str, str]]:
+    headers = {name: value for name, value in answer.headers.items() if name not in VOLATILE}
+    return answer.status_code, re.sub(r"\d+", "#", answer.get_data(as_text=True)), headers
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")
+@pytest.mark.parametrize("role", [Role.MEMBER, Role.ADMIN])
+def test_owners_and_admins_are_let_in(pair: Pair, route: Route, role: Role) -> None:
+    things = things_of(pair, "mel")
+    caller = client(pair, route.service, "mel" if role is Role.MEMBER else "root", role)
+    assert send(caller, route, things).status_code == route.status
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")
+def test_what_is_foreign_answers_exactly_as_what_is_absent(pair: Pair, route: Route) -> None:
+    foreign = things_of(pair, "mel")
+    before = pair.log.state().sequence
+    eve = client(pair, route.service, "eve", Role.MEMBER)
+    answer = without_ids(send(eve, route, foreign))
+    assert answer == without_ids(send(eve, route, ABSENT))
+    assert answer[0] == 404
+    assert pair.log.state().sequence == before
+
+
+def test_lists_show_only_what_is_ones_own(pair: Pair) -> None:
+    mine, foreign = things_of(pair, "mel"), things_of(pair, "eve")
+    mel = Role.MEMBER
+    assert [item["account"]["id"] for item in pair.accounts("mel", mel).get("/accounts").get_json()] == [
+        int(mine.account)
+    ]
+    assert [item["id"] for item in pair.customers("mel", mel).get("/customers").get_json()] == [mine.customer]
+    assert [item["id"] for item in pair.customers("mel", mel).get("/invoices").get_json()] == [mine.invoice]
+    for path in (f"/customers?account_id={foreign.account}", f"/invoices?customer_id={foreign.customer}"):
+        assert pair.customers("mel", mel).get(path).get_json() == []
+        assert len(pair.customers("root", Role.ADMIN).get(path).get_json()) == 1
+
+
+def test_a_member_makes_accounts_for_itself_only(pair: Pair) -> None:
+    refused = pair.accounts("mel", Role.MEMBER).post("/accounts", json={"name": "n", "owned_by": "eve"})
+    assert refused.status_code == 400
+    assert refused.get_json(force=True)["errors"][0]["pointer"] == "#/owned_by"
+    made = pair.accounts("root", Role.ADMIN).post("/accounts", json={"name": "n", "owned_by": "eve"})
+    assert made.status_code == 201
+    pair.wait_until_applied()
+    assert pair.accounts("eve", Role.MEMBER).get(f"/accounts/{made.get_json()['id']}").status_code == 200
+
+
+def test_only_an_admin_adds_users(pair: Pair) -> None:
+    body = {"username": "new", "password": "long enough", "role": "admin"}
+    assert pair.accounts("mel", Role.MEMBER).post("/users", json=body).status_code == 403
+    assert pair.accounts("root", Role.ADMIN).post("/users", json=body).status_code == 201
+    assert pair.accounts("root", Role.ADMIN).post("/users", json=body).status_code == 409
+    signed_in = pair.accounts(None).post("/auth/login", json={"username": "new", "password": "long enough"})
+    assert signed_in.status_code == 200
+
+
+def bad_tokens() -> dict[str, str]:
+    now = datetime.now(UTC)
+    good = Tokens(SECRET).issue(Identity("root", Role.ADMIN))
+    claims = jwt.decode(good, options={"verify_signature": False})
+    header, payload, signature = good.split(".")
+
+    def signed(secret: str = SECRET, algorithm: str = "HS256", **changed: Any) -> str:
+        return jwt.encode({**claims, **changed}, secret, algorithm=algorithm)
+
+    def without(claim: str) -> str:
+        return jwt.encode({name: value for name, value in claims.items() if name != claim}, SECRET)
+
+    return {
+        "garbage": "abc",
+        "three garbage parts": "a.b.c",
+        "no signature": f"{header}.{payload}.",
+        "cut": good[:-2],
+        "changed payload": f"{header}.{payload[:-2]}AA.{signature}",
+        "other key": signed("another secret of thirty-two bytes or more"),
+        "other algorithm": signed(SECRET * 2, "HS512"),
+        "no algorithm": jwt.encode(claims, None, algorithm="none"),
+        "expired": signed(exp=now - timedelta(seconds=1)),
+        "not yet issued": signed(iat=now + timedelta(hours=1)),
+        "other issuer": signed(iss="somebody"),
+        "other audience": signed(aud="somewhere"),
+        "unknown role": signed(role="root"),
+        "no role": without("role"),
+        **{f"no {claim}": without(claim) for claim in ("exp", "iat", "iss", "aud", "jti", "sub")},
+        "too long": good + "A" * 5000,
+    }
+
+
+@pytest.mark.parametrize("token", bad_tokens().items(), ids=lambda found: found[0])
+def test_a_bad_token_is_401_on_every_route(pair: Pair, token: tuple[str, str]) -> None:
+    for route in ROUTES:
+        app = pair.accounts_app if route.service == "accounts" else pair.customers_app
+        answer = send(Client(app, token[1]), route, Things("1", "1", "1"))
+        assert answer.status_code == 401, (route, answer.get_data(as_text=True))
+        assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+
+
+def test_no_route_but_health_and_login_answers_without_a_token(pair: Pair) -> None:
+    """Read off the apps themselves, so that a route added later is asked too."""
+    open_paths = {"/status", "/health/live", "/health/ready", "/auth/login"}
+    for app in (pair.accounts_app, pair.customers_app):
+        for rule in app.url_map.iter_rules():
+            path = re.sub(r"<[^>]+>", "1", rule.rule)
+            for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}:
+                status = Client(app, None).request(method, path).status_code
+                assert (status == 401) == (path not in open_paths), (method, path, status)
+
+
+def test_a_refreshed_token_has_the_role_the_user_has_now(pair: Pair) -> None:
+    """A token is a claim about the past; the file of users knows."""
+    forged_role = Client(pair.accounts_app, pair.token("mel", Role.ADMIN))
+    refreshed = forged_role.post("/auth/refresh").get_data(as_text=True)
+    assert Tokens(SECRET).verify(refreshed) == Identity("mel", Role.MEMBER)
+    assert (
+        Client(pair.accounts_app, pair.token("nobody", Role.ADMIN)).post("/auth/refresh").status_code == 401
+    )
