@@ -65,6 +65,7 @@ class Reads:
             yield look
 
     def _wait_for(self, minimum: Minimum) -> None:
+        wait_s = requested_wait_s()
         with self._reader.look() as look:
             now = look.checkpoint
         if now.log_id and not now.log_id.startswith(minimum.short_log_id):
@@ -78,7 +79,7 @@ class Reads:
         if not self._waiters.acquire(blocking=False):
             raise unavailable("too-many-waiting", "Too many reads wait for the log already.", far)
         try:
-            if self._reader.wait_until_applied(minimum.position, requested_wait_s()):
+            if self._reader.wait_until_applied(minimum.position, wait_s):
                 return
         finally:
             self._waiters.release()

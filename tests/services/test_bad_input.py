@@ -1,0 +1,265 @@
+"""Bad input is answered with 4xx that names the field and the rule, and leaves no trace in the log."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import fakeredis
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from werkzeug.test import TestResponse
+
+from eventlog import EventLog
+from shared.events import make_codec
+from shared.request_body import LARGEST_BODY_BYTES
+from tests.pair import Client, Pair, running_pair
+
+CUSTOMER = {"name": "Ada", "account_id": "1"}
+INVOICE = {"customer_id": "1", "purchase_date": "2026-01-31", "purchase_price_cents": 100}
+ACCOUNT = {"name": "three", "description": "", "owned_by": "user1"}
+USER = {"username": "new", "password": "long enough", "role": "member"}
+LOGIN = {"username": "user1", "password": "password1"}
+
+POSTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "/customers": ("customers", CUSTOMER),
+    "/invoices": ("customers", INVOICE),
+    "/accounts": ("accounts", ACCOUNT),
+    "/users": ("accounts", USER),
+    "/auth/login": ("accounts", LOGIN),
+}
+IDS = ["007", "+7", "-1", "0", "7\n", " 7", "٧", "7.0", "1" * 19, "", "abc", 7, 7.0, None, True, [], {}]  # noqa: RUF001
+TEXTS = ["", " ", "\t", "x" * 201, "a\x00", "a\nb", "a\x7f", "a\x85", 5, None, True, [], {}]
+BAD_FIELDS: dict[tuple[str, str], list[Any]] = {
+    ("/customers", "name"): TEXTS,
+    ("/customers", "account_id"): IDS,
+    ("/invoices", "customer_id"): IDS,
+    ("/invoices", "purchase_date"): [
+        "2023-02-30",
+        "0000-01-01",
+        "2026-1-31",
+        "31/01/2026",
+        "2026-01-31T00:00:00Z",
+        "２０２６-01-31",  # noqa: RUF001
+        "2026-01-31\n",
+        "",
+        20260131,
+        None,
+    ],
+    ("/invoices", "purchase_price_cents"): [
+        0,
+        -1,
+        10**12 + 1,
+        2**63,
+        10**400,
+        1.0,
+        1.5,
+        "100",
+        None,
+        True,
+        [],
+        {},
+    ],
+    ("/accounts", "name"): TEXTS,
+    ("/accounts", "description"): ["a\x00", "x" * 1001, 5, None, []],
+    ("/accounts", "owned_by"): ["nobody", "", 5, None],
+    ("/users", "username"): ["", "a b", "é", "-a", "x" * 65, 5, None],
+    ("/users", "password"): ["short", "", "x" * 201, 5, None],
+    ("/users", "role"): ["root", "", 5, None, ["admin"]],
+    ("/auth/login", "username"): ["", 5, None, []],
+    ("/auth/login", "password"): ["", 5, None, []],
+}
+NOT_JSON_OBJECTS: dict[str, bytes] = {
+    "empty": b"",
+    "null": b"null",
+    "number": b"7",
+    "list": b"[]",
+    "cut": b'{"name":',
+    "two": b"{}{}",
+    "not UTF-8": b'{"name": "\xff"}',
+    "UTF-16": json.dumps(CUSTOMER).encode("utf-16"),
+    "byte order mark": b"\xef\xbb\xbf{}",
+    "deep lists": b"[" * 5000,
+    "deep objects": b'{"name":' * 5000,
+    "deep but closed": b'{"name":' + b"[" * 5000 + b"]" * 5000 + b"}",
+    "NaN": b'{"purchase_price_cents": NaN}',
+    "Infinity": b'{"purchase_price_cents": -Infinity}',
+    "twice the same key": b'{"name": "a", "name": "b", "account_id": "1"}',
+    "twice, nested": b'{"name": {"a": 1, "a": 2}}',
+    "form": b"name=Ada&account_id=1",
+}
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    """One for the whole file: what is refused leaves nothing behind."""
+    log = EventLog(fakeredis.FakeRedis().connection_pool, make_codec())
+    log.create()
+    with running_pair(log, tmp_path_factory.mktemp("pair")) as pair:
+        pair.make_demo()
+        assert pair.customers().post("/customers", json=CUSTOMER).get_json() == {"id": "1"}
+        pair.wait_until_applied()
+        yield pair
+
+
+def client(pair: Pair, path: str) -> Client:
+    return pair.accounts() if POSTS[path][0] == "accounts" else pair.customers()
+
+
+def require_problem(answer: TestResponse, status: int = 400) -> dict[str, Any]:
+    """A problem of this status that tells nothing internal."""
+    text = answer.get_data(as_text=True)
+    assert (answer.status_code, answer.content_type) == (status, "application/problem+json"), text
+    problem: dict[str, Any] = answer.get_json(force=True)
+    assert problem["status"] == status
+    assert problem["type"].startswith("/problems/")
+    for internal in ("Traceback", ".py", "sqlite", "redis", "msgspec", "marshmallow", "werkzeug", "Error("):
+        assert internal.lower() not in text.lower()
+    return problem
+
+
+@pytest.mark.parametrize(("path", "field"), BAD_FIELDS, ids=lambda found: found)
+def test_a_bad_field_is_named(pair: Pair, path: str, field: str) -> None:
+    before = pair.log.state().sequence
+    for value in BAD_FIELDS[path, field]:
+        answer = client(pair, path).post(path, data=json.dumps({**POSTS[path][1], field: value}))
+        problem = require_problem(answer)
+        assert [error["pointer"] for error in problem["errors"]] == [f"#/{field}"], (value, problem)
+    assert pair.log.state().sequence == before
+
+
+@pytest.mark.parametrize("path", POSTS)
+def test_a_missing_or_unknown_field_is_named(pair: Pair, path: str) -> None:
+    good = POSTS[path][1]
+    required = set(good) - {"description", "owned_by", "role"}
+    for field in required:
+        body = {name: value for name, value in good.items() if name != field}
+        problem = require_problem(client(pair, path).post(path, json=body))
+        assert [error["pointer"] for error in problem["errors"]] == [f"#/{field}"]
+    problem = require_problem(client(pair, path).post(path, json={**good, "x/y~z": 1}))
+    assert [error["pointer"] for error in problem["errors"]] == ["#/x~1y~0z"]
+
+
+@pytest.mark.parametrize("body", NOT_JSON_OBJECTS.values(), ids=NOT_JSON_OBJECTS)
+@pytest.mark.parametrize("path", POSTS)
+def test_what_is_not_a_json_object_is_400(pair: Pair, path: str, body: bytes) -> None:
+    require_problem(client(pair, path).post(path, data=body))
+
+
+@pytest.mark.parametrize("escape", ["\\ud800", "\\udfff", "a\\ud800b"])
+def test_a_lone_surrogate_is_400(pair: Pair, escape: str) -> None:
+    body = f'{{"name": "{escape}", "account_id": "1"}}'
+    assert require_problem(pair.customers().post("/customers", data=body))["errors"][0]["pointer"] == "#/name"
+    require_problem(pair.customers().post("/customers", data=f'{{"{escape}": 1}}'))
+
+
+@pytest.mark.parametrize("number", ["1e2", "1E+400", "100.0", "1" * 5000, "-0.0"])
+def test_cents_are_whole_however_they_are_written(pair: Pair, number: str) -> None:
+    body = json.dumps(INVOICE).replace("100", number)
+    problem = require_problem(pair.customers().post("/invoices", data=body))
+    assert problem["errors"][0]["pointer"] == "#/purchase_price_cents"
+
+
+@pytest.mark.parametrize("path", POSTS)
+def test_a_body_over_64_kib_is_413(pair: Pair, path: str) -> None:
+    exactly = b'{"name": "' + b"x" * (LARGEST_BODY_BYTES - 12) + b'"}'
+    require_problem(client(pair, path).post(path, data=exactly))
+    require_problem(client(pair, path).post(path, data=exactly + b" "), 413)
+    chunked = {"wsgi.input_terminated": True, "HTTP_TRANSFER_ENCODING": "chunked"}
+    for body, status in ((exactly, 400), (exactly + b" ", 413)):
+        stream = io.BytesIO(body)
+        answer = client(pair, path).post(path, input_stream=stream, environ_overrides=chunked)
+        require_problem(answer, status)
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [None, "text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "a;;b", ""],
+)
+def test_json_with_a_wrong_label_is_json(pair: Pair, content_type: str | None) -> None:
+    answer = pair.customers().post("/customers", data=json.dumps(CUSTOMER), content_type=content_type)
+    assert answer.status_code == 201
+
+
+@pytest.mark.parametrize("service", ["accounts", "customers"])
+@pytest.mark.parametrize(
+    "query",
+    [
+        "limit=0",
+        "limit=1001",
+        "limit=x",
+        "limit=",
+        "limit=1e2",
+        "after=x",
+        "after=-1",
+        "limit=1&limit=2",
+        "nope=1",
+    ],
+)
+def test_a_bad_query_parameter_is_named(pair: Pair, service: str, query: str) -> None:
+    caller = pair.accounts() if service == "accounts" else pair.customers()
+    problem = require_problem(caller.get(f"/{service}?{query}"))
+    assert problem["errors"][0]["pointer"] == query.split("=", maxsplit=1)[0]
+
+
+@pytest.mark.parametrize(
+    "identifier", ["abc", "007", "0", "-1", "1" * 19, "%00", "%ff", "%D9%A7", "7%0A", "1.0", "7 "]
+)
+def test_a_path_id_that_is_none_is_400(pair: Pair, identifier: str) -> None:
+    for method in ("GET", "DELETE"):
+        require_problem(pair.customers().request(method, f"/customers/{identifier}"))
+        require_problem(pair.customers().request(method, f"/invoices/{identifier}"))
+        require_problem(pair.accounts().request(method, f"/accounts/{identifier}"))
+    require_problem(pair.accounts().get(f"/accounts/{identifier}/customers"))
+    require_problem(pair.accounts().get(f"/accounts/{identifier}/is-owned-by/user1"))
+
+
+@pytest.mark.parametrize("key", ["", "a b", "x" * 256, "\u00e9"])
+def test_a_bad_idempotency_key_is_named(pair: Pair, key: str) -> None:
+    answer = pair.customers().post("/customers", json=CUSTOMER, headers={"Idempotency-Key": key})
+    assert require_problem(answer)["errors"][0]["pointer"] == "Idempotency-Key"
+
+
+@pytest.mark.parametrize("minimum", ["", "x", "1-1", "1-1@zzzzzzzz", f"{2**64}-0@00000000", "1-1@00000000 x"])
+def test_a_bad_min_log_position_is_named(pair: Pair, minimum: str) -> None:
+    answer = pair.customers().get("/customers", headers={"Min-Log-Position": minimum})
+    assert require_problem(answer)["errors"][0]["pointer"] == "Min-Log-Position"
+
+
+def test_unknown_paths_and_methods_are_problems_too(pair: Pair) -> None:
+    require_problem(pair.customers().get("/nope"), 404)
+    require_problem(pair.customers().get("/" + "x" * 20_000), 404)
+    require_problem(pair.customers().get("/customers/../../etc"), 404)
+    refused = pair.customers().request("PATCH", "/customers")
+    require_problem(refused, 405)
+    assert {"GET", "POST"} <= set(refused.headers["Allow"].split(", "))
+
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+BODIES = st.one_of(
+    st.binary(max_size=200),
+    *(
+        st.fixed_dictionaries(
+            {}, optional={field: st.just(value) | JSON_VALUES for field, value in good.items()}
+        ).map(lambda body: json.dumps(body).encode())
+        for _, good in POSTS.values()
+    ),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(body=BODIES, path=st.sampled_from([path for path in POSTS if path != "/users"]))
+def test_no_body_gives_a_5xx_or_an_entry_that_is_parked(pair: Pair, body: bytes, path: str) -> None:
+    status = client(pair, path).post(path, data=body).status_code
+    assert status in {200, 201, 400, 401, 404, 409}
+    if status == 201:
+        pair.wait_until_applied()
+        parked = pair.accounts().get("/health/ready").get_json()["checks"]["parked"]
+        assert parked["status"] == "ok"
