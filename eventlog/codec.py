@@ -22,6 +22,7 @@ _OWN_LENGTH = 8  # four fields, each a name and a value
 _FOREIGN_LENGTH = 4
 _LARGEST_ENTRY_BYTES = 1024 * 1024  # far above anything published; what is larger is not parsed
 _FIELD_NAMES_AND_SEQUENCE_BYTES = 64
+_UPCASTER_ERRORS = (LookupError, AttributeError, TypeError, ValueError, ArithmeticError)
 _LAST_DATETIME_MS = 253_402_300_799_999  # 9999-12-31T23:59:59.999Z, the last that datetime can hold
 
 
@@ -170,7 +171,7 @@ class Codec:
         try:
             lifted = version < current
             event = self._lifted(event_class, payload, version) if lifted else decoder.decode(payload)
-        except (msgspec.MsgspecError, RecursionError, KeyError, TypeError, ValueError) as problem:
+        except (msgspec.MsgspecError, RecursionError, *_UPCASTER_ERRORS) as problem:
             return Malformed(event_class.__name__, f"Payload: {problem}")
         return RecordedEvent(event, position, sequence, metadata)
 

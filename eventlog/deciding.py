@@ -20,6 +20,7 @@ from eventlog.row_changes import Rows
 from eventlog.tail_status import TailState, TailStatusFile
 
 FRESH_WITHIN_S: Final = 3.0  # how long a command waits for the projection before it gives up
+_FIRST_READ_POLL_S = 0.02
 RETRY_UNKNOWN_FOR_S: Final = 10.0  # within what HTTP clients wait; the caller may publish again
 
 # Every known id below this is followed by higher ones; a foreign one above it cannot use all numbers up.
@@ -79,6 +80,7 @@ class DecisionMaker:
         """
         deadline = time.monotonic() + self._fresh_within_s
         seen_head: Position | None = None
+        self._wait_for_first_read(deadline)
         while True:
             self._refuse_if_halted()
             with self._reader.look() as look:
@@ -125,6 +127,16 @@ class DecisionMaker:
             command_name=origin.command_name,
             retry_unknown_for_s=RETRY_UNKNOWN_FOR_S,
         )
+
+    def _wait_for_first_read(self, deadline: float) -> None:
+        """A projection just made knows of no log yet; its tail reads it within moments, or is not there."""
+        while True:
+            with self._reader.look() as look:
+                if look.checkpoint.log_id:
+                    return
+            if time.monotonic() > deadline:
+                raise NotFresh("the projection has not read the log yet: its tail will, once it runs")
+            time.sleep(_FIRST_READ_POLL_S)
 
     def _refuse_if_halted(self) -> None:
         status = self._status.read()

@@ -12,8 +12,8 @@ Upcaster = Callable[[Payload], Payload]
 class Upcasters:
     """The steps for every type: `{("CustomerCreated", 1): from_1_to_2}` lifts version 1 to 2.
 
-    A step is pure: payload in, payload out. It may raise KeyError, TypeError or ValueError for a
-    payload that breaks its own version's rules; the codec reports such an entry as malformed.
+    A step is pure: payload in, payload out. It meets payloads that nobody checked: what a lookup, an
+    attribute, a conversion or arithmetic raises on one makes the codec report the entry as malformed.
     """
 
     def __init__(self, steps: Mapping[tuple[str, int], Upcaster] | None = None) -> None:

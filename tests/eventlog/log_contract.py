@@ -5,37 +5,562 @@ from __future__ import annotations
 import json
 import threading
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from typing import Any
 
+import msgspec
 import pytest
 import redis
 
-from eventlog import START, Command, EventLog, Moment, Position, Published
-from eventlog.codec import Codec, Entry
+from eventlog import START, Codec, Command, Event, EventLog, Moment, Position, Published
 from eventlog.continuity import Verdict
-from eventlog.errors import CommandReused, Conflict, LogUnavailable, WrongLog
-from eventlog.log import NAMED_COMMAND_LIFETIME_MS, UNNAMED_COMMAND_LIFETIME_MS, EventLog as Log
-from tests.eventlog.parcels import ParcelLost, a_parcel_sent, make_codec
+from eventlog.errors import CommandReused, Conflict, LogUnavailable, WeakDurability, WrongLog
+from eventlog.log import NAMED_COMMAND_LIFETIME_MS, UNNAMED_COMMAND_LIFETIME_MS, Durability
+from tests.eventlog.parcels import AddressChanged, ParcelLost, ParcelSent, a_parcel_sent, make_codec
 
-FOREIGN = {"EventTypeName": "ParcelLost", "Payload": '{"id":1}'}
-LAST_ID = f"{2**64 - 1}-{2**64 - 1}"
+STREAM = "event-stream"
+META = "{event-stream}:meta"
+LARGEST_HALF = 2**64 - 1
+
+
+def add_foreign(client: redis.Redis, entry_id: str = "*") -> None:
+    """What a program that knows nothing of this library publishes."""
+    client.xadd(STREAM, {"EventTypeName": "ParcelLost", "Payload": '{"id":1}'}, id=entry_id)
+
+
+def moment(log: EventLog) -> Moment:
+    """The log as far as it goes now."""
+    state = log.state()
+    assert state.log_id is not None
+    return Moment(state.log_id, state.end)
+
+
+def publish(log: EventLog, *events: Event, decided_at: Moment | None = None, **more: Any) -> Published:
+    return log.publish(events or [a_parcel_sent()], decided_at=decided_at or moment(log), **more)
+
+
+def positions(log: EventLog) -> list[Position]:
+    return [entry.position for entry in log.read()]
+
+
+def sequences(client: redis.Redis) -> list[int | None]:
+    entries: Any = client.xrange(STREAM)
+    return [int(fields[b"Sequence"]) if b"Sequence" in fields else None for _, fields in entries]
+
+
+def everything(client: redis.Redis) -> dict[Any, Any]:
+    """All that the server holds, to compare."""
+    return {key: client.dump(key) for key in client.keys("*")}
 
 
 class LogContract(ABC):
-    """A log of its own for each test, and a plain client for what other programs may do to it."""
-
     @pytest.fixture
     @abstractmethod
     def pool(self) -> Any:
-        """Connections to an empty server."""
+        """Connections to a server of this kind, emptied."""
 
     @pytest.fixture
-    def log(self, pool: redis.ConnectionPool) -> Log:
-        log = Log(pool, make_codec())
+    def log(self, pool: redis.ConnectionPool) -> EventLog:
+        log = EventLog(pool, make_codec())
         log.create()
         return log
 
     @pytest.fixture
     def client(self, pool: redis.ConnectionPool) -> redis.Redis:
+        """What any other program may do to the same server."""
         return redis.Redis(connection_pool=pool)
+
+    # What is in the stream
+
+    def test_entry_is_four_fields_in_order_that_plain_redis_reads(
+        self, log: EventLog, client: redis.Redis
+    ) -> None:
+        published = publish(
+            log, a_parcel_sent(1), actor="ada", correlation_id="order-1", command_name="key-1"
+        )
+        plainly: Any = client.xrange(STREAM)
+        ((entry_id, plainly_read),) = plainly
+        assert entry_id.decode() == str(published.position)
+        fields = [part for field in plainly_read.items() for part in field]
+        assert fields[:6] == [
+            b"EventTypeName",
+            b"ParcelSent",
+            b"Payload",
+            b'{"id":1,"customer_id":7,"weight_g":100}',
+            b"Sequence",
+            b"1",
+        ]
+        assert fields[6] == b"Metadata"
+        metadata = json.loads(fields[7])
+        assert metadata.keys() == {"event_id", "occurred_at", "correlation_id", "actor", "command"}
+        assert (metadata["correlation_id"], metadata["actor"], metadata["command"]) == (
+            "order-1",
+            "ada",
+            "key-1",
+        )
+        assert datetime.fromisoformat(metadata["occurred_at"]).utcoffset() is not None
+
+    def test_what_was_published_is_read_back(self, log: EventLog) -> None:
+        events = [a_parcel_sent(1), ParcelLost(id=1), AddressChanged(customer_id=7, town="Œ", street='"\\')]
+        published = publish(log, *events)
+        entries = log.read()
+        decoded: Any = [log.codec.decode(entry, n, foreign=False) for n, entry in enumerate(entries, 1)]
+        assert [recorded.event for recorded in decoded] == events
+        assert [recorded.metadata.schema_version for recorded in decoded] == [1, 1, 2]
+        assert len({recorded.metadata.event_id for recorded in decoded}) == len(events)
+        assert entries[-1].position == published.position
+        assert published.sequence == len(events)
+
+    def test_large_integers_keep_every_digit(self, log: EventLog) -> None:
+        publish(log, a_parcel_sent(10**14, weight_g=2**63 - 1))
+        assert (
+            log.read()[0].fields[3]
+            == b'{"id":100000000000000,"customer_id":7,"weight_g":9223372036854775807}'
+        )
+
+    def test_sequence_counts_every_entry_without_a_hole(self, log: EventLog, client: redis.Redis) -> None:
+        publish(log)
+        publish(log, a_parcel_sent(2), a_parcel_sent(3))
+        publish(log, touches=["x"])
+        with pytest.raises(Conflict):
+            publish(log, decided_at=Moment(moment(log).log_id, START), guards=["x"])
+        publish(log)
+        assert sequences(client) == [1, 2, 3, 4, 5]
+        assert log.state().sequence == 5
+
+    def test_reading_goes_on_behind_a_position(self, log: EventLog) -> None:
+        publish(log, *(a_parcel_sent(number) for number in range(5)))
+        all_of_them = log.read()
+        assert log.read(all_of_them[1].position, count=2) == all_of_them[2:4]
+        assert log.read(all_of_them[-1].position) == []
+        assert log.read(Position(LARGEST_HALF, LARGEST_HALF)) == []
+        assert log.count_entries(START, all_of_them[3].position) == 4
+        assert log.count_entries(all_of_them[0].position, all_of_them[3].position) == 3
+
+    # All or nothing
+
+    @pytest.mark.parametrize("known", [ParcelSent, ParcelLost])
+    def test_batch_with_an_event_that_cannot_be_encoded_leaves_nothing(
+        self, log: EventLog, pool: redis.ConnectionPool, client: redis.Redis, known: type[Event]
+    ) -> None:
+        before = everything(client)
+        with pytest.raises(TypeError, match="add it there"):
+            publish(EventLog(pool, Codec([known])), a_parcel_sent(), ParcelLost(id=1), touches=["x"])
+        assert everything(client) == before
+
+    @pytest.mark.parametrize("counter", [LARGEST_HALF, LARGEST_HALF - 1])
+    def test_nothing_is_written_where_a_foreign_entry_used_up_the_ids(
+        self, log: EventLog, client: redis.Redis, counter: int
+    ) -> None:
+        """With one id left a batch of two must not leave its first."""
+        add_foreign(client, f"{LARGEST_HALF}-{counter}")
+        keys = set(client.keys("*"))
+        with pytest.raises(LogUnavailable, match="refused the append"):
+            publish(log, a_parcel_sent(1), a_parcel_sent(2), touches=["x"], command=Command("c", "f", True))
+        assert sequences(client) == [None]
+        assert log.state().sequence == 0
+        assert set(client.keys("*")) == keys
+
+    def test_nothing_is_written_where_a_key_of_the_log_is_something_else(
+        self, log: EventLog, client: redis.Redis
+    ) -> None:
+        client.set("{event-stream}:subjects", "not a hash")
+        with pytest.raises(LogUnavailable, match="WRONGTYPE"):
+            publish(log, touches=["x"])
+        assert client.xlen(STREAM) == 0
+
+    def test_publishing_nothing_is_refused(self, log: EventLog) -> None:
+        with pytest.raises(ValueError, match="at least one"):
+            log.publish([], decided_at=moment(log))
+
+    @pytest.mark.parametrize("correlation_id", ["x" * 129])
+    def test_metadata_that_could_not_be_read_is_not_published(
+        self, log: EventLog, client: redis.Redis, correlation_id: str
+    ) -> None:
+        with pytest.raises(msgspec.ValidationError, match="correlation_id"):
+            publish(log, correlation_id=correlation_id)
+        assert client.xlen(STREAM) == 0
+
+    # Guards
+
+    def test_guard_touched_after_the_decision_conflicts_and_leaves_nothing(
+        self, log: EventLog, client: redis.Redis
+    ) -> None:
+        decided_at = moment(log)
+        touched = publish(log, a_parcel_sent(1), touches=["parcel-1"])
+        before = everything(client)
+        with pytest.raises(Conflict, match="parcel-1") as conflict:
+            publish(log, decided_at=decided_at, guards=["parcel-2", "parcel-1"], touches=["parcel-3"])
+        assert (conflict.value.position, conflict.value.subject) == (touched.position, "parcel-1")
+        assert everything(client) == before
+
+    def test_guard_touched_at_the_decision_or_before_lets_pass(self, log: EventLog) -> None:
+        touched = publish(log, touches=["parcel-1"])
+        publish(log, decided_at=Moment(touched.log_id, touched.position), guards=["parcel-1", "parcel-2"])
+
+    def test_guard_does_not_mind_what_touched_other_subjects(self, log: EventLog) -> None:
+        decided_at = moment(log)
+        publish(log, touches=["parcel-1"])
+        assert publish(log, decided_at=decided_at, guards=["parcel-2"]).sequence == 2
+
+    @pytest.mark.parametrize(
+        ("decided", "touched"),
+        [
+            ("1000-9", "1000-10"),
+            ("999-5", "1000-0"),
+            ("18446744073709551613-18446744073709551614", "18446744073709551613-18446744073709551615"),
+            ("9999999999999999998-0", "9999999999999999999-0"),
+            ("9007199254740992-0", "9007199254740993-0"),
+        ],
+    )
+    def test_positions_compare_as_numbers(
+        self, log: EventLog, client: redis.Redis, decided: str, touched: str
+    ) -> None:
+        """Neither as text, where 1000-10 sorts before 1000-9, nor as doubles, which end at 2^53."""
+        for entry_id in (decided, touched):
+            add_foreign(client, entry_id)
+        client.hset(META, mapping={"sequence": "2", "last_position": touched, "floor": "0-0"})
+        client.hset("{event-stream}:subjects", "parcel-1", touched)
+        log_id = moment(log).log_id
+        with pytest.raises(Conflict) as conflict:
+            publish(log, decided_at=Moment(log_id, Position.parse(decided)), guards=["parcel-1"])
+        assert str(conflict.value.position) == touched
+        assert publish(
+            log, decided_at=Moment(log_id, Position.parse(touched)), guards=["parcel-1"]
+        ).position > Position.parse(touched)
+
+    def test_one_of_many_racing_for_one_guard_wins(self, log: EventLog, client: redis.Redis) -> None:
+        decided_at = moment(log)
+
+        def race(number: int) -> bool:
+            try:
+                publish(log, a_parcel_sent(number), decided_at=decided_at, guards=["x"], touches=["x"])
+            except Conflict:
+                return False
+            return True
+
+        with ThreadPoolExecutor(8) as threads:
+            assert sorted(threads.map(race, range(8))) == [False] * 7 + [True]
+        assert sequences(client) == [1]
+
+    # Entries of others
+
+    def test_foreign_entries_are_counted_and_void_older_decisions(
+        self, log: EventLog, client: redis.Redis
+    ) -> None:
+        publish(log)
+        decided_at = moment(log)
+        for _ in range(3):
+            add_foreign(client)
+        with pytest.raises(Conflict) as conflict:
+            publish(log, decided_at=decided_at)
+        assert conflict.value.position == positions(log)[-1]
+        assert publish(log).sequence == 5
+        assert publish(log, decided_at=Moment(decided_at.log_id, positions(log)[-2])).sequence == 6
+        with pytest.raises(Conflict):
+            publish(log, decided_at=decided_at)
+        assert sequences(client) == [1, None, None, None, 5, 6]
+
+    def test_more_foreign_entries_than_one_reading_takes_are_counted(
+        self, log: EventLog, client: redis.Redis
+    ) -> None:
+        with client.pipeline() as pipeline:
+            for _ in range(2001):
+                add_foreign(pipeline)
+            pipeline.execute()
+        assert publish(log).sequence == 2002
+
+    # Is it still that log?
+
+    def test_another_log_is_not_written(self, log: EventLog, client: redis.Redis) -> None:
+        before = everything(client)
+        with pytest.raises(WrongLog, match="eventlog init --adopt") as wrong:
+            publish(log, decided_at=Moment("f" * 32, START))
+        assert wrong.value.verdict is Verdict.REPLACED
+        assert everything(client) == before
+
+    @pytest.mark.parametrize("doing", ["flush", "delete", "rename"])
+    def test_vanished_log_is_not_made_again(self, log: EventLog, client: redis.Redis, doing: str) -> None:
+        published = publish(log, touches=["x"])
+        match doing:
+            case "flush":
+                client.flushall()
+            case "delete":
+                client.delete(STREAM)
+            case _:
+                client.rename(STREAM, "elsewhere")
+        before = everything(client)
+        for decided_at in (START, published.position):
+            with pytest.raises(WrongLog) as wrong:
+                publish(log, decided_at=Moment(published.log_id, decided_at))
+            assert wrong.value.verdict is Verdict.REPLACED
+        assert log.wait(published.position, 1) is False
+        assert not log.state().stream_exists
+        assert everything(client) == before
+
+    def test_ids_are_not_counted_for_a_vanished_log(self, log: EventLog, client: redis.Redis) -> None:
+        log_id = moment(log).log_id
+        client.flushall()
+        with pytest.raises(WrongLog):
+            log.next_id("parcels", log_id=log_id, above=0)
+        assert client.keys("*") == []
+
+    @pytest.mark.parametrize("decided", ["beyond", "absent"])
+    def test_decision_on_what_the_log_has_not_is_refused(
+        self, log: EventLog, client: redis.Redis, decided: str
+    ) -> None:
+        publish(log)
+        published = publish(log)
+        milliseconds, counter = published.position
+        position = Position(milliseconds, counter + 1)
+        if decided == "absent":
+            position = published.position
+            client.xdel(STREAM, str(position))
+            add_foreign(client)
+        before = everything(client)
+        with pytest.raises(WrongLog) as wrong:
+            publish(log, decided_at=Moment(published.log_id, position))
+        assert wrong.value.verdict is Verdict.REWOUND
+        assert everything(client) == before
+
+    def test_missing_last_own_entry_is_noticed_by_the_publisher(
+        self, log: EventLog, client: redis.Redis
+    ) -> None:
+        first, second = publish(log), publish(log)
+        client.xdel(STREAM, str(second.position))
+        with pytest.raises(WrongLog) as wrong:
+            publish(log, decided_at=Moment(first.log_id, first.position))
+        assert wrong.value.verdict is Verdict.REWOUND
+
+    # Commands
+
+    def test_command_done_before_gets_its_first_answer(self, log: EventLog, client: redis.Redis) -> None:
+        command = Command("key", "body", named=True)
+        first = publish(log, command=command, result="id 7", touches=["x"])
+        publish(log, touches=["x"])
+        again = publish(log, a_parcel_sent(9), command=command, result="id 8", guards=["x"])
+        assert again == first._replace(replayed=True)
+        assert not first.replayed
+        assert sequences(client) == [1, 2]
+
+    def test_command_key_with_other_content_is_refused(self, log: EventLog, client: redis.Redis) -> None:
+        publish(log, command=Command("key", "body"))
+        with pytest.raises(CommandReused, match="'key'"):
+            publish(log, command=Command("key", "other"))
+        with pytest.raises(CommandReused):
+            log.find_command(Command("key", "other"), log_id=moment(log).log_id)
+        assert sequences(client) == [1]
+
+    def test_command_is_found_by_its_key(self, log: EventLog) -> None:
+        log_id = moment(log).log_id
+        assert log.find_command(Command("key", "body"), log_id=log_id) is None
+        published = publish(log, command=Command("key", "body"), result="id 7")
+        found = log.find_command(Command("key", "body"), log_id=log_id)
+        assert found is not None
+        assert (found.position, found.sequence, found.result) == (published.position, 1, "id 7")
+
+    def test_refused_command_is_not_remembered(self, log: EventLog) -> None:
+        decided_at = moment(log)
+        publish(log, touches=["x"])
+        with pytest.raises(Conflict):
+            publish(log, decided_at=decided_at, guards=["x"], command=Command("key", "body"))
+        assert log.find_command(Command("key", "body"), log_id=decided_at.log_id) is None
+
+    @pytest.mark.parametrize(
+        ("named", "lifetime_ms"), [(True, NAMED_COMMAND_LIFETIME_MS), (False, UNNAMED_COMMAND_LIFETIME_MS)]
+    )
+    def test_command_is_remembered_for_its_time(
+        self, log: EventLog, client: redis.Redis, named: bool, lifetime_ms: int
+    ) -> None:
+        assert (NAMED_COMMAND_LIFETIME_MS, UNNAMED_COMMAND_LIFETIME_MS) == (86_400_000, 120_000)
+        publish(log, command=Command("key", "body", named))
+        (record,) = client.keys("{event-stream}:command:*")
+        assert lifetime_ms - 10_000 < client.pttl(record) <= lifetime_ms
+
+    def test_command_sent_by_eight_threads_happens_once(self, log: EventLog, client: redis.Redis) -> None:
+        decided_at = moment(log)
+        together = threading.Barrier(8)
+
+        def send(number: int) -> Published:
+            together.wait(10)
+            return publish(
+                log,
+                decided_at=decided_at,
+                command=Command("key", "body", named=True),
+                result=str(number),
+                guards=["x"],
+                touches=["x"],
+            )
+
+        with ThreadPoolExecutor(8) as threads:
+            answers = list(threads.map(send, range(8)))
+        assert len({answer._replace(replayed=False) for answer in answers}) == 1
+        assert sorted(answer.replayed for answer in answers) == [False] + [True] * 7
+        assert sequences(client) == [1]
+
+    def test_command_of_a_log_that_was_given_up_is_not_done(self, log: EventLog, client: redis.Redis) -> None:
+        command = Command("key", "body", named=True)
+        publish(log, command=command, touches=["x"])
+        client.delete(STREAM)
+        log.create(adopt=True)
+        assert log.find_command(command, log_id=moment(log).log_id) is None
+        assert not publish(log, command=command, guards=["x"]).replayed
+        assert sequences(client) == [1]
+
+    # Ids
+
+    def test_ids_given_to_many_threads_are_all_different_and_above(self, log: EventLog) -> None:
+        log_id = moment(log).log_id
+        with ThreadPoolExecutor(8) as threads:
+            ids = list(threads.map(lambda _: log.next_id("parcels", log_id=log_id, above=41), range(200)))
+        assert sorted(ids) == list(range(42, 242))
+        assert log.next_id("parcels", log_id=log_id, above=0) == 242
+        assert log.next_id("parcels", log_id=log_id, above=10**15) == 10**15 + 1
+        assert log.next_id("customers", log_id=log_id, above=0) == 1
+
+    def test_id_that_could_not_be_counted_exactly_is_refused(self, log: EventLog) -> None:
+        log_id = moment(log).log_id
+        assert log.next_id("parcels", log_id=log_id, above=2**53 - 1) == 2**53
+        with pytest.raises(ValueError, match="not above"):
+            log.next_id("parcels", log_id=log_id, above=2**53)
+
+    # Making the log
+
+    def test_log_is_made_once(self, log: EventLog, client: redis.Redis) -> None:
+        log_id = log.create()
+        publish(log)
+        assert log.create() == log.create(adopt=True) == log_id
+        assert len(log_id) == 32
+        assert client.xinfo_stream(STREAM)["groups"] == 0
+
+    def test_log_is_made_once_by_many_at_the_same_time(self, log: EventLog, client: redis.Redis) -> None:
+        client.flushall()
+        with ThreadPoolExecutor(8) as threads:
+            assert len(set(threads.map(lambda _: log.create(), range(8)))) == 1
+
+    def test_stream_with_entries_and_no_log_is_taken_over_only_on_demand(
+        self, log: EventLog, client: redis.Redis
+    ) -> None:
+        client.flushall()
+        add_foreign(client)
+        add_foreign(client)
+        with pytest.raises(WrongLog, match=r"2 entries and no log id.*--adopt"):
+            log.create()
+        assert log.state().log_id is None
+        assert log.create(adopt=True) == moment(log).log_id
+        assert publish(log).sequence == 3
+
+    def test_damaged_log_is_made_a_new_one_only_on_demand(self, log: EventLog, client: redis.Redis) -> None:
+        log_id = log.create()
+        publish(log, a_parcel_sent(1), a_parcel_sent(2), a_parcel_sent(3))
+        client.xdel(STREAM, str(positions(log)[1]))
+        with pytest.raises(WrongLog, match=r"entries .* missing") as wrong:
+            log.create()
+        assert wrong.value.verdict is Verdict.REWOUND
+        assert moment(log).log_id == log_id
+        assert log.create(adopt=True) == moment(log).log_id != log_id
+        assert publish(log).sequence == 3
+
+    def test_log_with_foreign_entries_is_whole(self, log: EventLog, client: redis.Redis) -> None:
+        add_foreign(client)
+        publish(log)
+        add_foreign(client)
+        assert log.create() == moment(log).log_id
+
+    def test_key_that_is_no_stream_is_left_alone(self, log: EventLog, client: redis.Redis) -> None:
+        client.flushall()
+        client.set(STREAM, "text")
+        with pytest.raises(WrongLog, match="is a string, not a stream"):
+            log.create(adopt=True)
+        assert client.get(STREAM) == b"text"
+
+    # Waiting
+
+    def test_wait_wakes_for_an_entry_and_gives_up_after_its_time(self, log: EventLog) -> None:
+        assert log.wait(START, 20) is False
+        assert log.wait(START, 0) is False
+        woken: list[bool] = []
+        thread = threading.Thread(target=lambda: woken.append(log.wait(START, 3000)))
+        thread.start()
+        publish(log)
+        thread.join(10)
+        assert woken == [True]
+        assert log.wait(START, 3000) is True
+
+    def test_snapshot_is_one_look_from_a_checkpoint_on(self, log: EventLog) -> None:
+        publish(log, *(a_parcel_sent(number) for number in range(4)))
+        entries = log.read()
+        snapshot = log.snapshot(entries[0].position, 2)
+        assert snapshot.at_checkpoint == entries[0]
+        assert snapshot.entries == entries[1:3]
+        assert not snapshot.reached_end
+        assert log.snapshot(entries[0].position, 3).reached_end
+        assert snapshot.state.sequence == 4
+        assert snapshot.state.end == snapshot.state.last_position == entries[3].position
+
+
+class RealServerContract(LogContract):
+    """What needs settings, memory or a child process of its own to show."""
+
+    def test_server_out_of_memory_refuses_and_nothing_is_written(
+        self, log: EventLog, client: redis.Redis
+    ) -> None:
+        publish(log)
+        decided_at = moment(log)
+        client.config_set("maxmemory", 1)
+        with pytest.raises(LogUnavailable, match="maxmemory"):
+            publish(log, decided_at=decided_at, touches=["x"])
+        assert len(log.read()) == 1
+        assert client.xlen(STREAM) == 1
+        client.config_set("maxmemory", 0)
+        assert publish(log).sequence == 2
+
+    @pytest.mark.parametrize(
+        ("setting", "weak", "durable"),
+        [("appendfsync", "everysec", "always"), ("maxmemory-policy", "allkeys-lru", "noeviction")],
+    )
+    def test_server_that_could_lose_events_is_not_written(
+        self, log: EventLog, client: redis.Redis, setting: str, weak: str, durable: str
+    ) -> None:
+        client.config_set(setting, weak)
+        try:
+            with pytest.raises(WeakDurability, match=f"{setting} is '{weak}'") as refusal:
+                publish(log)
+            assert refusal.value.settings == {setting: weak}
+            assert client.xlen(STREAM) == 0
+        finally:
+            client.config_set(setting, durable)
+        assert log.check_durability() is Durability.PROVEN
+        assert publish(log).sequence == 1
+
+    def test_weak_server_is_accepted_where_that_is_said(
+        self, log: EventLog, pool: redis.ConnectionPool, client: redis.Redis
+    ) -> None:
+        client.config_set("appendfsync", "no")
+        careless = EventLog(pool, make_codec(), accept_weak_durability=True)
+        assert careless.check_durability() is Durability.UNPROVEN
+        assert publish(careless).sequence == 1
+
+    def test_server_that_hides_its_settings_is_written_as_unproven(
+        self, log: EventLog, url_of_user_without_config: str
+    ) -> None:
+        managed = EventLog.connect(url_of_user_without_config, make_codec())
+        assert managed.check_durability() is Durability.UNPROVEN
+        assert publish(managed).sequence == 1
+        managed.close()
+
+    @pytest.fixture
+    def url_of_user_without_config(self, client: redis.Redis, pool: redis.ConnectionPool) -> Iterator[str]:
+        client.acl_setuser(
+            "tenant",
+            enabled=True,
+            passwords=["+secret"],
+            keys=["*"],
+            categories=["+@all"],
+            commands=["-config"],
+        )
+        where = pool.connection_kwargs
+        yield f"redis://tenant:secret@{where['host']}:{where['port']}"
+        client.acl_deluser("tenant")

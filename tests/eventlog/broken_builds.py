@@ -1,0 +1,37 @@
+"""Projection files broken on purpose: the tests that prove ours must go red on them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from eventlog import checkpoints
+from eventlog.checkpoints import Checkpoint
+from eventlog.parking import Parked, park
+from eventlog.projection_file import ProjectionFile
+from eventlog.row_changes import PendingRows
+
+
+class SeparateCommits(ProjectionFile):
+    """Rows and checkpoint in two transactions."""
+
+    def commit(
+        self, before: Checkpoint, after: Checkpoint, rows: PendingRows, parked: Iterable[Parked]
+    ) -> None:
+        with self._transaction():
+            rows.write(self._connection)
+            park(self._connection, parked)
+        with self._transaction():
+            self.move_checkpoint(before, after)
+
+
+class NoCompareAndSet(ProjectionFile):
+    """The checkpoint is set wherever it was."""
+
+    def move_checkpoint(self, before: Checkpoint, after: Checkpoint) -> None:
+        found = checkpoints.read_checkpoint(self._connection)
+        super().move_checkpoint(found or before, after)
+
+
+BUILDS: dict[str, type[ProjectionFile]] = {
+    build.__name__: build for build in (ProjectionFile, SeparateCommits, NoCompareAndSet)
+}

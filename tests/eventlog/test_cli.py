@@ -1,0 +1,92 @@
+"""`eventlog init` makes the log once, and never where a projection remembers another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+import redis
+from click.testing import CliRunner, Result
+
+from eventlog import EventLog, ProjectionFile, Subscription
+from eventlog.cli import main
+from eventlog.embedded_redis import free_port
+from tests.eventlog.log_contract import STREAM, add_foreign, moment, publish
+from tests.eventlog.parcels import a_parcel_sent, make_codec, make_post
+
+pytestmark = pytest.mark.processes
+
+
+@pytest.fixture
+def init(url: str, tmp_path: Path) -> Callable[..., Result]:
+    def init(*options: str) -> Result:
+        return CliRunner().invoke(main, ["init", "--redis-url", url, "--data-dir", str(tmp_path), *options])
+
+    return init
+
+
+@pytest.fixture
+def log(url: str) -> EventLog:
+    """Not made yet."""
+    return EventLog.connect(url, make_codec())
+
+
+def follow(log: EventLog, directory: Path) -> None:
+    with closing(ProjectionFile(directory, make_post())) as file:
+        Subscription(log, file).run_to_head()
+
+
+def test_init_makes_the_log_and_again_does_nothing(init: Callable[..., Result], log: EventLog) -> None:
+    first = init()
+    assert (first.exit_code, first.output) == (0, f"log {moment(log).log_id} on stream event-stream\n")
+    publish(log)
+    assert init().output == init("--adopt").output == first.output
+
+
+def test_init_takes_entries_over_only_on_demand(
+    init: Callable[..., Result], log: EventLog, client: redis.Redis
+) -> None:
+    add_foreign(client)
+    refused = init()
+    assert refused.exit_code == 1
+    assert "1 entries and no log id" in refused.output
+    assert init("--adopt").exit_code == 0
+    assert publish(log).sequence == 2
+
+
+@pytest.mark.parametrize("options", [[], ["--adopt"]])
+@pytest.mark.parametrize("damage", ["flushed", "an entry deleted"])
+def test_init_makes_no_new_log_while_a_projection_remembers_the_old(
+    init: Callable[..., Result],
+    log: EventLog,
+    client: redis.Redis,
+    tmp_path: Path,
+    damage: str,
+    options: list[str],
+) -> None:
+    log_id = log.create()
+    publish(log, a_parcel_sent(1), a_parcel_sent(2))
+    follow(log, tmp_path / "services" / "post")
+    if damage == "flushed":
+        client.flushall()
+    else:
+        client.xdel(STREAM, str(log.read()[0].position))
+    refused = init(*options)
+    assert refused.exit_code == 1
+    if damage == "flushed" or options:
+        assert f"remembers log {log_id}" in refused.output
+        assert f"delete {tmp_path / 'services' / 'post'}" in refused.output
+    assert log.state().log_id in {None, log_id}
+
+
+def test_init_of_a_server_that_is_away_or_weak_says_so(
+    init: Callable[..., Result], log: EventLog, client: redis.Redis
+) -> None:
+    client.config_set("appendfsync", "everysec")
+    weak = init()
+    assert (weak.exit_code, "appendfsync is 'everysec'" in weak.output) == (1, True)
+    assert log.state().log_id is None
+    away = init("--redis-url", f"redis://127.0.0.1:{free_port()}")
+    assert (away.exit_code, "Redis is away" in away.output) == (1, True)

@@ -1,0 +1,41 @@
+"""The log's contract, on a fake and on each real server at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import fakeredis
+import pytest
+import redis
+
+from eventlog.embedded_redis import EmbeddedRedis
+from tests.eventlog.conftest import emptied_url
+from tests.eventlog.log_contract import LogContract, RealServerContract
+
+
+def connected(server: EmbeddedRedis) -> Iterator[redis.ConnectionPool]:
+    pool = redis.ConnectionPool.from_url(emptied_url(server), protocol=2)
+    yield pool
+    pool.disconnect()
+
+
+class TestOnFakeredis(LogContract):
+    @pytest.fixture
+    def pool(self) -> Any:
+        return fakeredis.FakeRedis().connection_pool
+
+
+@pytest.mark.processes
+class TestOnTheServerOfTheEnvironment(RealServerContract):
+    @pytest.fixture
+    def pool(self, embedded_server: EmbeddedRedis) -> Iterator[redis.ConnectionPool]:
+        yield from connected(embedded_server)
+
+
+@pytest.mark.processes
+@pytest.mark.needs("redis-server")
+class TestOnTheServerOnThePath(RealServerContract):
+    @pytest.fixture
+    def pool(self, path_server: EmbeddedRedis) -> Iterator[redis.ConnectionPool]:
+        yield from connected(path_server)

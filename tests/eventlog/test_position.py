@@ -1,0 +1,47 @@
+"""Positions order as numbers and survive a round trip as text."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eventlog import START, EventLogError, Position
+
+LARGEST = 2**64 - 1
+halves = st.integers(0, LARGEST)
+
+
+@given(halves, halves, halves, halves)
+def test_order_is_that_of_the_numbers(a: int, b: int, c: int, d: int) -> None:
+    one, other = Position.parse(f"{a}-{b}"), Position.parse(f"{c}-{d}".encode())
+    assert (one < other) == ((a, b) < (c, d))
+    assert Position.parse(str(one)) == one >= START
+
+
+def test_text_would_order_them_wrong() -> None:
+    assert Position.parse("1000-9") < Position.parse("1000-10")
+    assert Position.parse("999-0") < Position.parse("1000-0")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "5", "5-", "-5", "1-2-3", "01-0", "1-00", " 1-0", "1-0\n", "+1-0", "1.0-0", "٣-0", "$", "1-*"],
+)
+def test_what_is_no_position_is_refused(text: str) -> None:
+    with pytest.raises(EventLogError, match="is not a position"):
+        Position.parse(text)
+    with pytest.raises(ValueError, match="is not a position"):
+        Position.parse(text.encode())
+
+
+def test_halves_have_64_bits() -> None:
+    assert Position.parse(f"{LARGEST}-{LARGEST}") == (LARGEST, LARGEST)
+    with pytest.raises(EventLogError, match="above"):
+        Position.parse(f"{LARGEST + 1}-0")
+
+
+def test_next_is_the_smallest_that_follows() -> None:
+    assert Position(5, 0).next() == (5, 1)
+    assert Position(5, LARGEST).next() == (6, 0)
+    assert Position(LARGEST, LARGEST).next() is None

@@ -1,0 +1,312 @@
+"""One file holds rows, checkpoint and parked entries of one moment, for one projection of one version."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from eventlog import Insert, Position, Projection, ProjectionFile, ProjectionReader, Table
+from eventlog.checkpoints import Checkpoint
+from eventlog.errors import CheckpointMoved, NotBuilt, TailRunning
+from eventlog.parking import Parked
+from eventlog.projection_file import TailLock, list_remembered_logs
+from eventlog.row_changes import Change
+from tests.eventlog.parcels import TABLES, ParcelLost, make_post
+
+PARKED_AT = "2026-01-02T03:04:05.000+00:00"
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    return tmp_path / "data" / "post"
+
+
+@pytest.fixture
+def file(directory: Path) -> Iterator[ProjectionFile]:
+    file = ProjectionFile(directory, make_post())
+    yield file
+    file.close()
+
+
+@pytest.fixture
+def reader(file: ProjectionFile) -> ProjectionReader:
+    return ProjectionReader(file.directory, make_post())
+
+
+def a_parcel(number: int) -> Insert:
+    return Insert("parcels", {"id": number, "customer_id": 7, "weight_g": 1, "lost": 0})
+
+
+def parked(sequence: int) -> Parked:
+    return Parked(sequence, Position(sequence, 0), "ParcelSent", "no room", PARKED_AT)
+
+
+def commit(
+    file: ProjectionFile, sequence: int, changes: Iterable[Change] = (), parked: Iterable[Parked] = ()
+) -> Checkpoint:
+    """Move the checkpoint from where it is, with these rows."""
+    before = file.checkpoint()
+    after = before._replace(log_id="log", position=Position(sequence, 0), sequence=sequence, digest="d")
+    rows = file.pending_rows()
+    rows.apply(list(changes))
+    file.commit(before, after, rows, parked)
+    return after
+
+
+def parcels(reader: ProjectionReader) -> list[object]:
+    with reader.look() as look:
+        return [key for (key,) in look.query("SELECT id FROM parcels ORDER BY id")]
+
+
+# All or nothing
+
+
+def test_rows_parked_entries_and_checkpoint_are_there_together(
+    file: ProjectionFile, reader: ProjectionReader
+) -> None:
+    after = commit(file, 3, [a_parcel(1), a_parcel(2)], [parked(3)])
+    with reader.look() as look:
+        assert look.checkpoint == file.checkpoint() == after
+        assert look.find("parcels", 2) == {"id": 2, "customer_id": 7, "weight_g": 1, "lost": 0}
+        assert look.find("parcels", 3) is None
+        assert look.list_parked() == [parked(3)]
+        assert look.count_unacknowledged() == 1
+
+
+def test_checkpoint_stays_when_a_row_cannot_be_written(
+    file: ProjectionFile, reader: ProjectionReader
+) -> None:
+    before = commit(file, 1, [a_parcel(1)])
+    with closing(sqlite3.connect(file.directory / "projection.db")) as other:
+        other.execute(
+            "CREATE TRIGGER full BEFORE INSERT ON parcels WHEN new.id = 4 BEGIN SELECT RAISE(ABORT, 'full'); END"
+        )
+    with pytest.raises(sqlite3.Error, match="full"):
+        commit(file, 4, [a_parcel(2), a_parcel(3), a_parcel(4)], [parked(3)])
+    assert file.checkpoint() == before
+    assert parcels(reader) == [1]
+    with reader.look() as look:
+        assert look.list_parked() == []
+    commit(file, 3, [a_parcel(2), a_parcel(3)])
+    assert parcels(reader) == [1, 2, 3]
+
+
+def test_rows_stay_when_a_parked_entry_cannot_be_written(
+    file: ProjectionFile, reader: ProjectionReader
+) -> None:
+    commit(file, 1, [], [parked(1)])
+    with pytest.raises(sqlite3.Error, match="UNIQUE"):
+        commit(file, 2, [a_parcel(2)], [parked(1)])
+    assert parcels(reader) == []
+    assert file.checkpoint().sequence == 1
+
+
+@pytest.mark.parametrize(
+    "elsewhere",
+    [{"sequence": 9}, {"position": Position(9, 0)}, {"log_id": "another"}],
+    ids=lambda change: next(iter(change)),
+)
+def test_checkpoint_moves_only_from_where_it_was_thought(
+    file: ProjectionFile, reader: ProjectionReader, elsewhere: dict[str, object]
+) -> None:
+    here = commit(file, 1, [a_parcel(1)])
+    rows = file.pending_rows()
+    rows.apply([a_parcel(2)])
+    with pytest.raises(CheckpointMoved, match="another tail"):
+        file.commit(here._replace(**elsewhere), here._replace(sequence=2), rows, [parked(2)])  # type: ignore[arg-type]  # one of several types
+    assert file.checkpoint() == here
+    assert parcels(reader) == [1]
+
+
+def test_file_is_there_after_it_is_closed(file: ProjectionFile) -> None:
+    commit(file, 5, [a_parcel(1)])
+    file.close()
+    with closing(ProjectionFile(file.directory, make_post())) as again:
+        assert again.checkpoint().sequence == 5
+        assert again.pending_rows().find("parcels", 1) is not None
+
+
+# Whose file it is
+
+
+def a_projection(name: str = "post", version: int = 1) -> Projection:
+    return Projection(name, version, TABLES)
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        (make_post(version=2), "holds post version 1; this code is post version 2"),
+        (a_projection("letters"), "holds post version 1; this code is letters version 1"),
+    ],
+    ids=["version", "name"],
+)
+def test_file_of_another_projection_or_version_is_not_read_and_says_what_to_do(
+    file: ProjectionFile, other: Projection, message: str
+) -> None:
+    with pytest.raises(NotBuilt, match=message) as refusal:
+        ProjectionFile(file.directory, other)
+    assert f"delete {file.directory}" in str(refusal.value)
+    with pytest.raises(NotBuilt, match=message), ProjectionReader(file.directory, other).look():
+        pytest.fail("it must not be read")
+
+
+def test_file_that_passed_over_what_new_code_handles_is_not_read(directory: Path) -> None:
+    old = a_projection()
+    with closing(ProjectionFile(directory, old)) as file:
+        before = file.checkpoint()
+        file.commit(
+            before, before._replace(passed_over=frozenset({"ParcelLost", "X"})), file.pending_rows(), []
+        )
+    with closing(ProjectionFile(directory, old)):
+        pass
+    new = a_projection()
+    new.handles(ParcelLost)(lambda _recorded, _rows: [])
+    with pytest.raises(NotBuilt, match="passed over ParcelLost, which this code handles"):
+        ProjectionFile(directory, new)
+    with pytest.raises(NotBuilt, match="ParcelLost"), ProjectionReader(directory, new).look():
+        pytest.fail("it must not be read")
+
+
+def test_deleted_file_is_noticed_and_another_in_its_place_too(
+    file: ProjectionFile, reader: ProjectionReader
+) -> None:
+    commit(file, 1, [a_parcel(1)])
+    assert parcels(reader) == [1]
+    shutil.rmtree(file.directory)
+    with pytest.raises(NotBuilt, match="deleted or replaced"):
+        file.checkpoint()
+    with pytest.raises(NotBuilt, match="not there yet"):
+        parcels(reader)
+    with closing(ProjectionFile(file.directory, make_post())) as anew:
+        assert anew.checkpoint().sequence == 0
+        assert parcels(reader) == []
+        with pytest.raises(NotBuilt, match="deleted or replaced"):
+            file.checkpoint()
+
+
+def test_reader_before_the_tail_has_made_the_file_is_told_to_wait(directory: Path) -> None:
+    reader = ProjectionReader(directory, make_post())
+    for content in (None, b"", b"not a database at all, but long enough to be looked at" * 20):
+        if content is not None:
+            directory.mkdir(parents=True, exist_ok=True)
+            (directory / "projection.db").write_bytes(content)
+        with pytest.raises(NotBuilt), reader.look():
+            pytest.fail("there is nothing to read")
+
+
+def test_projections_tell_which_log_they_followed(file: ProjectionFile, directory: Path) -> None:
+    assert list_remembered_logs(directory.parent) == {}
+    commit(file, 1)
+    (directory.parent / "broken").mkdir()
+    (directory.parent / "broken" / "projection.db").write_bytes(b"x" * 5000)
+    assert list_remembered_logs(directory.parent) == {directory / "projection.db": "log"}
+
+
+# Reading
+
+
+def test_rows_and_checkpoint_of_a_look_are_of_one_moment(
+    file: ProjectionFile, reader: ProjectionReader
+) -> None:
+    """While a writer writes: as many rows as the checkpoint says, in every look and all through it."""
+    stop = threading.Event()
+    looks: list[tuple[int, int, int]] = []
+
+    def read() -> None:
+        while not stop.is_set():
+            with reader.look() as look:
+                first = look.query("SELECT count(*) FROM parcels")[0][0]
+                again = look.query("SELECT count(*) FROM parcels")[0][0]
+                looks.append((look.checkpoint.sequence, int(first or 0), int(again or 0)))
+
+    threads = [threading.Thread(target=read) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    try:
+        for sequence in range(1, 301):
+            commit(file, sequence, [a_parcel(sequence)])
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join(10)
+    assert len({sequence for sequence, _, _ in looks}) > 3
+    assert all(sequence == rows == again for sequence, rows, again in looks)
+
+
+def test_reader_cannot_write(file: ProjectionFile, reader: ProjectionReader) -> None:
+    commit(file, 1)
+    with reader.look() as look, pytest.raises(sqlite3.OperationalError, match="readonly"):
+        look.query("DELETE FROM checkpoint")
+    assert file.checkpoint().sequence == 1
+
+
+def test_waiting_reader_sees_the_position_come(file: ProjectionFile, reader: ProjectionReader) -> None:
+    commit(file, 4)
+    assert reader.wait_until_applied(Position(4, 0), 0)
+    assert not reader.wait_until_applied(Position(4, 1), 0.02)
+    arrived: list[bool] = []
+    thread = threading.Thread(target=lambda: arrived.append(reader.wait_until_applied(Position(5, 0), 10)))
+    thread.start()
+    commit(file, 5)
+    thread.join(15)
+    assert arrived == [True]
+
+
+def test_largest_key_is_found_below_a_bound(file: ProjectionFile, reader: ProjectionReader) -> None:
+    with reader.look() as look:
+        assert look.largest_key("parcels", 100) == 0
+    commit(file, 1, [a_parcel(3), a_parcel(20), a_parcel(2**63 - 1)])
+    with reader.look() as look:
+        assert look.largest_key("parcels", 100) == 20
+
+
+def test_condition_of_an_index_is_taken(directory: Path) -> None:
+    indexed = Projection(
+        "letters",
+        1,
+        [Table("letters", "id", {"id": int, "town": str}, [(["town", "id"], "town IS NOT NULL")])],
+    )
+    with closing(ProjectionFile(directory, indexed)):
+        reader = ProjectionReader(directory, indexed)
+        with reader.look() as look:
+            plan = look.query("EXPLAIN QUERY PLAN SELECT id FROM letters WHERE town = 'Bath' ORDER BY id")
+    assert "letters_0" in str(plan)
+
+
+# Parked
+
+
+def test_parked_entries_are_listed_in_order_and_acknowledged_up_to_one(
+    file: ProjectionFile, reader: ProjectionReader
+) -> None:
+    commit(file, 9, [], [parked(sequence) for sequence in (2, 5, 9)])
+    assert file.acknowledge(5, "now") == 2
+    assert file.acknowledge(5, "later") == 0
+    with reader.look() as look:
+        assert [(entry.sequence, entry.acknowledged_at) for entry in look.list_parked()] == [
+            (2, "now"),
+            (5, "now"),
+            (9, None),
+        ]
+        assert [entry.sequence for entry in look.list_parked(limit=1, after=2)] == [5]
+        assert look.count_unacknowledged() == 1
+
+
+# The lock
+
+
+def test_lock_is_held_by_one_and_free_once_released(directory: Path) -> None:
+    first, second = TailLock(directory), TailLock(directory)
+    first.acquire()
+    with pytest.raises(TailRunning, match=r"tail\.lock is held"):
+        second.acquire()
+    first.release()
+    second.acquire()
+    second.release()

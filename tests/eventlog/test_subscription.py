@@ -1,0 +1,401 @@
+"""From the log to the rows: each entry once, in order, and never past one that must not be passed."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import fakeredis
+import pytest
+import redis
+
+from eventlog import (
+    Codec,
+    EventLog,
+    Insert,
+    Projection,
+    ProjectionFile,
+    ProjectionReader,
+    Row,
+    Subscription,
+    Table,
+)
+from eventlog.continuity import Verdict
+from eventlog.errors import HandlerFailed, LogUnavailable, NewerSchema, NotBuilt
+from eventlog.tail_requests import TailRequests
+from eventlog.tail_status import TailState, TailStatusFile
+from tests.clock import FIXED_NOW
+from tests.eventlog.log_contract import STREAM, add_foreign, publish
+from tests.eventlog.parcels import (
+    TABLES,
+    AddressChanged,
+    ParcelLost,
+    ParcelSent,
+    a_parcel_sent,
+    make_codec,
+    make_post,
+)
+
+
+@pytest.fixture
+def pool() -> redis.ConnectionPool:
+    pool: redis.ConnectionPool = fakeredis.FakeRedis().connection_pool
+    return pool
+
+
+@pytest.fixture
+def client(pool: redis.ConnectionPool) -> redis.Redis:
+    return redis.Redis(connection_pool=pool)
+
+
+@pytest.fixture
+def log(pool: redis.ConnectionPool) -> EventLog:
+    log = EventLog(pool, make_codec())
+    log.create()
+    return log
+
+
+@pytest.fixture
+def reader(file: ProjectionFile) -> ProjectionReader:
+    return ProjectionReader(file.directory, make_post())
+
+
+def customer(reader: ProjectionReader, number: int = 7) -> Row | None:
+    with reader.look() as look:
+        return look.find("customers", number)
+
+
+def sequence_of(reader: ProjectionReader) -> int:
+    with reader.look() as look:
+        return look.checkpoint.sequence
+
+
+# The ladder
+
+
+def test_run_once_applies_one_batch(log: EventLog, file: ProjectionFile, reader: ProjectionReader) -> None:
+    publish(log, *(a_parcel_sent(number) for number in range(7)))
+    subscription = Subscription(log, file, batch_size=3)
+    assert [subscription.run_once() for _ in range(4)] == [3, 3, 1, 0]
+    assert customer(reader) == {"id": 7, "parcels": 7, "weight_g": 700}
+
+
+def test_run_to_head_applies_all_that_is_there(
+    log: EventLog, file: ProjectionFile, reader: ProjectionReader
+) -> None:
+    publish(log, *(a_parcel_sent(number) for number in range(1, 8)), ParcelLost(id=3))
+    assert Subscription(log, file, batch_size=3).run_to_head() == 8
+    assert customer(reader) == {"id": 7, "parcels": 6, "weight_g": 600}
+    with reader.look() as look:
+        assert look.checkpoint.position == log.state().end
+        assert look.checkpoint.sequence == 8
+        assert look.checkpoint.log_id == log.state().log_id
+        assert look.checkpoint.digest == log.read()[-1].digest()
+
+
+def test_run_to_head_stops_when_asked(log: EventLog, file: ProjectionFile) -> None:
+    publish(log)
+    stop = threading.Event()
+    stop.set()
+    assert Subscription(log, file).run_to_head(stop) == 0
+
+
+def test_batch_size_does_not_change_the_rows(log: EventLog, tmp_path: Path) -> None:
+    for number in range(1, 31):
+        publish(log, a_parcel_sent(number, customer_id=number % 3, weight_g=number))
+        if number % 4 == 0:
+            publish(log, ParcelLost(id=number - 1), ParcelLost(id=number - 1))
+    contents = []
+    for batch_size in (1, 2, 7, 1000):
+        with closing(ProjectionFile(tmp_path / str(batch_size), make_post())) as file:
+            Subscription(log, file, batch_size=batch_size, clock=lambda: FIXED_NOW).run_to_head()
+        with ProjectionReader(tmp_path / str(batch_size), make_post()).look() as look:
+            contents.append(
+                (
+                    look.query("SELECT * FROM customers ORDER BY id"),
+                    look.query("SELECT * FROM parcels ORDER BY id"),
+                    look.list_parked(),
+                    look.checkpoint,
+                )
+            )
+    assert all(content == contents[0] for content in contents)
+    assert len(contents[0][2]) == 7
+
+
+# What it passes, and what it must not pass
+
+
+def test_refused_event_is_parked_with_reason_and_time(log: EventLog, file: ProjectionFile) -> None:
+    published = publish(log, a_parcel_sent(1), a_parcel_sent(1), a_parcel_sent(2))
+    Subscription(log, file, clock=lambda: FIXED_NOW).run_to_head()
+    reader = ProjectionReader(file.directory, make_post())
+    with reader.look() as look:
+        (parked,) = look.list_parked()
+        assert look.checkpoint.position == published.position
+    assert (parked.sequence, parked.event_type, parked.reason) == (
+        2,
+        "ParcelSent",
+        "parcel 1 was sent before",
+    )
+    assert parked.position == log.read()[1].position
+    assert parked.parked_at == "2026-01-02T03:04:05.000+00:00"
+    assert customer(reader) == {"id": 7, "parcels": 2, "weight_g": 200}
+
+
+def test_sum_beyond_64_bits_stops_at_the_event_where_the_handler_does_not_refuse_it(
+    log: EventLog, file: ProjectionFile, reader: ProjectionReader
+) -> None:
+    publish(
+        log, a_parcel_sent(1, weight_g=2**63 - 2), a_parcel_sent(2, weight_g=1), a_parcel_sent(3, weight_g=1)
+    )
+    with pytest.raises(HandlerFailed, match="64 bits"):
+        Subscription(log, file).run_once()
+    assert customer(reader) == {"id": 7, "parcels": 2, "weight_g": 2**63 - 1}
+    assert sequence_of(reader) == 2
+
+
+@pytest.mark.parametrize("bad", [2**63, "1", None, "\ud800"], ids=repr)
+def test_change_that_cannot_be_written_stops_at_its_event(
+    log: EventLog, tmp_path: Path, bad: str | int | None
+) -> None:
+    """The events before it in the same batch are applied; it is the author's to mend."""
+    letters = Projection("letters", 1, [Table("letters", "id", {"id": int})])
+    letters.handles(ParcelSent)(lambda recorded, _rows: [Insert("letters", {"id": recorded.event.id})])
+    letters.handles(ParcelLost)(lambda _recorded, _rows: [Insert("letters", {"id": bad})])
+    publish(log, a_parcel_sent(1), ParcelLost(id=1), a_parcel_sent(2))
+    with closing(ProjectionFile(tmp_path / "letters", letters)) as file:
+        for _ in range(2):
+            with pytest.raises(HandlerFailed, match="handler of ParcelLost failed at"):
+                Subscription(log, file).run_once()
+            assert file.checkpoint().sequence == 1
+
+
+def test_error_in_a_handler_stops_before_the_entry_and_is_tried_again(log: EventLog, tmp_path: Path) -> None:
+    failing = True
+    post = make_post()
+    moody = Projection("post", 1, TABLES)
+
+    @moody.handles(ParcelSent)
+    def sent(recorded, rows):  # type: ignore[no-untyped-def]  # the other projection's handler, wrapped
+        if failing and recorded.event.id == 3:
+            raise ZeroDivisionError("by nothing")
+        return post.handle(recorded, rows)
+
+    published = publish(log, *(a_parcel_sent(number) for number in range(1, 5)))
+    with closing(ProjectionFile(tmp_path / "moody", moody)) as file:
+        subscription = Subscription(log, file)
+        for _ in range(2):
+            with pytest.raises(
+                HandlerFailed, match=r"ParcelSent failed at .*ZeroDivisionError: by nothing"
+            ) as failed:
+                subscription.run_once()
+            assert isinstance(failed.value.__cause__, ZeroDivisionError)
+            assert failed.value.position == log.read()[2].position
+            assert file.checkpoint().sequence == 2
+        failing = False
+        assert subscription.run_to_head() == 2
+        assert file.checkpoint().position == published.position
+        assert file.pending_rows().find("customers", 7) == {"id": 7, "parcels": 4, "weight_g": 400}
+
+
+def test_batch_is_rolled_back_whole_and_applied_later_when_the_disk_refuses(
+    log: EventLog, file: ProjectionFile, reader: ProjectionReader
+) -> None:
+    publish(log, a_parcel_sent(1), a_parcel_sent(2))
+    with closing(sqlite3.connect(file.directory / "projection.db", isolation_level=None)) as other:
+        other.execute(
+            "CREATE TRIGGER full BEFORE INSERT ON parcels WHEN new.id = 2 BEGIN SELECT RAISE(ABORT, 'full'); END"
+        )
+        with pytest.raises(sqlite3.Error, match="full"):
+            Subscription(log, file).run_once()
+        assert customer(reader) is None
+        assert sequence_of(reader) == 0
+        other.execute("DROP TRIGGER full")
+    assert Subscription(log, file).run_once() == 2
+    assert customer(reader) == {"id": 7, "parcels": 2, "weight_g": 200}
+
+
+def test_types_nothing_handles_are_passed_over_and_remembered(
+    log: EventLog, client: redis.Redis, file: ProjectionFile
+) -> None:
+    """Unknown ones, and known ones this projection has no handler for."""
+    publish(log, AddressChanged(customer_id=1, town="Bath", street="A"), a_parcel_sent(1))
+    client.xadd(STREAM, {"EventTypeName": "PriceChanged", "Payload": "{}"})
+    assert Subscription(log, file).run_to_head() == 3
+    assert file.checkpoint().passed_over == {"AddressChanged", "PriceChanged"}
+    file.close()
+    newer = make_post()
+    newer.handles(AddressChanged)(lambda _recorded, _rows: [])
+    with pytest.raises(NotBuilt, match="AddressChanged"):
+        ProjectionFile(file.directory, newer)
+
+
+def test_newer_schema_halts_behind_what_stands_before_it(
+    log: EventLog, client: redis.Redis, pool: redis.ConnectionPool, tmp_path: Path
+) -> None:
+    """An old release meets what the new one published; upgraded, it goes on where it stopped."""
+    old_codec = Codec([ParcelSent, type("AddressChanged", (AddressChanged,), {"schema_version": 1})])
+    old, directory = EventLog(pool, old_codec), tmp_path / "post"
+    publish(log, a_parcel_sent(1), AddressChanged(customer_id=7, town="Bath", street="A"), a_parcel_sent(2))
+    with closing(ProjectionFile(directory, make_post())) as file:
+        for _ in range(2):
+            with pytest.raises(
+                NewerSchema, match="AddressChanged version 2; this code knows up to 1: upgrade"
+            ):
+                Subscription(old, file).run_once()
+            assert file.checkpoint().sequence == 1
+        assert Subscription(log, file).run_to_head() == 2
+        assert file.checkpoint().sequence == 3
+
+
+def test_vanished_server_changes_nothing(file: ProjectionFile, pool: redis.ConnectionPool) -> None:
+    gone = EventLog.connect("redis://127.0.0.1:1", make_codec())
+    with pytest.raises(LogUnavailable, match="away"):
+        Subscription(gone, file).run_once()
+    assert file.checkpoint().log_id == ""
+
+
+# Until stopped
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+class Running:
+    """`run_forever` in a thread, which may end by an exception."""
+
+    def __init__(
+        self, log: EventLog, directory: Path, projection: Projection, batch_size: int = 1000
+    ) -> None:
+        self.stop = threading.Event()
+        self.ended_by: BaseException | None = None
+        self._built = threading.Event()
+        self._thread = threading.Thread(target=self._run, args=(log, directory, projection, batch_size))
+        self._thread.start()
+        assert self._built.wait(10)
+
+    def join(self) -> None:
+        self._thread.join(20)
+        assert not self._thread.is_alive()
+
+    def _run(self, log: EventLog, directory: Path, projection: Projection, batch_size: int) -> None:
+        with closing(ProjectionFile(directory, projection)) as file:
+            self._built.set()
+            try:
+                Subscription(log, file, batch_size=batch_size).run_forever(self.stop, wake_every_ms=20)
+            except NotBuilt as problem:
+                self.ended_by = problem
+
+
+@contextmanager
+def running(
+    log: EventLog, directory: Path, projection: Projection | None = None, batch_size: int = 1000
+) -> Iterator[Running]:
+    run = Running(log, directory, projection or make_post(), batch_size)
+    try:
+        yield run
+    finally:
+        run.stop.set()
+        run.join()
+
+
+def state_of(directory: Path) -> TailState:
+    return TailStatusFile(directory).read().state
+
+
+def test_tail_follows_reports_and_stops(log: EventLog, tmp_path: Path) -> None:
+    with running(log, tmp_path):
+        for number in range(1, 4):
+            published = publish(log, a_parcel_sent(number))
+            assert ProjectionReader(tmp_path, make_post()).wait_until_applied(published.position, 10)
+        assert state_of(tmp_path) is TailState.FOLLOWING
+    assert state_of(tmp_path) is TailState.STOPPED
+    assert customer(ProjectionReader(tmp_path, make_post())) == {"id": 7, "parcels": 3, "weight_g": 300}
+
+
+def test_stop_finishes_the_batch_at_hand_and_begins_no_other(log: EventLog, tmp_path: Path) -> None:
+    """Asked in the middle of its first batch, the tail ends with the checkpoint at that batch's end."""
+    in_batch, go_on = threading.Event(), threading.Event()
+    post = make_post()
+    slow = Projection("post", 1, TABLES)
+
+    @slow.handles(ParcelSent)
+    def sent(recorded, rows):  # type: ignore[no-untyped-def]  # the other projection's handler, wrapped
+        in_batch.set()
+        assert go_on.wait(10)
+        return post.handle(recorded, rows)
+
+    publish(log, *(a_parcel_sent(number) for number in range(10)))
+    with running(log, tmp_path, slow, batch_size=4) as run:
+        assert in_batch.wait(10)
+        run.stop.set()
+        go_on.set()
+    assert sequence_of(ProjectionReader(tmp_path, slow)) == 4
+
+
+def test_halted_tail_says_why_and_goes_on_by_itself_once_mended(
+    log: EventLog, client: redis.Redis, tmp_path: Path
+) -> None:
+    publish(log, a_parcel_sent(1))
+    with running(log, tmp_path):
+        reader = ProjectionReader(tmp_path, make_post())
+        assert reader.wait_until_applied(log.state().end, 10)
+        client.rename(STREAM, "elsewhere")
+        wait_until(lambda: state_of(tmp_path) is TailState.HALTED)
+        status = TailStatusFile(tmp_path).read()
+        assert status.verdict is Verdict.REPLACED
+        assert "eventlog init --adopt" in status.message
+        client.rename("elsewhere", STREAM)
+        published = publish(log, a_parcel_sent(2))
+        assert reader.wait_until_applied(published.position, 10)
+        wait_until(lambda: state_of(tmp_path) is TailState.FOLLOWING)
+
+
+def test_failing_tail_says_why_and_goes_on_once_mended(log: EventLog, tmp_path: Path) -> None:
+    broken = threading.Event()
+    broken.set()
+    post = make_post()
+    moody = Projection("post", 1, TABLES)
+
+    @moody.handles(ParcelSent)
+    def sent(recorded, rows):  # type: ignore[no-untyped-def]  # the other projection's handler, wrapped
+        if broken.is_set():
+            raise ValueError("not today")
+        return post.handle(recorded, rows)
+
+    published = publish(log, a_parcel_sent(1))
+    with running(log, tmp_path, moody):
+        wait_until(lambda: state_of(tmp_path) is TailState.RETRYING)
+        assert "not today" in TailStatusFile(tmp_path).read().message
+        broken.clear()
+        assert ProjectionReader(tmp_path, moody).wait_until_applied(published.position, 10)
+        wait_until(lambda: state_of(tmp_path) is TailState.FOLLOWING)
+
+
+def test_tail_ends_when_its_file_is_deleted(log: EventLog, tmp_path: Path) -> None:
+    """It would go on writing where nobody reads; whoever starts it again builds it anew."""
+    with running(log, tmp_path) as run:
+        (tmp_path / "projection.db").unlink()
+        run.join()
+        assert isinstance(run.ended_by, NotBuilt)
+
+
+def test_tail_acknowledges_what_it_is_asked_to(log: EventLog, client: redis.Redis, tmp_path: Path) -> None:
+    client.xadd(STREAM, {"price": "5"})
+    add_foreign(client)
+    with running(log, tmp_path):
+        reader = ProjectionReader(tmp_path, make_post())
+        assert reader.wait_until_applied(log.state().end, 10)
+        TailRequests(tmp_path).leave_acknowledge(1)
+        wait_until(lambda: TailRequests(tmp_path).wanted_acknowledge() is None)
+        with reader.look() as look:
+            assert [entry.acknowledged_at is not None for entry in look.list_parked()] == [True, False]
+            assert look.count_unacknowledged() == 1
