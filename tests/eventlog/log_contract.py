@@ -307,21 +307,17 @@ class LogContract(ABC):
             log.next_id("parcels", log_id=log_id, above=0)
         assert client.keys("*") == []
 
-    @pytest.mark.parametrize("decided", ["beyond", "absent"])
+    @pytest.mark.parametrize("decided", ["beyond the end", "absent"])
     def test_decision_on_what_the_log_has_not_is_refused(
         self, log: EventLog, client: redis.Redis, decided: str
     ) -> None:
-        publish(log)
-        published = publish(log)
-        milliseconds, counter = published.position
-        position = Position(milliseconds, counter + 1)
-        if decided == "absent":
-            position = published.position
-            client.xdel(STREAM, str(position))
-            add_foreign(client)
+        log_id = moment(log).log_id
+        _, middle, last = (publish(log).position for _ in range(3))
+        client.xdel(STREAM, str(middle))
+        position = middle if decided == "absent" else Position(last.milliseconds, last.counter + 1)
         before = everything(client)
         with pytest.raises(WrongLog) as wrong:
-            publish(log, decided_at=Moment(published.log_id, position))
+            publish(log, decided_at=Moment(log_id, position))
         assert wrong.value.verdict is Verdict.REWOUND
         assert everything(client) == before
 

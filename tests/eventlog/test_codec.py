@@ -251,6 +251,7 @@ def test_foreign_entry_is_judged_and_never_raises(fields: list[str | bytes], exp
         "{}",
         "[" * 5000,
         b"\xff",
+        b'{"event_id":"\xff","occurred_at":"2026-01-01T00:00:00Z","correlation_id":"c"}',
         '{"event_id":"","occurred_at":"2026-01-01T00:00:00Z","correlation_id":"c"}',
         '{"event_id":"e","occurred_at":"2026-01-01T00:00:00","correlation_id":"c"}',
         '{"event_id":"e","occurred_at":"2026-01-01T00:00:00Z","correlation_id":"c","schema_version":0}',

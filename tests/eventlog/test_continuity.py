@@ -176,6 +176,8 @@ def test_forged_entry_cannot_stand_in_for_a_missing_one() -> None:
     assert forged_at_the_end.number(at_start()) is Verdict.REWOUND
     hole_and_forgery = Stream([own(1, 1), own(3, 9), own(4, 4)], sequence=4, last=4)
     assert hole_and_forgery.number(at_start()) is Verdict.REWOUND
+    hole_and_other_content_at_the_end = Stream([own(1, 1), foreign(4)], sequence=4, last=4)
+    assert hole_and_other_content_at_the_end.number(at_start()) is Verdict.REWOUND
 
 
 @pytest.mark.parametrize("claim", [b"01", b"+1", b" 1", b"", b"1.0", b"-1", b"9" * 5000, b"\xff", b"one"])

@@ -108,6 +108,19 @@ def test_silent_server_was_not_written_where_the_append_was_not_sent(
     assert client.xlen("event-stream") == 0
 
 
+def test_answer_that_comes_too_late_is_not_taken_for_the_next_one(
+    log: EventLog, embedded_server: EmbeddedRedis, client: redis.Redis
+) -> None:
+    log_id = moment(log).log_id
+    impatient = impatient_log(embedded_server.port)
+    impatient.next_id("early", log_id=log_id, above=0)
+    client.client_pause(int(1.5 * SOCKET_TIMEOUT_S * 1000))
+    with pytest.raises(LogUnavailable):
+        impatient.next_id("early", log_id=log_id, above=0)
+    assert impatient.next_id("late", log_id=log_id, above=1000) == 1001
+    impatient.close()
+
+
 def test_client_that_retries_by_itself_writes_twice(proxy: LossyProxy, client: redis.Redis) -> None:
     """Why the log's own connections never do: without a command record the same loss doubles an entry."""
     careless = redis.Redis(host="127.0.0.1", port=proxy.port, retry=Retry(NoBackoff(), 3))

@@ -280,6 +280,14 @@ def test_condition_of_an_index_is_taken(directory: Path) -> None:
     assert "letters_0" in str(plan)
 
 
+def test_tables_keep_the_types_they_were_given(file: ProjectionFile, reader: ProjectionReader) -> None:
+    with reader.look() as look:
+        strict = look.query(
+            "SELECT name FROM pragma_table_list WHERE strict AND schema = 'main' ORDER BY name"
+        )
+    assert [name for (name,) in strict] == ["checkpoint", "customers", "parcels", "parked"]
+
+
 # Parked
 
 

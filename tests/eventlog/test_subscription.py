@@ -202,6 +202,20 @@ def test_error_in_a_handler_stops_before_the_entry_and_is_tried_again(log: Event
         assert file.pending_rows().find("customers", 7) == {"id": 7, "parcels": 4, "weight_g": 400}
 
 
+def test_rows_that_cannot_be_read_are_not_the_handlers_fault(log: EventLog, tmp_path: Path) -> None:
+    unlucky = Projection("post", 1, TABLES)
+
+    @unlucky.handles(ParcelSent)
+    def sent(_recorded, _rows):  # type: ignore[no-untyped-def]  # it never answers
+        raise sqlite3.OperationalError("disk I/O error")
+
+    publish(log)
+    with closing(ProjectionFile(tmp_path / "unlucky", unlucky)) as file:
+        with pytest.raises(sqlite3.OperationalError, match="disk"):
+            Subscription(log, file).run_once()
+        assert file.checkpoint().sequence == 0
+
+
 def test_batch_is_rolled_back_whole_and_applied_later_when_the_disk_refuses(
     log: EventLog, file: ProjectionFile, reader: ProjectionReader
 ) -> None:
