@@ -27,7 +27,8 @@ class LogState(NamedTuple):
     """What the log says of itself. `log_id` is None where there is no log.
 
     `sequence` and `last_position` are those of its own last entry; `end` is the position of the
-    last entry of all, foreign ones included; `trimmed_to` bounds what was trimmed on purpose.
+    last entry of all, foreign ones included; `trimmed_to` bounds what was trimmed on purpose, and
+    `adopted_to` what was there when the log was made of it, under numbers of another log.
     """
 
     log_id: str | None
@@ -36,6 +37,7 @@ class LogState(NamedTuple):
     last_position: Position
     end: Position
     trimmed_to: Position
+    adopted_to: Position = START
 
 
 class Snapshot(NamedTuple):
@@ -79,7 +81,9 @@ def number_entries(
     for entry in snapshot.entries:
         sequence += 1
         claimed = entry.claimed_sequence
-        own = claimed == b"%d" % sequence
+        own = claimed == b"%d" % sequence or (
+            claimed is not None and entry.position <= snapshot.state.adopted_to
+        )
         if claimed is not None and not own and not nothing_missing:
             nothing_missing = _counts_fit(checkpoint, snapshot.state, count_entries)
             if not nothing_missing:

@@ -46,5 +46,5 @@ if kind == 'none' then
 end
 redis.call('DEL', KEYS[3]) -- what an earlier log touched means nothing here
 redis.call('HSET', meta, 'log_id', ARGV[1], 'sequence', string.format('%d', entries), 'last_position', newest,
-  'floor', newest, 'trimmed', '0', 'trimmed_to', '0-0')
+  'floor', newest, 'trimmed', '0', 'trimmed_to', '0-0', 'adopted_to', newest)
 return {'created', ARGV[1]}

@@ -329,7 +329,7 @@ class EventLog:
 
     def _state_commands(self) -> list[tuple[Any, ...]]:
         return [
-            ("HMGET", self._meta, "log_id", "sequence", "last_position", "trimmed_to"),
+            ("HMGET", self._meta, "log_id", "sequence", "last_position", "trimmed_to", "adopted_to"),
             ("EXISTS", self.stream),
             ("XREVRANGE", self.stream, "+", "-", "COUNT", 1),
         ]
@@ -341,7 +341,7 @@ class EventLog:
 
 
 def _log_state(meta: list[bytes | None], exists: int, newest: list[Any]) -> LogState:
-    log_id, sequence, last_position, trimmed_to = meta
+    log_id, sequence, last_position, trimmed_to, adopted_to = meta
     return LogState(
         log_id=log_id.decode() if log_id else None,
         stream_exists=bool(exists),
@@ -349,6 +349,7 @@ def _log_state(meta: list[bytes | None], exists: int, newest: list[Any]) -> LogS
         last_position=Position.parse(last_position or b"0-0"),
         end=Position.parse(newest[0][0]) if newest else START,
         trimmed_to=Position.parse(trimmed_to or b"0-0"),
+        adopted_to=Position.parse(adopted_to or b"0-0"),
     )
 
 

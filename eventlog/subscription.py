@@ -17,6 +17,7 @@ from eventlog.errors import (
     HandlerFailed,
     LogUnavailable,
     NewerSchema,
+    NotBuilt,
     WrongLog,
 )
 from eventlog.events import Event, RecordedEvent
@@ -113,6 +114,9 @@ class Subscription:
                     self._log.wait(self._file.checkpoint().position, wake_every_ms)
             except CheckpointMoved as moved:
                 _logger.warning("batch rolled back: %s", moved)
+            except NotBuilt as unusable:
+                self._report(status, TailStatus(TailState.STOPPED, message=str(unusable)))
+                raise
             except (WrongLog, NewerSchema) as halt:
                 self._report(status, _halted(halt))
                 stop.wait(_LONGEST_PAUSE_S / 2)
@@ -125,7 +129,7 @@ class Subscription:
         self._report(status, TailStatus(TailState.STOPPED, message="the tail was stopped: start it"))
 
     def _carry_out(self, requests: TailRequests) -> None:
-        up_to_sequence = requests.wanted_acknowledge()
+        up_to_sequence = requests.take_acknowledge()
         if up_to_sequence is not None:
             self._file.acknowledge(up_to_sequence, self._clock().isoformat(timespec="milliseconds"))
             requests.finish_acknowledge()

@@ -57,15 +57,14 @@ def acknowledge_parked(
     requests = TailRequests(directory)
     requests.leave_acknowledge(up_to_sequence)
     deadline = time.monotonic() + wait_s
-    while requests.wanted_acknowledge() is not None:
+    while requests.is_waiting():
         lock = TailLock(directory)
         try:
             lock.acquire()
             file = ProjectionFile(directory, projection)
-            file.acknowledge(up_to_sequence, at)
+            file.acknowledge(requests.take_acknowledge() or 0, at)
             file.close()
             requests.finish_acknowledge()
-            return True
         except TailRunning:
             if time.monotonic() > deadline:
                 return False

@@ -17,7 +17,9 @@ from eventlog.continuity import Verdict
 
 _FILE_NAME = "tail.json"
 HEARTBEAT_EVERY_S: Final = 1.0
-DEAD_AFTER_S: Final = 5.0  # five missed beats; a restart by the supervisor takes about one second
+DEAD_AFTER_S: Final = (
+    10.0  # a Redis that swallows requests holds a living tail for 7 s: socket timeout and pause
+)
 
 
 class TailState(StrEnum):

@@ -17,6 +17,8 @@ from eventlog.embedded_redis import free_port
 from tests.eventlog.log_contract import STREAM, add_foreign, moment, publish
 from tests.eventlog.parcels import a_parcel_sent, make_codec, make_post
 
+Damage = Callable[[redis.Redis], Any]
+
 pytestmark = pytest.mark.processes
 
 

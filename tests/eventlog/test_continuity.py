@@ -35,12 +35,15 @@ class Stream:
         sequence: int,
         last: int,
         trimmed_to: int = 0,
+        adopted_to: int = 0,
         log_id: str | None = LOG_ID,
         exists: bool = True,
     ) -> None:
         self.entries = list(entries)
         end = self.entries[-1].position if self.entries else START
-        self.state = LogState(log_id, exists, sequence, Position(last, 0), end, Position(trimmed_to, 0))
+        self.state = LogState(
+            log_id, exists, sequence, Position(last, 0), end, Position(trimmed_to, 0), Position(adopted_to, 0)
+        )
 
     def number(self, checkpoint: Checkpoint, count: int = 1000) -> list[tuple[int, int, bool]] | Verdict:
         """(position, sequence, foreign) of each entry behind the checkpoint, or the verdict."""
@@ -161,6 +164,24 @@ def test_forged_sequence_is_a_foreign_entry_where_nothing_is_missing(claimed: in
     assert behind.number(at(own(2, 2), 2)) == [(3, 3, True)]
     before = Stream([own(1, 77 + claimed), own(2, 2)], sequence=2, last=2)
     assert before.number(at_start()) == [(1, 1, True), (2, 2, False)]
+
+
+def test_adopted_entries_of_ours_stay_ours_under_new_numbers() -> None:
+    adopted = [own(1, 1), own(3, 3), foreign(4), own(5, 4)]
+    stream = Stream([*adopted, own(6, 5)], sequence=5, last=6, adopted_to=5)
+    assert stream.number(at_start()) == [
+        (1, 1, False),
+        (3, 2, False),
+        (4, 3, True),
+        (5, 4, False),
+        (6, 5, False),
+    ]
+
+
+def test_adopted_entry_that_goes_missing_is_rewound() -> None:
+    adopted = [own(1, 1), own(5, 4)]
+    stream = Stream([*adopted, own(6, 4)], sequence=4, last=6, adopted_to=5)
+    assert stream.number(at_start()) is Verdict.REWOUND
 
 
 def test_forged_sequence_that_fits_is_read_as_our_own() -> None:

@@ -409,7 +409,7 @@ def test_tail_acknowledges_what_it_is_asked_to(log: EventLog, client: redis.Redi
         reader = ProjectionReader(tmp_path, make_post())
         assert reader.wait_until_applied(log.state().end, 10)
         TailRequests(tmp_path).leave_acknowledge(1)
-        wait_until(lambda: TailRequests(tmp_path).wanted_acknowledge() is None)
+        wait_until(lambda: not TailRequests(tmp_path).is_waiting())
         with reader.look() as look:
             assert [entry.acknowledged_at is not None for entry in look.list_parked()] == [True, False]
             assert look.count_unacknowledged() == 1

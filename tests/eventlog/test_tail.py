@@ -161,7 +161,7 @@ def acknowledged(directory: Path) -> list[bool]:
 def test_without_a_tail_the_command_acknowledges_itself(parked_file: ProjectionFile, tmp_path: Path) -> None:
     assert acknowledge_parked(tmp_path, make_post(), 1, "now", wait_s=0)
     assert acknowledged(tmp_path) == [True, False]
-    assert TailRequests(tmp_path).wanted_acknowledge() is None
+    assert not TailRequests(tmp_path).is_waiting()
 
 
 def test_with_a_tail_the_command_leaves_it_to_it(parked_file: ProjectionFile, tmp_path: Path) -> None:
@@ -169,13 +169,29 @@ def test_with_a_tail_the_command_leaves_it_to_it(parked_file: ProjectionFile, tm
     lock.acquire()
     assert not acknowledge_parked(tmp_path, make_post(), 2, "now", wait_s=0)
     assert acknowledged(tmp_path) == [False, False]
-    assert TailRequests(tmp_path).wanted_acknowledge() == 2
+    assert TailRequests(tmp_path).take_acknowledge() == 2
     lock.release()
+
+
+def test_request_left_while_another_is_carried_out_is_not_lost(tmp_path: Path) -> None:
+    requests = TailRequests(tmp_path)
+    requests.leave_acknowledge(1)
+    assert requests.take_acknowledge() == 1
+    requests.leave_acknowledge(2)
+    requests.finish_acknowledge()
+    assert requests.take_acknowledge() == 2
+
+
+def test_request_that_a_killed_tail_had_taken_is_taken_again(tmp_path: Path) -> None:
+    TailRequests(tmp_path).leave_acknowledge(1)
+    assert TailRequests(tmp_path).take_acknowledge() == 1
+    assert TailRequests(tmp_path).is_waiting()
+    assert TailRequests(tmp_path).take_acknowledge() == 1
 
 
 def test_request_that_cannot_be_read_is_dropped(tmp_path: Path) -> None:
     (tmp_path / "acknowledge.request").write_text("all of them")
-    assert TailRequests(tmp_path).wanted_acknowledge() is None
+    assert TailRequests(tmp_path).take_acknowledge() is None
     assert list(tmp_path.iterdir()) == []
 
 

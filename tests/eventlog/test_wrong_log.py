@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 import redis
 
-from eventlog import EventLog, ProjectionFile, ProjectionReader, Subscription
-from eventlog.continuity import Verdict
+from eventlog import START, EventLog, ProjectionFile, ProjectionReader, RecordedEvent, Subscription
+from eventlog.checkpoints import Checkpoint
+from eventlog.continuity import Verdict, number_entries
 from eventlog.errors import WrongLog
 from eventlog.parking import Parked
 from tests.eventlog.log_contract import STREAM, moment, positions, publish
-from tests.eventlog.parcels import a_parcel_sent, make_post
+from tests.eventlog.parcels import AddressChanged, a_parcel_sent, make_post
 
 pytestmark = pytest.mark.processes
 
@@ -277,6 +278,21 @@ def test_printed_mend_works(followed: Followed, client: redis.Redis, damage: Dam
     assert followed.follow() is Verdict.SAME
     assert followed.parcels() == [*left, 90]
     assert followed.sequence == len(left) + 1
+
+
+def test_mended_log_still_reads_what_a_newer_schema_wrote(followed: Followed, client: redis.Redis) -> None:
+    """Behind the hole no sequence fits any more; taken for foreign, the entry would be read as version 1."""
+    publish(followed.log, AddressChanged(customer_id=7, town="Ayr", street="High Street"))
+    xdel(1)(client)
+    followed.delete_and_start_again()
+    log_id = followed.log.create(adopt=True)
+    last = followed.log.read()[-1]
+    snapshot = followed.log.snapshot(START, 100)
+    numbered = number_entries(Checkpoint("post", 1, log_id), snapshot, followed.log.count_entries)
+    assert isinstance(numbered, list)
+    read = followed.log.codec.decode(last, numbered[-1].sequence, foreign=numbered[-1].foreign)
+    assert isinstance(read, RecordedEvent)
+    assert read.event == AddressChanged(customer_id=7, town="Ayr", street="High Street")
 
 
 def test_mended_log_is_another_one_for_whoever_followed_the_old(
