@@ -12,7 +12,6 @@ from typing import Final
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
-from sqlite_utils import Database
 
 from shared.permissions import Identity, Role
 
@@ -20,6 +19,10 @@ FILE_NAME: Final = "users.db"
 _BUSY_TIMEOUT_MS = 5000
 _MOST_HASHING = 2  # at once and per process: each takes 64 MiB and a core
 _HASHING_WAIT_S = 5.0
+_TABLE = (
+    "CREATE TABLE IF NOT EXISTS users"
+    " (username TEXT PRIMARY KEY, password_hash TEXT, role TEXT, created_date TEXT) STRICT"
+)
 
 
 class UserExists(Exception):
@@ -33,9 +36,9 @@ class TooBusy(Exception):
 class Users:
     """Adds and authenticates users. Safe to share between threads and processes."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, hasher: PasswordHasher | None = None) -> None:
         self._path = directory / FILE_NAME
-        self._hasher = PasswordHasher()
+        self._hasher = hasher or PasswordHasher()
         self._hashing = threading.BoundedSemaphore(_MOST_HASHING)
         self._nobodys_hash: str | None = None
 
@@ -45,14 +48,10 @@ class Users:
             password_hash = self._hasher.hash(password)
         created_date = datetime.now(UTC).isoformat(timespec="seconds")
         try:
-            with self._database() as database, database.atomic():
-                database.table("users").insert(
-                    {
-                        "username": username,
-                        "password_hash": password_hash,
-                        "role": role.value,
-                        "created_date": created_date,
-                    }
+            with self._file() as file:
+                file.execute(
+                    "INSERT INTO users (username, password_hash, role, created_date) VALUES (?, ?, ?, ?)",
+                    (username, password_hash, role.value, created_date),
                 )
         except sqlite3.IntegrityError:
             raise UserExists(f"user {username!r} exists already: choose another name") from None
@@ -76,9 +75,9 @@ class Users:
         return Identity(username, Role(found[1])) if found else None
 
     def _find(self, username: str) -> tuple[str, str] | None:
-        with self._database() as database:
-            found = database.execute(
-                "SELECT password_hash, role FROM users WHERE username = ?", [username]
+        with self._file() as file:
+            found = file.execute(
+                "SELECT password_hash, role FROM users WHERE username = ?", (username,)
             ).fetchone()
         return (str(found[0]), str(found[1])) if found else None
 
@@ -92,20 +91,15 @@ class Users:
             self._hashing.release()
 
     @contextmanager
-    def _database(self) -> Iterator[Database]:
+    def _file(self) -> Iterator[sqlite3.Connection]:
         """A connection for one use: users are few and asked for seldom."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._path.touch(mode=0o600)
-        connection = sqlite3.connect(self._path)
+        # Each statement is its own transaction: one that reads before it writes fails at once beside another.
+        connection = sqlite3.connect(self._path, isolation_level=None)
         try:
             connection.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
-            database = Database(connection)
-            database.table("users").create(
-                {"username": str, "password_hash": str, "role": str, "created_date": str},
-                pk="username",
-                if_not_exists=True,
-                strict=True,
-            )
-            yield database
+            connection.execute(_TABLE)
+            yield connection
         finally:
             connection.close()

@@ -25,6 +25,13 @@ class Check(NamedTuple):
     mend: str = ""
 
 
+class _Applied(NamedTuple):
+    """How far the projection is, and how many entries it parked that nobody acknowledged."""
+
+    checkpoint: Checkpoint
+    parked: int
+
+
 class Health:
     """Looks at the projection, its tail and the log; never raises."""
 
@@ -35,26 +42,28 @@ class Health:
         self._status = TailStatusFile(reader.directory)
 
     def checks(self) -> dict[str, Check]:
-        projection, checkpoint = self._check_projection()
-        found = {"projection": projection, "tail": self._check_tail(), "log": self._check_log()}
-        if checkpoint is not None:
-            if found["log"].status == "ok":
-                found["lag"] = self._check_lag(checkpoint)
-            found["parked"] = self._check_parked()
-        if found["log"].status == "ok":
+        applied = self._look()
+        tail, log = self._check_tail(), self._check_log()
+        if isinstance(applied, Check):
+            found = {"projection": applied, "tail": tail, "log": log}
+        else:
+            projection = Check("ok", f"applied up to {applied.checkpoint.position}")
+            found = {"projection": projection, "tail": tail, "log": log}
+            if log.status == "ok":
+                found["lag"] = self._check_lag(applied.checkpoint)
+            found["parked"] = self._check_parked(applied.parked)
+        if log.status == "ok":
             found["durability"] = self._check_durability()
         return found
 
-    def _check_projection(self) -> tuple[Check, Checkpoint | None]:
+    def _look(self) -> _Applied | Check:
         try:
             with self._reader.look() as look:
-                return Check("ok", f"applied up to {look.checkpoint.position}"), look.checkpoint
+                return _Applied(look.checkpoint, look.count_unacknowledged())
         except NotBuilt as problem:
-            return Check("failed", str(problem), "start the tail, and see its log"), None
+            return Check("failed", str(problem), "start the tail, and see its log")
         except sqlite3.Error as problem:
-            return Check(
-                "failed", f"cannot be read: {problem}", "see the tail's log; check disk and file"
-            ), None
+            return Check("failed", f"cannot be read: {problem}", "see the tail's log; check disk and file")
 
     def _check_tail(self) -> Check:
         status = self._status.read()
@@ -81,9 +90,7 @@ class Health:
             return Check("degraded", f"{behind} events behind", "wait; if it grows, see the tail's log")
         return Check("ok", f"{behind} events behind")
 
-    def _check_parked(self) -> Check:
-        with self._reader.look() as look:
-            parked = look.count_unacknowledged()
+    def _check_parked(self, parked: int) -> Check:
         if not parked:
             return Check("ok", "none unacknowledged")
         mend = f"look at `{self._service} parked list`, then `{self._service} parked acknowledge`"

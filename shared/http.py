@@ -11,7 +11,7 @@ from flask import Flask, Response, g, request
 from shared.health import Health, make_health_routes
 from shared.log_position import register_log_position_headers
 from shared.permissions import Identity
-from shared.problems import bad_field, register_error_handlers, unauthorized
+from shared.problems import bad_field, bad_request, register_error_handlers, unauthorized
 from shared.request_body import LARGEST_BODY_BYTES, is_id
 from shared.tokens import InvalidToken, Tokens
 from shared.writes import write_headers
@@ -26,6 +26,11 @@ def make_app(name: str, health: Health) -> Flask:
     register_error_handlers(app)
     register_log_position_headers(app)
     app.register_blueprint(make_health_routes(health))
+
+    @app.before_request
+    def _refuse_raw_bytes() -> None:
+        if not request.query_string.isascii():
+            raise bad_request("The query is not ASCII: percent-encode it.")
 
     @app.after_request
     def _add_write_headers(response: Response) -> Response:

@@ -60,7 +60,8 @@ class Reads:
             self._wait_for(minimum)
         g.tail_status = self._status.read()
         with self._reader.look() as look:
-            g.log_position = format_log_position(look.checkpoint.position, look.checkpoint.log_id)
+            if look.checkpoint.log_id:
+                g.log_position = format_log_position(look.checkpoint.position, look.checkpoint.log_id)
             g.log_moment = f"{look.checkpoint.log_id}:{look.checkpoint.position}:{look.checkpoint.version}"
             yield look
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
-from flask import Flask, Response
+from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from eventlog import EventLogError
@@ -127,19 +127,16 @@ def register_error_handlers(app: Flask) -> None:
         ).response()
 
     @app.errorhandler(EventLogError)
-    def _not_written(problem: EventLogError) -> Response:
-        _logger.warning("not written: %s: %s", type(problem).__name__, problem)
+    @app.errorhandler(sqlite3.Error)
+    def _nothing_done(problem: EventLogError | sqlite3.Error) -> Response:
+        _logger.warning("not done: %s: %s", type(problem).__name__, problem)
+        if request.method in {"GET", "HEAD"}:
+            return unavailable(
+                "not-readable", "The answer cannot be read just now; /health/ready says why."
+            ).response()
         return unavailable(
             "not-written",
-            "Nothing was written, or cannot be read just now. Send the same request again; "
-            "if it lasts, /health/ready says what is wrong.",
-        ).response()
-
-    @app.errorhandler(sqlite3.Error)
-    def _unreadable(problem: sqlite3.Error) -> Response:
-        _logger.error("projection cannot be read: %s", problem)
-        return unavailable(
-            "not-readable", "The answer cannot be read just now; /health/ready says why."
+            "Nothing was written. Send the same request again; if it lasts, /health/ready says what is wrong.",
         ).response()
 
     @app.errorhandler(RequestEntityTooLarge)

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from argon2 import PasswordHasher
 from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
@@ -29,6 +30,7 @@ from shared.tokens import Tokens
 from tests.clock import FIXED_NOW
 
 SECRET = "a secret of thirty-two bytes or more"
+_CHEAP_HASHER = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)  # the apps hash as in production
 
 
 class Tail:
@@ -98,7 +100,7 @@ class Pair:
         self.customers_app = customers.app.create_app(settings, log)
         self.accounts_tail = Tail(log, self.revenue_folder, revenue)
         self.customers_tail = Tail(log, self.directory_folder, directory)
-        self.users = Users(folder / "accounts")
+        self.users = Users(folder / "accounts", _CHEAP_HASHER)
 
     def token(self, username: str = "user1", role: Role = Role.ADMIN) -> str:
         return Tokens(SECRET).issue(Identity(username, role))

@@ -187,7 +187,7 @@ def test_projection_that_has_not_read_the_log_yet_decides_nothing(
     log: EventLog, file: ProjectionFile, client: redis.Redis
 ) -> None:
     """Just built, it is empty for a moment: that is no other log."""
-    maker = DecisionMaker(log, ProjectionReader(file.directory, make_post()))
+    maker = DecisionMaker(log, ProjectionReader(file.directory, make_post()), fresh_within_s=0.2)
     for decide in (lose(1), lambda _rows: Decision([a_parcel_sent(1)])):
         with pytest.raises(NotFresh, match="has not read the log yet"):
             carry_out(maker, decide, a_command())

@@ -146,7 +146,9 @@ def test_a_missing_or_unknown_field_is_named(pair: Pair, path: str) -> None:
 @pytest.mark.parametrize("body", NOT_JSON_OBJECTS.values(), ids=NOT_JSON_OBJECTS)
 @pytest.mark.parametrize("path", POSTS)
 def test_what_is_not_a_json_object_is_400(pair: Pair, path: str, body: bytes) -> None:
+    before = pair.log.state().sequence
     require_problem(client(pair, path).post(path, data=body))
+    assert pair.log.state().sequence == before
 
 
 @pytest.mark.parametrize("escape", ["\\ud800", "\\udfff", "a\\ud800b"])
@@ -263,3 +265,44 @@ def test_no_body_gives_a_5xx_or_an_entry_that_is_parked(pair: Pair, body: bytes,
         pair.wait_until_applied()
         parked = pair.accounts().get("/health/ready").get_json()["checks"]["parked"]
         assert parked["status"] == "ok"
+
+
+LATIN_1 = st.characters(max_codepoint=255, exclude_characters="\r\n")  # as WSGI hands bytes over
+SEGMENTS = st.one_of(
+    st.sampled_from(
+        ["", "accounts", "customers", "invoices", "is-owned-by", "auth", "login", "users", "1", "..", "*"]
+    ),
+    st.text(LATIN_1, max_size=8),
+)
+HEADER_VALUES = st.text(LATIN_1, max_size=40)
+HEADER_NAMES = [
+    "Accept", "Authorization", "Content-Type", "Content-Encoding", "Content-Length", "Cookie", "Expect", "Host",
+    "Idempotency-Key", "If-Match", "If-Modified-Since", "If-None-Match", "If-Range", "Min-Log-Position", "Prefer",
+    "Range", "Transfer-Encoding", "X-Forwarded-Host", "X-HTTP-Method-Override",
+]  # fmt: skip
+
+
+@settings(max_examples=400, deadline=None, database=None)
+@given(
+    method=st.sampled_from(["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE", "TRACE", "BREW", ""]),
+    segments=st.lists(SEGMENTS, max_size=5),
+    query=st.text(LATIN_1, max_size=30),
+    headers=st.dictionaries(st.sampled_from(HEADER_NAMES), HEADER_VALUES, max_size=4),
+    body=st.sampled_from([b"", b"{}", json.dumps(CUSTOMER).encode(), json.dumps(INVOICE).encode()]),
+    service=st.sampled_from(["accounts", "customers"]),
+)
+def test_no_request_gives_a_5xx(
+    pair: Pair,
+    method: str,
+    segments: list[str],
+    query: str,
+    headers: dict[str, str],
+    body: bytes,
+    service: str,
+) -> None:
+    caller = pair.accounts() if service == "accounts" else pair.customers()
+    asked = {"PATH_INFO": "/" + "/".join(segments), "QUERY_STRING": query}
+    answer = caller.request(method, "/", headers=headers, data=body, environ_overrides=asked)
+    assert answer.status_code < 500, answer.get_data(as_text=True)
+    if answer.status_code >= 400:
+        assert answer.content_type == "application/problem+json"

@@ -192,3 +192,15 @@ def test_eight_requests_with_one_key_have_one_effect(pair: Pair) -> None:
         assert len(answers) == 1
         assert answers.pop()[0] == 201
         assert pair.log.state().sequence == before + 1
+
+
+def test_an_invoice_right_after_its_customer_is_never_404(pair: Pair) -> None:
+    def post_both(_: int) -> tuple[int, int]:
+        created = post_customer(pair, "1")
+        return created.status_code, post_invoice(pair, created.get_json()["id"]).status_code
+
+    with ThreadPoolExecutor(8) as threads:
+        assert set(threads.map(post_both, range(500))) == {(201, 201)}
+    pair.wait_until_applied()
+    assert pair.accounts().get("/accounts/1").get_json()["total_revenue_cents"] == 500 * 100
+    require_nothing_parked(pair)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import fakeredis
 import pytest
 
 from eventlog import EventLog, Moment
 from eventlog.position import START
-from shared.events import AccountCreated, CustomerCreated, InvoiceCreated
+from shared.events import AccountCreated, CustomerCreated, InvoiceCreated, make_codec
 from tests.clock import FIXED_NOW
+from tests.make_run import wait_until
 from tests.pair import Client, Pair, running_pair
 
 
@@ -160,9 +163,85 @@ def test_an_unchanged_answer_is_304_and_a_changed_one_is_not(pair: Pair) -> None
     assert same.get("/accounts", headers=tag).status_code == 200
 
 
+def test_rows_written_between_pages_make_none_come_twice_or_never(pair: Pair) -> None:
+    publish_accounts(pair, 1, customers_each=30)
+    path: str | None = "/customers?limit=4"
+    seen: list[int] = []
+    while path is not None:
+        answer = pair.customers().get(path)
+        seen += [int(item["id"]) for item in answer.get_json()]
+        assert len(seen) < 100
+        link = re.fullmatch(r'<([^>]+)>; rel="next"', answer.headers.get("Link", ""))
+        path = link[1] if link else None
+        if len(seen) < 28:
+            assert pair.customers().delete(f"/customers/{len(seen) - 1}").status_code == 204
+            created = pair.customers().post("/customers", json={"name": "Ada", "account_id": "1"})
+            assert created.status_code == 201
+            pair.wait_until_applied()
+    assert seen == sorted(set(seen)), "each once, in order"
+    assert set(range(1, 31)) <= set(seen)
+    assert len(seen) == 36, "those written behind the page are seen too"
+
+
+def test_head_answers_the_headers_of_get(pair: Pair) -> None:
+    publish_accounts(pair, 2, customers_each=1)
+    token = {"Authorization": f"Bearer {pair.token()}"}
+    for app, path in ((pair.accounts_app, "/accounts?limit=1"), (pair.customers_app, "/customers/1")):
+        got, head = (Client(app, None).request(method, path, headers=token) for method in ("GET", "HEAD"))
+        assert (head.status_code, head.get_data()) == (200, b"")
+        assert dict(head.headers) == dict(got.headers)
+
+
+def test_too_many_that_wait_are_told_so_and_the_others_are_answered(pair: Pair) -> None:
+    publish_accounts(pair, 1)
+    pair.accounts_tail.stop()
+    written = pair.customers().post("/customers", json={"name": "Ada", "account_id": "1"})
+    wanted = {"Min-Log-Position": written.headers["Log-Position"], "Prefer": "wait=10"}
+    with ThreadPoolExecutor(11) as threads:
+        asked = [threads.submit(pair.accounts().get, "/accounts", headers=wanted) for _ in range(11)]
+        wait_until(lambda: sum(found.done() for found in asked) >= 3, lambda: "all eleven wait")
+        assert pair.accounts().get("/accounts").status_code == 200, "one that does not wait"
+        pair.accounts_tail.start()
+        answers = [found.result() for found in asked]
+    assert Counter(answer.status_code for answer in answers) == {200: 8, 503: 3}
+    for answer in answers:
+        if answer.status_code == 503:
+            assert answer.get_json(force=True)["type"] == "/problems/too-many-waiting"
+            assert answer.headers["Retry-After"] == "1"
+
+
+@pytest.mark.parametrize("prefer", ["", "wait", "wait=x", "wait=-1", "wait=99999", "respond-async", "=;,"])
+def test_a_preference_that_says_nothing_is_passed_over(pair: Pair, prefer: str) -> None:
+    publish_accounts(pair, 1)
+    position = pair.accounts().get("/accounts").headers["Log-Position"]
+    answer = pair.accounts().get("/accounts", headers={"Min-Log-Position": position, "Prefer": prefer})
+    assert (answer.status_code, "Preference-Applied" in answer.headers) == (200, False)
+
+
+def test_before_there_is_a_log_reads_claim_no_position_and_writes_are_503(tmp_path: Path) -> None:
+    log = EventLog(fakeredis.FakeRedis().connection_pool, make_codec())
+    with running_pair(log, tmp_path) as pair:
+        wait_until(
+            lambda: pair.customers().get("/customers").headers["Projection-State"].startswith("halted"),
+            lambda: pair.customers().get("/health/ready").get_data(as_text=True),
+        )
+        answer = pair.customers().get("/customers")
+        assert (answer.status_code, answer.get_json()) == (200, [])
+        assert "Log-Position" not in answer.headers
+        answer = pair.customers().delete("/customers/1")
+        assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+        ready = pair.customers().get("/health/ready")
+        assert (ready.status_code, ready.get_json()["checks"]["log"]["detail"]) == (200, "there is no log")
+        assert log.state().log_id is None, "no service makes a log"
+
+
 def test_a_projection_that_is_not_there_is_503_on_reads_and_ready(fake_log: EventLog, tmp_path: Path) -> None:
     pair = Pair(fake_log, tmp_path)
-    assert pair.accounts().get("/accounts").status_code == 503
+    answer = pair.accounts().get("/accounts")
+    assert (answer.status_code, answer.get_json(force=True)["type"]) == (503, "/problems/not-readable")
+    answer = pair.accounts().delete("/accounts/1", headers={"Idempotency-Key": "mine"})
+    assert (answer.status_code, answer.get_json(force=True)["type"]) == (503, "/problems/not-written")
+    assert answer.headers["Idempotency-Key"] == "mine"
     ready = pair.accounts().get("/health/ready")
     assert (ready.status_code, ready.get_json()["checks"]["projection"]["status"]) == (503, "failed")
     assert pair.accounts().get("/health/live").status_code == 200

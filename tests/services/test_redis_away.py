@@ -92,6 +92,7 @@ def test_a_redis_that_could_lose_events_gets_none(
             pair.users.add("user1", "password1", Role.ADMIN)
             refused = pair.accounts().post("/accounts", json={"name": "three"})
             require_not_written(refused)
+            assert pair.accounts().get("/accounts").status_code == 200
             durability = pair.accounts().get("/health/ready").get_json()["checks"]["durability"]
             assert durability["status"] == "degraded"
             assert "appendfsync is 'everysec'" in durability["mend"]

@@ -25,9 +25,9 @@ EXCHANGES: list[dict[str, Any]] = TRANSCRIPT["http"]
 TOKEN = re.compile(r"[\w-]+\.[\w-]+\.[\w-]+", re.ASCII)
 
 
-@pytest.fixture
-def pair(fake_log: EventLog, tmp_path: Path) -> Iterator[Pair]:
-    with running_pair(fake_log, tmp_path) as pair:
+@pytest.fixture(params=["fake_log", pytest.param("real_log", marks=pytest.mark.processes)])
+def pair(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Pair]:
+    with running_pair(request.getfixturevalue(request.param), tmp_path) as pair:
         pair.make_demo()
         yield pair
 
@@ -96,6 +96,7 @@ def test_bodies_have_the_same_shape_where_the_status_is_the_same(pair: Pair) -> 
             assert answer.content_type == exchange["content_type"]
         elif exchange["response_body"] == "OK":
             assert answer.get_data(as_text=True) == "OK"
+            assert answer.content_type == "text/plain; charset=utf-8"
         else:
             assert answer.content_type == exchange["content_type"]
             assert shape(answer.get_json()) == shape(json.loads(exchange["response_body"]))
@@ -155,12 +156,13 @@ def test_their_stream_is_projected_and_parked_alike_by_both_services(
             ("6", 0),
         ]
         parked = [list_parked(pair, "accounts"), list_parked(pair, "customers")]
-        assert parked[0] == parked[1] == [("CustomerCreated", "account 99 does not exist")]
+        assert parked[0] == parked[1] == [(5, "CustomerCreated", "account 99 does not exist")]
 
 
-def list_parked(pair: Pair, service: str) -> list[tuple[str, str]]:
+def list_parked(pair: Pair, service: str) -> list[tuple[int, str, str]]:
+    """Sequence, type and reason; the first two entries are our two accounts."""
     folder, projection = (
         (pair.revenue_folder, revenue) if service == "accounts" else (pair.directory_folder, directory)
     )
     with ProjectionReader(folder, projection).look() as look:
-        return [(entry.event_type, entry.reason) for entry in look.list_parked()]
+        return [(entry.sequence, entry.event_type, entry.reason) for entry in look.list_parked()]

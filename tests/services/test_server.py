@@ -1,0 +1,165 @@
+"""The real HTTP server before the app: what no client library would send is answered too, and never with a 5xx."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from eventlog import EventLog
+from eventlog.child_process import ending_with
+from eventlog.embedded_redis import EmbeddedRedis, free_port, is_free
+from shared.events import make_codec
+from shared.request_body import LARGEST_BODY_BYTES
+from tests.make_run import ROOT, wait_until
+from tests.pair import SECRET, Pair, running_pair
+
+pytestmark = pytest.mark.processes
+
+ADA = b'{"name":"Ada","account_id":"1"}'
+EXACTLY = b'{"name":"' + b"x" * (LARGEST_BODY_BYTES - 11) + b'"}'
+
+
+class Server:
+    """`customers serve` as a process, spoken to in bytes."""
+
+    def __init__(self, port: int, token: str) -> None:
+        self._port = port
+        self._authorization = b"Authorization: Bearer " + token.encode()
+
+    def ask(self, start: bytes, *headers: bytes, body: bytes = b"") -> int:
+        """The status of the answer to this request line with these headers."""
+        lines = [start, b"Connection: close", self._authorization, *headers]
+        if not any(header.startswith(b"Host:") for header in headers):
+            lines.append(b"Host: here")
+        return self.ask_raw(b"\r\n".join(lines) + b"\r\n\r\n" + body)
+
+    def ask_raw(self, request: bytes) -> int:
+        with socket.create_connection(("127.0.0.1", self._port), timeout=10) as connection:
+            connection.sendall(request)
+            with connection.makefile("rb") as answer:
+                return int(answer.readline().split()[1])
+
+    def post(self, *headers: bytes, body: bytes = ADA) -> int:
+        return self.ask(b"POST /customers HTTP/1.1", b"Content-Length: %d" % len(body), *headers, body=body)
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Pair, EmbeddedRedis]]:
+    folder = tmp_path_factory.mktemp("pair")
+    with EmbeddedRedis(folder / "redis") as redis_server:
+        log = EventLog.connect(redis_server.url, make_codec())
+        log.create()
+        with running_pair(log, folder) as pair:
+            pair.make_demo()
+            yield pair, redis_server
+        log.close()
+
+
+@pytest.fixture(scope="module")
+def server(pair: tuple[Pair, EmbeddedRedis]) -> Iterator[Server]:
+    services, redis_server = pair
+    port = free_port()
+    environment = {
+        **os.environ,
+        "DATA_DIR": str(services.folder),
+        "JWT_SECRET": SECRET,
+        "REDIS_URL": redis_server.url,
+        "CUSTOMERS_PORT": str(port),
+    }
+    output = (services.folder / "customers.log").open("wb")
+    command = [str(Path(sys.executable).parent / "customers"), "serve"]
+    with (
+        output,
+        subprocess.Popen(
+            ending_with(os.getpid(), command), cwd=ROOT, env=environment, stdout=output, stderr=output
+        ) as process,
+    ):
+        try:
+            wait_until(lambda: not is_free(port), (services.folder / "customers.log").read_text)
+            yield Server(port, services.token())
+        finally:
+            process.terminate()
+            process.wait(20)
+    written = (services.folder / "customers.log").read_text()
+    assert "Traceback" not in written, written
+
+
+def chunks(body: bytes, size: int) -> bytes:
+    parts = [body[start : start + size] for start in range(0, len(body), size)]
+    return b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in [*parts, b""])
+
+
+def test_a_body_in_chunks_is_read_whole_and_measured(server: Server) -> None:
+    chunked = b"Transfer-Encoding: chunked"
+    start = b"POST /customers HTTP/1.1"
+    assert server.ask(start, chunked, body=chunks(ADA, 7)) == 201
+    assert server.ask(start, chunked, body=chunks(EXACTLY, 5000)) == 400
+    assert server.ask(start, chunked, body=chunks(EXACTLY + b" ", 5000)) == 413
+    assert server.post(body=EXACTLY) == 400
+    assert server.post(body=EXACTLY + b" ") == 413
+
+
+@pytest.mark.parametrize(
+    ("header", "status"),
+    [
+        (b"Content-Type: \xff", 201),
+        (b"Content-Type: text/plain", 201),
+        (b"Accept: \xff", 201),
+        (b"Prefer: \xff, wait=wait", 201),
+        (b"Cookie: \xff", 201),
+        (b"Idempotency-Key: \xd9\xa7", 400),
+        (b"Idempotency-Key: a b", 400),
+        (b"Idempotency-Key:", 400),
+        (b"Host: " + b"a" * 300 + b".....", 400),
+        (b"X-\xff: 1", 400),
+        (b"X-Zero: \x00", 400),
+        (b"Content-Length: x", 400),
+    ],
+    ids=lambda found: repr(found[:40]) if isinstance(found, bytes) else str(found),
+)
+def test_an_odd_header_is_taken_or_400(server: Server, header: bytes, status: int) -> None:
+    assert server.post(header) == status
+
+
+@pytest.mark.parametrize(
+    ("start", "status"),
+    [
+        (b"HEAD /customers HTTP/1.1", 200),
+        (b"OPTIONS /customers HTTP/1.1", 200),
+        (b"OPTIONS * HTTP/1.1", 404),
+        (b"TRACE /customers HTTP/1.1", 405),
+        (b"BREW /customers HTTP/1.1", 405),
+        (b"CONNECT here:80 HTTP/1.1", 404),
+        (b"GET /customers HTTP/1.0", 200),
+        (b"GET http://elsewhere/customers HTTP/1.1", 200),
+        (b"GET /customers/ HTTP/1.1", 404),
+        (b"GET /customers/../../etc/passwd HTTP/1.1", 404),
+        (b"GET /customers/%00 HTTP/1.1", 400),
+        (b"GET /customers/%ff HTTP/1.1", 400),
+        (b"GET /customers/\xff HTTP/1.1", 400),
+        (b"GET /customers/" + b"1" * 60_000 + b" HTTP/1.1", 400),
+        (b"GET /customers/" + b"1" * 600_000 + b" HTTP/1.1", 431),
+        (b"GET /customers?%ff=%ff HTTP/1.1", 400),
+        (b"GET /customers?%ed%a0%80 HTTP/1.1", 400),
+        (b"GET /customers?" + b"a=1&" * 5000 + b" HTTP/1.1", 400),
+        (b"\x16\x03\x01", 400),
+    ],
+    ids=lambda found: repr(found[:40]) if isinstance(found, bytes) else str(found),
+)
+def test_an_odd_request_line_is_4xx_or_understood(server: Server, start: bytes, status: int) -> None:
+    assert server.ask(start) == status
+
+
+def test_a_garbage_token_does_not_end_the_connection(server: Server) -> None:
+    """The former services broke it off."""
+    for token in (b"abc", b"\xff", b"a" * 60_000, b""):
+        request = (
+            b"GET /customers HTTP/1.1\r\nHost: here\r\nConnection: close\r\nAuthorization: Bearer %s\r\n\r\n"
+        )
+        assert server.ask_raw(request % token) == 401
