@@ -96,10 +96,10 @@ _ACCOUNTS = """
 
 
 def list_account_revenue(look: Look, owned_by: str | None, page: Page) -> list[AccountRevenue]:
-    """Live accounts in order of id, of one owner or (None) of all."""
+    """Live accounts in order of id, of one owner or (None) of all; one more than the page shows."""
     owner, parameters = ("", []) if owned_by is None else (" AND owned_by = ?", [owned_by])
     found = look.query(
-        f"{_ACCOUNTS} AND id > ?{owner} ORDER BY id LIMIT ?", [page.after, *parameters, page.limit]
+        f"{_ACCOUNTS} AND id > ?{owner} ORDER BY id LIMIT ?", [page.after, *parameters, page.look_ahead]
     )
     return [_with_customers(look, *row) for row in found]
 
@@ -111,16 +111,16 @@ def find_account_revenue(look: Look, owned_by: str | None, account_id: int) -> A
 
 
 def list_customer_revenue(look: Look, account_id: int, page: Page) -> list[CustomerRevenue]:
-    """Live customers of an account in order of id."""
+    """Live customers of an account in order of id; one more than the page shows."""
     found = look.query(
         "SELECT CAST(id AS TEXT), name, total_revenue_cents FROM customers"
         " WHERE account_id = ? AND deleted = 0 AND id > ? ORDER BY id LIMIT ?",
-        [account_id, page.after, page.limit],
+        [account_id, page.after, page.look_ahead],
     )
     return [CustomerRevenue(*row) for row in found]  # type: ignore[arg-type]  # STRICT columns have these types
 
 
 def _with_customers(look: Look, *row: Any) -> AccountRevenue:
     *account, total_revenue_cents, live_customers = row
-    customers = list_customer_revenue(look, account[0], Page(CUSTOMERS_INSIDE, 0))
+    customers = list_customer_revenue(look, account[0], Page(CUSTOMERS_INSIDE, 0))[:CUSTOMERS_INSIDE]
     return AccountRevenue(Account(*account), customers, total_revenue_cents, live_customers > len(customers))

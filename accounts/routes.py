@@ -9,9 +9,9 @@ from flask import Blueprint, Response
 from accounts import revenue
 from accounts.command_handler import CommandHandler
 from accounts.schemas import CreateAccountBody
-from shared.http import answer, path_id, require_token
+from shared.http import answer, no_content, path_id, require_token
 from shared.log_position import Reads
-from shared.paging import Page, next_link, refuse_unknown_parameters, requested_page
+from shared.paging import Page, one_page, refuse_unknown_parameters, requested_page
 from shared.problems import not_found
 from shared.request_body import load_body
 from shared.tokens import Tokens
@@ -36,10 +36,8 @@ def make_routes(tokens: Tokens, reads: Reads, handler: CommandHandler) -> Bluepr
         page = requested_page()
         with reads.look() as look:
             found = revenue.list_account_revenue(look, identity.only_owned_by(), page)
-        return answer(
-            [_shown(item) for item in found],
-            headers=next_link(page, [str(item.account.id) for item in found]),
-        )
+        shown, link = one_page(page, found, lambda item: item.account.id)
+        return answer([_shown(item) for item in shown], headers=link)
 
     @routes.get("/accounts/<account_id>")
     def find_account(account_id: str) -> Response:
@@ -55,7 +53,7 @@ def make_routes(tokens: Tokens, reads: Reads, handler: CommandHandler) -> Bluepr
     def delete_account(account_id: str) -> Response:
         identity = require_token(tokens)
         handler.delete_account(identity, path_id(account_id, "account id"))
-        return Response(status=204)
+        return no_content()
 
     @routes.get("/accounts/<account_id>/customers")
     def list_customers(account_id: str) -> Response:
@@ -67,9 +65,8 @@ def make_routes(tokens: Tokens, reads: Reads, handler: CommandHandler) -> Bluepr
             if identity.account_in_sight(look.find("accounts", key)) is None:
                 raise not_found(f"There is no account {key}.")
             found = revenue.list_customer_revenue(look, key, page)
-        return answer(
-            [item._asdict() for item in found], headers=next_link(page, [item.customer_id for item in found])
-        )
+        shown, link = one_page(page, found, lambda item: item.customer_id)
+        return answer([item._asdict() for item in shown], headers=link)
 
     @routes.get("/accounts/<account_id>/is-owned-by/<username>")
     def is_owned_by(account_id: str, username: str) -> Response:

@@ -96,13 +96,13 @@ _INVOICES = """
 def list_customers(
     look: Look, owned_by: str | None, page: Page, account_id: int | None = None
 ) -> list[Customer]:
-    """Live customers in order of id, of one owner's accounts or (None) of all."""
+    """Live customers in order of id, of one owner's accounts or (None) of all; one more than the page shows."""
     found = look.query(
         _CUSTOMERS
         + " AND c.id > ?1 AND (?2 IS NULL OR a.owned_by = ?2)"
         + (" AND c.account_id = ?4" if account_id is not None else "")
         + " ORDER BY c.id LIMIT ?3",
-        [page.after, owned_by, page.limit, *([] if account_id is None else [account_id])],
+        [page.after, owned_by, page.look_ahead, *([] if account_id is None else [account_id])],
     )
     return [Customer(*row) for row in found]  # type: ignore[arg-type]  # STRICT columns have these types
 
@@ -118,13 +118,13 @@ def find_customer(look: Look, owned_by: str | None, customer_id: int) -> Custome
 def list_invoices(
     look: Look, owned_by: str | None, page: Page, customer_id: int | None = None
 ) -> list[Invoice]:
-    """Live invoices of live customers in order of id, of one owner's accounts or (None) of all."""
+    """Live invoices of live customers in order of id, of one owner's accounts or (None) of all; one more than shown."""
     found = look.query(
         _INVOICES
         + " AND i.id > ?1 AND (?2 IS NULL OR a.owned_by = ?2)"
         + (" AND i.customer_id = ?4" if customer_id is not None else "")
         + " ORDER BY i.id LIMIT ?3",
-        [page.after, owned_by, page.limit, *([] if customer_id is None else [customer_id])],
+        [page.after, owned_by, page.look_ahead, *([] if customer_id is None else [customer_id])],
     )
     return [Invoice(*row) for row in found]  # type: ignore[arg-type]  # STRICT columns have these types
 

@@ -7,9 +7,9 @@ from flask import Blueprint, Response
 from customers import directory
 from customers.command_handler import CommandHandler
 from customers.schemas import CreateCustomerBody, CreateInvoiceBody
-from shared.http import answer, path_id, require_token
+from shared.http import answer, no_content, path_id, require_token
 from shared.log_position import Reads
-from shared.paging import next_link, refuse_unknown_parameters, requested_filter, requested_page
+from shared.paging import one_page, refuse_unknown_parameters, requested_filter, requested_page
 from shared.problems import not_found
 from shared.request_body import load_body
 from shared.tokens import Tokens
@@ -35,9 +35,8 @@ def make_routes(tokens: Tokens, reads: Reads, handler: CommandHandler) -> Bluepr
         page, account_id = requested_page(), requested_filter("account_id")
         with reads.look() as look:
             found = directory.list_customers(look, identity.only_owned_by(), page, account_id)
-        return answer(
-            [item._asdict() for item in found], headers=next_link(page, [item.id for item in found])
-        )
+        shown, link = one_page(page, found, lambda item: item.id)
+        return answer([item._asdict() for item in shown], headers=link)
 
     @routes.get("/customers/<customer_id>")
     def find_customer(customer_id: str) -> Response:
@@ -53,7 +52,7 @@ def make_routes(tokens: Tokens, reads: Reads, handler: CommandHandler) -> Bluepr
     def delete_customer(customer_id: str) -> Response:
         identity = require_token(tokens)
         handler.delete_customer(identity, path_id(customer_id, "customer id"))
-        return Response(status=204)
+        return no_content()
 
     @routes.post("/invoices")
     def create_invoice() -> Response:
@@ -68,9 +67,8 @@ def make_routes(tokens: Tokens, reads: Reads, handler: CommandHandler) -> Bluepr
         page, customer_id = requested_page(), requested_filter("customer_id")
         with reads.look() as look:
             found = directory.list_invoices(look, identity.only_owned_by(), page, customer_id)
-        return answer(
-            [item._asdict() for item in found], headers=next_link(page, [item.id for item in found])
-        )
+        shown, link = one_page(page, found, lambda item: item.id)
+        return answer([item._asdict() for item in shown], headers=link)
 
     @routes.get("/invoices/<invoice_id>")
     def find_invoice(invoice_id: str) -> Response:
@@ -86,6 +84,6 @@ def make_routes(tokens: Tokens, reads: Reads, handler: CommandHandler) -> Bluepr
     def delete_invoice(invoice_id: str) -> Response:
         identity = require_token(tokens)
         handler.delete_invoice(identity, path_id(invoice_id, "invoice id"))
-        return Response(status=204)
+        return no_content()
 
     return routes

@@ -8,6 +8,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+_STOPPING_WITHIN_S = 4.0  # its make was killed, and it is just ending
 _PREDECESSOR_ENDS_WITHIN_S = 30.0
 _PAUSE_S = 0.1
 
@@ -25,19 +26,16 @@ class Claim:
 
     def __init__(self, directory: Path) -> None:
         self._top = _open(directory / "top.lock")
-        if not _lock(self._top):
+        if not _lock_within(self._top, _STOPPING_WITHIN_S):
             raise AlreadyRunningError(
                 f"already running (pid {_read(self._top)}): stop that one, or choose another DATA_DIR"
             )
         self.predecessor_was_killed = _read(self._top) != ""
         self.descriptor = _open(directory / "started.lock")
-        deadline = time.monotonic() + _PREDECESSOR_ENDS_WITHIN_S
-        while not _lock(self.descriptor):
-            if time.monotonic() > deadline:
-                raise AlreadyRunningError(
-                    f"processes of the last run (pid {_read(self._top)}) do not end: stop them"
-                )
-            time.sleep(_PAUSE_S)
+        if not _lock_within(self.descriptor, _PREDECESSOR_ENDS_WITHIN_S):
+            raise AlreadyRunningError(
+                f"processes of the last run (pid {_read(self._top)}) do not end: stop them"
+            )
         _write(self._top, str(os.getpid()))
 
     def release(self) -> None:
@@ -50,11 +48,15 @@ def _open(path: Path) -> int:
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
-def _lock(descriptor: int) -> bool:
-    with suppress(BlockingIOError):
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return True
-    return False
+def _lock_within(descriptor: int, seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while True:
+        with suppress(BlockingIOError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_PAUSE_S)
 
 
 def _read(descriptor: int) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from shared.settings import Settings
+from shared.settings import InvalidSettings, Settings
 
 PROGRAMS_DIR = Path(sys.executable).parent
 
@@ -43,8 +43,15 @@ class Installation(NamedTuple):
         return self.settings.data_dir / "run"
 
     def make_directories(self) -> None:
+        """Raise InvalidSettings where they cannot be made."""
         for directory in (self.settings.data_dir, self.redis_dir, self.log_dir, self.run_dir):
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            try:
+                directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            except OSError as problem:
+                raise InvalidSettings(
+                    f"DATA_DIR is {self.settings.data_dir}, and {directory} cannot be made ({problem.strerror}): "
+                    "set it to a directory you may write to"
+                ) from problem
 
     def environment(self) -> dict[str, str]:
         """For every program, so that all of them agree whatever the shell has set."""

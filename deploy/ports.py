@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 from deploy.installation import Installation
 from eventlog.embedded_redis import is_free
+from shared.settings import InvalidSettings
 
 _PAUSE_S = 0.1
 
@@ -33,14 +34,21 @@ def require_free(ports: Mapping[str, int], host: str, patience_s: float) -> None
     if len(set(ports.values())) < len(ports):
         chosen = ", ".join(f"{variable}={port}" for variable, port in ports.items())
         raise PortsTakenError(f"each port must be another: {chosen}")
+    try:
+        is_free(0, host)
+    except OSError as problem:
+        raise InvalidSettings(
+            f"HOST is {host!r}, which cannot be bound ({problem.strerror}): set it to an IPv4 address of this machine"
+        ) from problem
     deadline = time.monotonic() + patience_s
     while taken := {variable: port for variable, port in ports.items() if not is_free(port, host)}:
         if time.monotonic() > deadline:
             raise PortsTakenError(
                 "\n".join(
-                    f"port {port} is taken by another program: choose another with {variable}, "
-                    f"as in: make run {variable}={port + 1}"
+                    f"port {port} is taken by another program ({variable})"
                     for variable, port in taken.items()
                 )
+                + "\nChoose other ports, as in: make run "
+                + " ".join(f"{variable}={port + 1}" for variable, port in taken.items())
             )
         time.sleep(_PAUSE_S)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,6 +17,9 @@ from deploy.supervisord_conf import render
 from eventlog.child_process import ending_with
 
 _EXIT = re.compile(r"^\S+ \S+ \w+ exited: (\S+)", re.MULTILINE)
+_STARTED = re.compile(r"^\S+ \S+ \w+ (?:success|exited): (\S+)", re.MULTILINE)
+_STARTED_WITHIN_S = 5.0
+_PAUSE_S = 0.1
 _LOG_LINES_SHOWN = 15
 _OWN_SHUTDOWN_S = 10
 
@@ -31,6 +36,7 @@ class Supervisor:
         stop_wait_s: int,
     ) -> None:
         self.name = name
+        self._programs = set(programs)
         self._log_dir = installation.log_dir
         self._stop_wait_s = stop_wait_s
         self._environment = installation.environment()
@@ -44,8 +50,11 @@ class Supervisor:
         """`inherited` descriptors stay open until supervisord has ended; its programs do not get them."""
         supervisord = [sys.executable, "-m", "supervisor.supervisord", "-c", str(self._conf)]
         self._process = subprocess.Popen(
-            ending_with(os.getpid(), supervisord),
+            # SIGKILL: its programs learn of its end from the kernel. Told to end while it starts them, it would
+            # signal children that have not begun yet, and wait for them in vain.
+            ending_with(os.getpid(), supervisord, with_signal=signal.SIGKILL),
             env=self._environment,
+            cwd=self._conf.parent,
             stdin=subprocess.DEVNULL,
             pass_fds=inherited,
             process_group=0,  # a Ctrl-C is for us alone, to stop things in their order
@@ -58,6 +67,7 @@ class Supervisor:
         """Return when supervisord and its programs have ended; kills what does not end in time."""
         if self._process is None:
             return
+        self._wait_until_started()
         self._process.terminate()
         try:
             self._process.wait(self._stop_wait_s + _OWN_SHUTDOWN_S)
@@ -67,11 +77,23 @@ class Supervisor:
 
     def exits(self) -> Counter[str]:
         """How often each program has ended since the start."""
+        return Counter(_EXIT.findall(self._log_text()))
+
+    def _wait_until_started(self) -> None:
+        """Until each program has run for a second, or ended: a signal to one that was just forked is lost."""
+        deadline = time.monotonic() + _STARTED_WITHIN_S
+        while self.is_running() and time.monotonic() < deadline:
+            if self._programs <= set(_STARTED.findall(self._log_text())):
+                return
+            time.sleep(_PAUSE_S)
+
+    def _log_text(self) -> str:
+        """What supervisord wrote since the start."""
         if not self._log.exists():
-            return Counter()
+            return ""
         with self._log.open(errors="replace") as log:
             log.seek(self._log_start)
-            return Counter(_EXIT.findall(log.read()))
+            return log.read()
 
     def log_path(self, program: str) -> Path:
         return self._log_dir / f"{program}.log"

@@ -17,7 +17,6 @@ _SUPERVISORD_PID = (
 _PROGRAM = """
 [program:{name}]
 command={command}
-directory=%(here)s
 startsecs=1
 startretries=1000000
 autorestart=true
@@ -25,7 +24,7 @@ stopsignal=TERM
 stopwaitsecs={stop_wait_s}
 killasgroup=true
 redirect_stderr=true
-stdout_logfile=%(here)s/../log/{name}.log
+stdout_logfile=../log/{name}.log
 stdout_logfile_maxbytes=10MB
 stdout_logfile_backups=3
 """
@@ -35,15 +34,18 @@ _SUPERVISORD = """[supervisord]
 nodaemon=true
 silent=true
 nocleanup=true
-logfile=%(here)s/../log/supervisord-{name}.log
+logfile=../log/supervisord-{name}.log
 logfile_maxbytes=10MB
 logfile_backups=3
-pidfile=%(here)s/supervisord-{name}.pid
+pidfile=supervisord-{name}.pid
 """
 
 
 def render(name: str, programs: Mapping[str, Sequence[str]], stop_wait_s: int) -> str:
-    """One group of programs, stopped together; the file belongs in a directory beside `log`."""
+    """One group of programs, stopped together; supervisord runs in a directory beside `log`.
+
+    Paths are relative to it: supervisord would read a % in the data directory's own as an expansion.
+    """
     sections = [_SUPERVISORD.format(name=name)]
     if os.geteuid() == 0:
         sections.append("user=root\n")  # said outright, or it warns that privileges were not dropped

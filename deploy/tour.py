@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from deploy.installation import PROGRAMS_DIR, Installation
 
@@ -60,8 +60,14 @@ Ctrl-C stops everything; `make run` goes on from there.
 def _redis_cli_target(installation: Installation) -> str:
     if installation.private_redis:
         return f"-p {installation.redis_port}"
-    url = installation.settings.redis_url
-    return '-u "$REDIS_URL"' if urlsplit(url).password else f"-u {shlex.quote(url)}"
+    url = urlsplit(installation.settings.redis_url)
+    if url.password is None:
+        return f"-u {shlex.quote(url.geturl())}"
+    # never shown: redis-cli asks for it
+    words = ["-h", url.hostname or "127.0.0.1", "-p", str(url.port or 6379), "-n", url.path.strip("/") or "0"]
+    words += ["--tls"] if url.scheme == "rediss" else []
+    words += ["--user", unquote(url.username)] if url.username else []
+    return shlex.join([*words, "--askpass"])
 
 
 def _program(name: str) -> str:

@@ -46,12 +46,19 @@ def init(adopt: bool, redis_url: str, redis_port: int, stream: str, data_dir: Pa
     try:
         log.check_durability()
         existing = log.state().log_id
-        for path, remembered in list_remembered_logs(data_dir).items():
-            if remembered != existing or (adopt and _is_damaged(log)):
-                raise click.ClickException(
-                    f"{path} remembers log {remembered}, and here is {existing or 'no log'}. Restore the Redis data "
-                    f"that held it; or accept what is here: delete {path.parent} and run this again."
-                )
+        damaged = adopt and _is_damaged(log)
+        strangers = {
+            path.parent: remembered
+            for path, remembered in list_remembered_logs(data_dir).items()
+            if remembered != existing or damaged
+        }
+        if strangers:
+            raise click.ClickException(
+                f"projections remember a log ({', '.join(sorted(set(strangers.values())))}) that is not what is here "
+                f"({existing or 'no log'}): make sure that this is the Redis and the stream you mean (REDIS_URL, "
+                "EVENT_STREAM). Then restore the Redis data that held it; or accept what is here: delete "
+                f"{' and '.join(str(directory) for directory in sorted(strangers))}, and run this again."
+            )
         click.echo(f"log {log.create(adopt=adopt)} on stream {stream}")
     except EventLogError as problem:
         raise click.ClickException(str(problem)) from problem

@@ -99,7 +99,8 @@ def find_divergence(
 ) -> Divergence | None:
     """Compare a checkpoint, and the entry now at its position, with the log; None if it is the same."""
     if state.log_id is None:
-        return Divergence(Verdict.REPLACED, f"there is no log; the checkpoint is of log {checkpoint.log_id}")
+        followed = f"; the checkpoint is of log {checkpoint.log_id}" if checkpoint.log_id else " yet"
+        return Divergence(Verdict.REPLACED, f"there is no log{followed}")
     if checkpoint.log_id and checkpoint.log_id != state.log_id:
         return Divergence(
             Verdict.REPLACED, f"the log is {state.log_id}; the checkpoint is of log {checkpoint.log_id}"

@@ -45,9 +45,11 @@ _DURABLE_SETTINGS = {
     "maxmemory-policy": "noeviction",
 }
 
+NO_LOG_MEND: Final = "Run `eventlog init`."
 LOG_MEND: Final = (
-    "Restore the Redis data that held this log; or accept what is there now: delete the directory of "
-    "each projection that followed it, then run `eventlog init --adopt`: the tails rebuild by themselves."
+    "Make sure that this is the Redis and the stream you mean (REDIS_URL, EVENT_STREAM). Then restore the Redis "
+    "data that held the log; or accept what is there now: delete the directory of each projection that "
+    "followed it, then run `eventlog init --adopt`: the tails rebuild by themselves."
 )
 
 
@@ -247,6 +249,8 @@ class EventLog:
         """
         if not events:
             raise ValueError("publish needs at least one event")
+        if not decided_at.log_id:
+            raise WrongLog(Verdict.REPLACED, "there is no log yet", NO_LOG_MEND)
         if self._durability is None:
             self.check_durability()
         command = command or Command.unnamed()

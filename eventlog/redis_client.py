@@ -101,6 +101,8 @@ class RedisClient:
                 with self._connection() as connection:
                     try:
                         return script.run(connection, keys, arguments)
+                    except redis.DataError:
+                        raise  # an argument that cannot be sent: the caller's mistake, and nothing was
                     except (redis.BusyLoadingError, redis.ResponseError) as refusal:
                         raise LogUnavailable(f"Redis refused the append: {refusal}") from refusal
                     except (redis.RedisError, OSError) as lost:

@@ -11,7 +11,7 @@ from flask import Blueprint, Response
 from eventlog import EventLog, EventLogError, ProjectionReader
 from eventlog.checkpoints import Checkpoint
 from eventlog.errors import NotBuilt, WeakDurability
-from eventlog.log import Durability
+from eventlog.log import LOG_MEND, NO_LOG_MEND, Durability
 from eventlog.tail_status import TailState, TailStatusFile
 
 _LAGGING_EVENTS = 10_000
@@ -43,7 +43,8 @@ class Health:
 
     def checks(self) -> dict[str, Check]:
         applied = self._look()
-        tail, log = self._check_tail(), self._check_log()
+        log_known = isinstance(applied, _Applied) and bool(applied.checkpoint.log_id)
+        tail, log = self._check_tail(), self._check_log(LOG_MEND if log_known else NO_LOG_MEND)
         if isinstance(applied, Check):
             found = {"projection": applied, "tail": tail, "log": log}
         else:
@@ -52,8 +53,7 @@ class Health:
             if log.status == "ok":
                 found["lag"] = self._check_lag(applied.checkpoint)
             found["parked"] = self._check_parked(applied.parked)
-        if log.status == "ok":
-            found["durability"] = self._check_durability()
+        found["durability"] = self._check_durability()
         return found
 
     def _look(self) -> _Applied | Check:
@@ -72,13 +72,13 @@ class Health:
         verdict = f" ({status.verdict})" if status.state is TailState.HALTED else ""
         return Check("degraded", f"{status.state}{verdict}", status.message)
 
-    def _check_log(self) -> Check:
+    def _check_log(self, mend: str) -> Check:
         try:
             state = self._log.state()
         except EventLogError as problem:
             return Check("degraded", str(problem), "start Redis; check REDIS_URL")
         if state.log_id is None or not state.stream_exists:
-            return Check("degraded", "there is no log", "restore the Redis data, or run `eventlog init`")
+            return Check("degraded", "there is no log", mend)
         return Check("ok", f"log {state.log_id}, {state.sequence} entries counted, ends at {state.end}")
 
     def _check_lag(self, checkpoint: Checkpoint) -> Check:

@@ -11,7 +11,7 @@ from flask import Flask, Response, g, request
 from shared.health import Health, make_health_routes
 from shared.log_position import register_log_position_headers
 from shared.permissions import Identity
-from shared.problems import bad_field, bad_request, register_error_handlers, unauthorized
+from shared.problems import bad_parameter, bad_request, register_error_handlers, unauthorized
 from shared.request_body import LARGEST_BODY_BYTES, is_id
 from shared.tokens import InvalidToken, Tokens
 from shared.writes import write_headers
@@ -56,10 +56,17 @@ def require_token(tokens: Tokens) -> Identity:
 def path_id(text: str, what: str) -> int:
     """The id in the path; 400 for what cannot be one."""
     if not is_id(text):
-        raise bad_field(what, f"{text[:40]!r} is not an id: decimal digits without leading zeros")
+        raise bad_parameter(what, f"{text[:40]!r} is not an id: decimal digits without leading zeros")
     return int(text)
 
 
 def answer(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """JSON; encoded here, so that what is slow or odd about it has one place."""
     return Response(msgspec.json.encode(body), status, dict(headers or {}), mimetype="application/json")
+
+
+def no_content() -> Response:
+    """204, without the content type of a body that is not there."""
+    response = Response(status=204)
+    del response.headers["Content-Type"]
+    return response

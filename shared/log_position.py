@@ -20,7 +20,7 @@ from eventlog.continuity import Verdict
 from eventlog.errors import InvalidPosition, LogUnavailable
 from eventlog.projection_file import Look
 from eventlog.tail_status import TailState, TailStatus, TailStatusFile
-from shared.problems import Problem, bad_field, unavailable
+from shared.problems import Problem, bad_header, unavailable
 
 DEFAULT_WAIT_S: Final = 1.0
 LONGEST_WAIT_S: Final = 10.0
@@ -116,7 +116,7 @@ def requested_minimum() -> Minimum | None:
             return Minimum(Position.parse(found["position"]), found["log"])
     except InvalidPosition:
         pass
-    raise bad_field(
+    raise bad_header(
         "Min-Log-Position", "must be a Log-Position that an answer carried, such as 1795219641181-0@3f2a9c01"
     )
 

@@ -20,11 +20,13 @@ _RETRY_AFTER_S = "1"
 _logger = logging.getLogger(__name__)
 
 
-class FieldError(msgspec.Struct, frozen=True):
-    """One broken rule; `pointer` is a JSON pointer into the body, or the name of a parameter or header."""
+class FieldError(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One broken rule, and where: a JSON pointer into the body, or the name of a query parameter or of a header."""
 
     detail: str
-    pointer: str
+    pointer: str = ""
+    parameter: str = ""
+    header: str = ""
 
 
 class Problem(Exception):
@@ -68,8 +70,15 @@ def bad_request(detail: str, errors: Sequence[FieldError] = ()) -> Problem:
 
 
 def bad_field(pointer: str, detail: str) -> Problem:
-    """One field, parameter or header at fault."""
-    return bad_request(f"{pointer}: {detail}", [FieldError(detail, pointer)])
+    return bad_request(f"{pointer}: {detail}", [FieldError(detail, pointer=pointer)])
+
+
+def bad_parameter(parameter: str, detail: str) -> Problem:
+    return bad_request(f"{parameter}: {detail}", [FieldError(detail, parameter=parameter)])
+
+
+def bad_header(header: str, detail: str) -> Problem:
+    return bad_request(f"{header}: {detail}", [FieldError(detail, header=header)])
 
 
 def not_found(detail: str) -> Problem:

@@ -37,7 +37,7 @@ def load_body(schema: Schema) -> dict[str, Any]:
         loaded: dict[str, Any] = schema.load(body)
     except ValidationError as problem:
         errors = _field_errors(problem.messages_dict)
-        raise bad_request(" ".join(f"{error.pointer}: {error.detail}" for error in errors), errors) from None
+        raise bad_request("; ".join(f"{error.pointer}: {error.detail}" for error in errors), errors) from None
     return loaded
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
+from urllib.parse import urlsplit
 
 from eventlog import Projection
 from eventlog.log import DEFAULT_STREAM
@@ -38,7 +39,7 @@ class Settings(NamedTuple):
         redis_port = _port(environment, "REDIS_PORT", DEFAULT_REDIS_PORT)
         return cls(
             data_dir=Path(environment.get("DATA_DIR") or DEFAULT_DATA_DIR),
-            redis_url=environment.get("REDIS_URL") or f"redis://127.0.0.1:{redis_port}",
+            redis_url=_redis_url(environment) or f"redis://127.0.0.1:{redis_port}",
             stream=environment.get("EVENT_STREAM") or DEFAULT_STREAM,
             jwt_secret=environment.get("JWT_SECRET", ""),
             demo=_flag(environment, "DEMO"),
@@ -66,6 +67,26 @@ def _port(environment: Mapping[str, str], variable: str, default: int) -> int:
     if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 65535):
         raise InvalidSettings(f"{variable} is {text!r}: set it to a port from 1 to 65535")
     return int(text)
+
+
+def _redis_url(environment: Mapping[str, str]) -> str:
+    url = environment.get("REDIS_URL") or ""
+    try:
+        parts = urlsplit(url)
+        usable = not url or (
+            parts.scheme in {"redis", "rediss"}
+            and bool(parts.hostname)
+            and parts.port != 0
+            and (parts.path.strip("/") or "0").isdecimal()
+        )
+    except ValueError:
+        usable = False
+    if not usable:
+        # not shown: it may hold a password
+        raise InvalidSettings(
+            "REDIS_URL cannot be read: set it to redis://[user:password@]host[:port][/database]"
+        )
+    return url
 
 
 def _flag(environment: Mapping[str, str], variable: str) -> bool:

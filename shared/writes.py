@@ -16,7 +16,7 @@ from eventlog.log import new_token
 from eventlog.row_changes import Rows
 from shared.log_position import format_log_position
 from shared.permissions import Absent, Identity
-from shared.problems import bad_field, conflict, not_found
+from shared.problems import bad_header, conflict, not_found
 
 CommandT = TypeVar("CommandT")
 
@@ -62,7 +62,7 @@ def requested_key() -> tuple[str, bool]:
     if key is None:
         return new_token(), False
     if not _KEY.fullmatch(key):
-        raise bad_field("Idempotency-Key", "must have 1 to 255 printable ASCII characters and no space")
+        raise bad_header("Idempotency-Key", "must have 1 to 255 printable ASCII characters and no space")
     return key, True
 
 

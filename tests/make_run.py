@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -103,13 +103,12 @@ def _is_alive(process: psutil.Process) -> bool:
         return False
 
 
-@pytest.fixture
-def environment(tmp_path: Path) -> dict[str, str]:
-    """Free ports, a data directory with a space in its path, and nothing of the surrounding configuration."""
+def make_environment(folder: Path) -> dict[str, str]:
+    """Free ports, a data directory with a difficult path, and nothing of the surrounding configuration."""
     ours = {"REDIS_URL", "EVENT_STREAM", "JWT_SECRET", "DEMO", "HOST"}
     return {
         **{name: value for name, value in os.environ.items() if name not in ours},
-        "DATA_DIR": str(tmp_path / "data dir"),
+        "DATA_DIR": str(folder / "data dir, 100%"),
         "CUSTOMERS_PORT": str(free_port()),
         "ACCOUNTS_PORT": str(free_port()),
         "REDIS_PORT": str(free_port()),
@@ -117,16 +116,29 @@ def environment(tmp_path: Path) -> dict[str, str]:
     }
 
 
-@pytest.fixture
-def start_run(environment: dict[str, str], tmp_path: Path) -> Iterator[Callable[..., Run]]:
+@contextmanager
+def runs_ended(folder: Path, environment: dict[str, str]) -> Iterator[Callable[..., Run]]:
     """Start `python -m deploy.run`, or another command, with variables that differ from `environment`."""
     runs: list[Run] = []
 
     def start(command: Sequence[str] = (sys.executable, "-m", "deploy.run"), **variables: str) -> Run:
-        run = Run(command, {**environment, **variables}, tmp_path / f"output-{len(runs)}")
+        run = Run(command, {**environment, **variables}, folder / f"output-{len(runs)}")
         runs.append(run)
         return run
 
-    yield start
-    for run in reversed(runs):
-        run.destroy()
+    try:
+        yield start
+    finally:
+        for run in reversed(runs):
+            run.destroy()
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    return make_environment(tmp_path)
+
+
+@pytest.fixture
+def start_run(environment: dict[str, str], tmp_path: Path) -> Iterator[Callable[..., Run]]:
+    with runs_ended(tmp_path, environment) as start:
+        yield start

@@ -1,6 +1,6 @@
 """Both services in this process: their real apps and tails on one log, without servers or ports.
 
-For tests of what the services answer. What needs real processes is in tests/pair_processes.
+For tests of what the services answer. As processes: tests/faults/pair.py.
 """
 
 from __future__ import annotations

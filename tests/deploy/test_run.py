@@ -106,6 +106,49 @@ def test_ctrl_c_stops_everything_and_the_next_run_goes_on(start_run: StartRun) -
     assert second.interrupt() == 0
 
 
+@pytest.mark.parametrize("end", ["Ctrl-C", "kill -9"])
+@pytest.mark.parametrize("stage", ["Redis ...", "customers ..."])
+def test_a_run_ended_while_it_starts_leaves_nothing(
+    start_run: StartRun, environment: dict[str, str], stage: str, end: str
+) -> None:
+    """A supervisor told to end while it forks signals a child that is not there yet, and would wait for it in vain."""
+    run = start_run()
+    run.wait_for_output(stage)
+    run.processes()
+    if end == "Ctrl-C":
+        assert run.interrupt() == 0
+    else:
+        run.process.kill()
+        run.process.wait()
+    run.wait_until_nothing_is_left()
+    for log in (Path(environment["DATA_DIR"]) / "log").glob("supervisord-*.log"):
+        assert "killing" not in log.read_text()
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({"REDIS_URL": "garbage"}, "REDIS_URL cannot be read"),
+        ({"REDIS_URL": "http://127.0.0.1:9"}, "REDIS_URL cannot be read"),
+        ({"REDIS_URL": "redis://127.0.0.1:abc"}, "REDIS_URL cannot be read"),
+        ({"REDIS_URL": "redis://127.0.0.1:9/zero"}, "REDIS_URL cannot be read"),
+        ({"DATA_DIR": "/dev/null/x"}, "DATA_DIR is /dev/null/x, and /dev/null/x cannot be made"),
+        ({"HOST": "192.0.2.1"}, "HOST is '192.0.2.1', which cannot be bound"),
+        ({"HOST": "::1"}, "HOST is '::1', which cannot be bound"),
+        ({"CUSTOMERS_PORT": "99999"}, "CUSTOMERS_PORT is '99999'"),
+        ({"DEMO": "x"}, "DEMO is 'x'"),
+    ],
+    ids=lambda found: "=".join(*found.items()) if isinstance(found, dict) else "",
+)
+def test_a_variable_that_cannot_be_used_is_named(
+    start_run: StartRun, variables: dict[str, str], said: str
+) -> None:
+    run = start_run(**variables)
+    assert run.process.wait(30) == 1
+    assert f"Cannot run: {said}" in run.output()
+    assert "Traceback" not in run.output()
+
+
 @pytest.mark.parametrize(
     "words",
     [("deploy.run",), ("supervisord-services.conf",), ("supervisord-redis.conf",)],
@@ -158,8 +201,8 @@ def test_taken_port_is_named_with_the_variable_that_changes_it(
         run = start_run()
         assert run.process.wait(30) == 1
     assert (
-        f"port {environment[variable]} is taken by another program: choose another with {variable}"
-        in run.output()
+        f"port {environment[variable]} is taken by another program ({variable})\n"
+        f"Choose other ports, as in: make run {variable}={int(environment[variable]) + 1}\n" in run.output()
     )
 
 

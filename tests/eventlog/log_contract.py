@@ -281,6 +281,14 @@ class LogContract(ABC):
         assert wrong.value.verdict is Verdict.REPLACED
         assert everything(client) == before
 
+    def test_publishing_before_there_is_a_log_says_so_at_once(
+        self, log: EventLog, client: redis.Redis
+    ) -> None:
+        client.flushall()
+        with pytest.raises(WrongLog, match=r"no log yet.*eventlog init"):
+            publish(log, decided_at=Moment("", START))
+        assert everything(client) == {}
+
     @pytest.mark.parametrize("doing", ["flush", "delete", "rename"])
     def test_vanished_log_is_not_made_again(self, log: EventLog, client: redis.Redis, doing: str) -> None:
         published = publish(log, touches=["x"])

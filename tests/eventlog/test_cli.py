@@ -75,11 +75,12 @@ def test_init_makes_no_new_log_while_a_projection_remembers_the_old(
     log_id = log.create()
     publish(log, a_parcel_sent(1), a_parcel_sent(2))
     follow(log, tmp_path / "services" / "post")
+    follow(log, tmp_path / "other" / "post")
     damage(client)
     refused = init("--adopt")
     assert refused.exit_code == 1
-    assert f"remembers log {log_id}" in refused.output
-    assert f"delete {tmp_path / 'services' / 'post'}" in refused.output
+    assert f"projections remember a log ({log_id})" in refused.output
+    assert f"delete {tmp_path / 'other' / 'post'} and {tmp_path / 'services' / 'post'}" in refused.output
     assert init().exit_code == 1
     assert log.state().log_id in {None, log_id}
 

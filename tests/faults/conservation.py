@@ -4,75 +4,164 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import redis
 
-from tests.faults.load import Load
+from tests.faults.load import Answer, Told
+
+_CHUNK = 10_000
+
+
+class Written(NamedTuple):
+    """An entry of the log as any reader of Redis sees it; `command` is None where no client named one."""
+
+    position: str
+    event_type: str
+    payload: dict[str, Any]
+    sequence: int
+    command: str | None
 
 
 class Books(NamedTuple):
-    """One customer's cents as four places have them, and everything else that must be in order.
+    """What the comparison came to; balanced if nothing is `wrong`."""
 
-    `integrity` is what SQLite says of the two files; `failures` are answers no client should have had.
-    """
-
-    told: int
-    log: int
-    revenue: int
-    directory: int
-    parked: int
-    integrity: tuple[str, ...]
-    failures: tuple[str, ...]
+    acknowledged: int
+    refused: int
+    unknown: int
+    lost: int
+    doubled: int
+    wrong: tuple[str, ...]
 
     @property
     def balanced(self) -> bool:
-        agreed = self.told == self.log == self.revenue == self.directory
-        return agreed and not self.parked and not self.failures and self.sound
+        return not self.wrong
 
-    @property
-    def sound(self) -> bool:
-        return set(self.integrity) == {"ok"}
+    def counts(self) -> dict[str, int]:
+        return {
+            name: int(getattr(self, name))
+            for name in ("acknowledged", "refused", "unknown", "lost", "doubled")
+        }
 
 
-def read_books(load: Load, redis_url: str, revenue_file: Path, directory_file: Path) -> Books:
-    """Read all places; the projections must have caught up."""
-    revenue, directory = _connect(revenue_file), _connect(directory_file)
-    try:
-        return Books(
-            load.expected_cents,
-            _cents_in_log(redis_url),
-            _one(revenue, "SELECT sum(total_revenue_cents) FROM accounts"),
-            _one(
-                directory,
-                "SELECT sum(i.purchase_price_cents) FROM invoices i JOIN customers c ON c.id = i.customer_id"
-                " WHERE i.deleted = 0 AND c.deleted = 0",
-            ),
-            _one(revenue, "SELECT count(*) FROM parked") + _one(directory, "SELECT count(*) FROM parked"),
-            tuple(str(file.execute("PRAGMA integrity_check").fetchone()[0]) for file in (revenue, directory)),
-            tuple(load.failures),
+def read_log(redis_url: str, stream: str = "event-stream") -> list[Written]:
+    """All entries; every one of them must be the pair's own."""
+    return [
+        Written(
+            position,
+            fields["EventTypeName"],
+            json.loads(fields["Payload"]),
+            int(fields["Sequence"]),
+            json.loads(fields["Metadata"]).get("command"),
         )
-    finally:
-        revenue.close()
-        directory.close()
+        for position, fields in _entries(redis_url, stream)
+    ]
 
 
-def _cents_in_log(redis_url: str) -> int:
-    """Computed from the entries alone, each invoice once."""
+def compare(
+    told: Sequence[Told],
+    violations: Sequence[str],
+    log: Sequence[Written],
+    revenue_file: Path,
+    directory_file: Path,
+) -> Books:
+    """The projections must have caught up with the log."""
+    by_command = Counter(entry.command for entry in log if entry.command is not None)
+    expected = {each.key: each for each in told}
+    lost = [each.key for each in told if each.answer is Answer.ACCEPTED and not by_command[each.key]]
+    doubled = [key for key, times in by_command.items() if times > 1]
+    refused = [each.key for each in told if each.answer is Answer.REFUSED and by_command[each.key]]
+    wrong = [*violations]
+    wrong += [f"accepted and not in the log: {key}" for key in lost]
+    wrong += [f"in the log {by_command[key]} times: {key}" for key in doubled]
+    wrong += [f"refused and in the log: {key}" for key in refused]
+    wrong += _out_of_order(log)
+    wrong += _changed(log, expected)
+    wrong += _miscounted(_totals_of(log), revenue_file, directory_file)
+    answers = Counter(each.answer for each in told)
+    return Books(
+        answers[Answer.ACCEPTED],
+        answers[Answer.REFUSED],
+        answers[Answer.UNKNOWN],
+        len(lost),
+        len(doubled),
+        tuple(wrong),
+    )
+
+
+def _entries(redis_url: str, stream: str) -> Iterator[tuple[str, dict[str, str]]]:
+    after = "-"
     with redis.Redis.from_url(redis_url, decode_responses=True) as client:
-        entries = client.xrange("event-stream")
-    created: dict[str, int] = {}
-    deleted: set[str] = set()
-    for _, fields in entries:
-        payload = json.loads(fields["Payload"])
-        if fields["EventTypeName"] == "InvoiceCreated":
-            assert payload["id"] not in created, f"invoice {payload['id']} stands in the log twice"
-            created[payload["id"]] = payload["purchase_price_cents"]
-        elif fields["EventTypeName"] == "InvoiceDeleted":
-            assert payload["id"] not in deleted, f"invoice {payload['id']} was deleted twice"
-            deleted.add(payload["id"])
-    return sum(cents for invoice, cents in created.items() if invoice not in deleted)
+        while True:
+            chunk: Any = client.xrange(stream, after, "+", count=_CHUNK)
+            yield from chunk
+            if len(chunk) < _CHUNK:
+                return
+            after = f"({chunk[-1][0]}"
+
+
+def _out_of_order(log: Sequence[Written]) -> list[str]:
+    return [
+        f"entry {entry.position} has Sequence {entry.sequence}, and is number {number}"
+        for number, entry in enumerate(log, start=1)
+        if entry.sequence != number
+    ]
+
+
+def _changed(log: Sequence[Written], expected: dict[str, Told]) -> list[str]:
+    """Entries that do not say what their client asked for."""
+    found = []
+    for entry in log:
+        told = expected.get(entry.command or "")
+        if told is not None and (entry.event_type, _cents(entry)) != (told.event_type, told.cents):
+            found.append(f"{told} stands in the log as {entry}")
+    return found
+
+
+def _cents(entry: Written) -> int:
+    """What an entry adds to its customer's total."""
+    cents = int(entry.payload.get("purchase_price_cents", 0))
+    return -cents if entry.event_type == "InvoiceDeleted" else cents
+
+
+def _totals_of(log: Sequence[Written]) -> dict[int, int]:
+    """Cents by customer, from the entries alone."""
+    totals: dict[int, int] = {}
+    for entry in log:
+        if entry.event_type == "CustomerCreated":
+            totals[int(entry.payload["id"])] = 0
+        elif entry.event_type.startswith("Invoice"):
+            totals[int(entry.payload["customer_id"])] += _cents(entry)
+    return totals
+
+
+def _miscounted(totals: dict[int, int], revenue_file: Path, directory_file: Path) -> list[str]:
+    wrong: list[str] = []
+    with closing(_connect(revenue_file)) as revenue, closing(_connect(directory_file)) as directory:
+        totals_sql = "SELECT id, total_revenue_cents FROM customers WHERE deleted = 0"
+        shown, decided_on = dict(revenue.execute(totals_sql)), dict(directory.execute(totals_sql))
+        accounts = _one(revenue, "SELECT sum(total_revenue_cents) FROM accounts WHERE deleted = 0")
+        listed: dict[int, int] = defaultdict(int)
+        for customer, cents in directory.execute(
+            "SELECT customer_id, purchase_price_cents FROM invoices WHERE deleted = 0"
+        ):
+            listed[customer] += cents
+        for customer, cents in totals.items():
+            seen = (shown.get(customer), decided_on.get(customer), listed[customer])
+            if set(seen) != {cents}:
+                wrong.append(f"customer {customer} has {cents} in the log; the projections have {seen}")
+        if accounts != sum(totals.values()):
+            wrong.append(f"accounts have {accounts} in all, and the log {sum(totals.values())}")
+        for name, file in (("accounts", revenue), ("customers", directory)):
+            if parked := _one(file, "SELECT count(*) FROM parked"):
+                wrong.append(f"{name} parked {parked} entries")
+            if (integrity := file.execute("PRAGMA integrity_check").fetchone()[0]) != "ok":
+                wrong.append(f"the file of {name} is damaged: {integrity}")
+    return wrong
 
 
 def _connect(file: Path) -> sqlite3.Connection:

@@ -64,9 +64,7 @@ DAMAGES = {
 def test_damage_is_named_reads_go_on_and_the_mend_works(
     damage: Callable[[redis.Redis], None], verdict: str, start_run: Callable[..., Run]
 ) -> None:
-    run = start_run()
-    run.wait_until_up()
-    pair = Pair(run)
+    pair = Pair(start_run)
     assert post_invoice(pair).status_code == 201
     before = wait_for_revenue(pair, 500)
 
@@ -84,7 +82,7 @@ def test_damage_is_named_reads_go_on_and_the_mend_works(
 
     for folder in pair.folders.values():
         shutil.rmtree(folder)
-    adopt(pair, run)
+    adopt(pair)
     wait_until(lambda: state(pair) == "following", lambda: get(pair, "/health/ready").text)
 
 
@@ -93,40 +91,41 @@ def test_another_data_directory_is_named_and_the_old_one_is_welcome_back(
     start_run: Callable[..., Run], tmp_path: Path
 ) -> None:
     """A backup from before the last invoice: rewound. The newest directory again: it follows by itself."""
-    run = start_run()
-    run.wait_until_up()
-    pair = Pair(run)
-    redis_folder = Path(run.environment["DATA_DIR"]) / "redis"
-    assert run.interrupt() == 0
-    run.wait_until_nothing_is_left()
+    pair = Pair(start_run)
+    redis_folder = Path(pair.run.environment["DATA_DIR"]) / "redis"
+    stop(pair)
     shutil.copytree(redis_folder, tmp_path / "backup")
 
-    run = start_run()
-    run.wait_until_up()
+    pair.start_again()
     assert post_invoice(pair).status_code == 201
     wait_for_revenue(pair, 500)
-    assert run.interrupt() == 0
-    run.wait_until_nothing_is_left()
+    stop(pair)
     redis_folder.rename(tmp_path / "newest")
     (tmp_path / "backup").rename(redis_folder)
 
-    run = start_run()
-    run.wait_until_up()
+    pair.start_again()
     wait_for_verdict(pair, "rewound")
     assert total(pair) == 500
-    assert run.interrupt() == 0
-    run.wait_until_nothing_is_left()
+    stop(pair)
     shutil.rmtree(redis_folder)
     (tmp_path / "newest").rename(redis_folder)
 
-    run = start_run()
-    run.wait_until_up()
+    pair.start_again()
     wait_until(lambda: state(pair) == "following", lambda: get(pair, "/health/ready").text)
     assert total(pair) == 500
 
 
+def stop(pair: Pair) -> None:
+    assert pair.run.interrupt() == 0
+    pair.run.wait_until_nothing_is_left()
+
+
 def post_invoice(pair: Pair) -> httpx.Response:
-    invoice = {"customer_id": pair.customer_id, "purchase_date": "2026-01-31", "purchase_price_cents": 500}
+    """For the first customer, who is made if there is none."""
+    ada = {"name": "Ada", "account_id": "1"}
+    if not httpx.get(f"{pair.customers_url}/customers", headers=pair.headers, timeout=30).json():
+        httpx.post(f"{pair.customers_url}/customers", json=ada, headers=pair.headers, timeout=30)
+    invoice = {"customer_id": "1", "purchase_date": "2026-01-31", "purchase_price_cents": 500}
     return httpx.post(f"{pair.customers_url}/invoices", json=invoice, headers=pair.headers, timeout=30)
 
 
@@ -155,9 +154,9 @@ def wait_for_verdict(pair: Pair, verdict: str) -> None:
         )
 
 
-def adopt(pair: Pair, run: Run) -> None:
+def adopt(pair: Pair) -> None:
     """What the runbook says, with this pair's variables."""
-    variables = {**run.environment, "REDIS_URL": pair.redis_url}
+    variables = {**pair.run.environment, "REDIS_URL": pair.redis_url}
     program = [str(Path(sys.executable).parent / "eventlog"), "init", "--adopt"]
     done = subprocess.run(program, env=variables, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -19,9 +19,7 @@ THREADS = 8
 
 
 def test_invoice_right_after_its_customer_is_never_404(start_run: Callable[..., Run]) -> None:
-    run = start_run()
-    run.wait_until_up()
-    pair = Pair(run)
+    pair = Pair(start_run)
 
     def post_share(_: int) -> Counter[int]:
         with httpx.Client(base_url=pair.customers_url, headers=pair.headers, timeout=30) as client:

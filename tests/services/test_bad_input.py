@@ -204,7 +204,7 @@ def test_json_with_a_wrong_label_is_json(pair: Pair, content_type: str | None) -
 def test_a_bad_query_parameter_is_named(pair: Pair, service: str, query: str) -> None:
     caller = pair.accounts() if service == "accounts" else pair.customers()
     problem = require_problem(caller.get(f"/{service}?{query}"))
-    assert problem["errors"][0]["pointer"] == query.split("=", maxsplit=1)[0]
+    assert problem["errors"][0]["parameter"] == query.split("=", maxsplit=1)[0]
 
 
 @pytest.mark.parametrize(
@@ -222,13 +222,13 @@ def test_a_path_id_that_is_none_is_400(pair: Pair, identifier: str) -> None:
 @pytest.mark.parametrize("key", ["", "a b", "x" * 256, "\u00e9"])
 def test_a_bad_idempotency_key_is_named(pair: Pair, key: str) -> None:
     answer = pair.customers().post("/customers", json=CUSTOMER, headers={"Idempotency-Key": key})
-    assert require_problem(answer)["errors"][0]["pointer"] == "Idempotency-Key"
+    assert require_problem(answer)["errors"][0]["header"] == "Idempotency-Key"
 
 
 @pytest.mark.parametrize("minimum", ["", "x", "1-1", "1-1@zzzzzzzz", f"{2**64}-0@00000000", "1-1@00000000 x"])
 def test_a_bad_min_log_position_is_named(pair: Pair, minimum: str) -> None:
     answer = pair.customers().get("/customers", headers={"Min-Log-Position": minimum})
-    assert require_problem(answer)["errors"][0]["pointer"] == "Min-Log-Position"
+    assert require_problem(answer)["errors"][0]["header"] == "Min-Log-Position"
 
 
 def test_unknown_paths_and_methods_are_problems_too(pair: Pair) -> None:

@@ -183,6 +183,19 @@ def test_rows_written_between_pages_make_none_come_twice_or_never(pair: Pair) ->
     assert len(seen) == 36, "those written behind the page are seen too"
 
 
+def test_a_last_page_that_is_full_has_no_next(pair: Pair) -> None:
+    publish_accounts(pair, 3)
+    assert "Link" in pair.accounts().get("/accounts?limit=2").headers
+    assert "Link" not in pair.accounts().get("/accounts?limit=3").headers
+    assert "Link" not in pair.accounts().get("/accounts?limit=2&after=1").headers
+
+
+def test_no_content_has_no_type(pair: Pair) -> None:
+    publish_accounts(pair, 1)
+    deleted = pair.accounts().delete("/accounts/1")
+    assert (deleted.status_code, deleted.headers.get("Content-Type")) == (204, None)
+
+
 def test_head_answers_the_headers_of_get(pair: Pair) -> None:
     publish_accounts(pair, 2, customers_each=1)
     token = {"Authorization": f"Bearer {pair.token()}"}

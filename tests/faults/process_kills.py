@@ -1,0 +1,95 @@
+"""`kill -9` of web servers, web workers, tails, and of everything at once, under load: each event counts once."""
+
+from __future__ import annotations
+
+import random
+import signal
+import time
+from collections.abc import Callable, Sequence
+
+from accounts.revenue import revenue
+from customers.directory import directory
+from tests.faults.campaign import Fault, Outcome, Piece
+from tests.faults.load import Load
+from tests.faults.pair import Pair, running_pair
+from tests.make_run import wait_until
+
+_ACCEPTED_BETWEEN = 100
+_TAILS = {"accounts": revenue, "customers": directory}
+
+
+def kill_worker(pair: Pair, service: str) -> float:
+    return pair.kill(service, "serve", beneath=True)
+
+
+def kill_server(pair: Pair, service: str) -> float:
+    return pair.kill(service, "serve")
+
+
+def kill_tail(pair: Pair, service: str) -> float:
+    return pair.kill(service, "tail")
+
+
+def kill_worker_and_tail(pair: Pair, service: str) -> float:
+    pair.kill(service, "serve", beneath=True)
+    return pair.kill(service, "tail")
+
+
+def kill_everything(pair: Pair, service: str) -> float:
+    """Every process at once, or the topmost alone, which the others must not outlive; then started again."""
+    del service
+    moment = time.monotonic()
+    if int(moment * 1000) % 2:
+        pair.run.process.send_signal(signal.SIGKILL)
+        pair.run.process.wait(10)
+    else:
+        pair.run.destroy()
+    pair.run.wait_until_nothing_is_left()
+    pair.start_again()
+    return moment
+
+
+Kill = Callable[[Pair, str], float]
+# The whole tree takes seconds to start: as often as a tenth of the others.
+KILLS: Sequence[Kill] = [kill_worker] * 3 + [kill_server] * 2 + [kill_tail] * 3 + [kill_worker_and_tail] * 2
+KILLS = [*KILLS, kill_everything]
+
+
+def kill_processes(
+    piece: Piece, kinds: Sequence[Kill] = KILLS, services: Sequence[str] = ("accounts", "customers")
+) -> Outcome:
+    """A trial is one kill of a kind drawn by lot."""
+    chance = random.Random(piece.seed)
+    recovered: list[float] = []
+    counts = {kind.__name__.replace("_", " ").replace("kill ", "of ", 1): 0 for kind in kinds}
+    kills = 0
+    with running_pair(piece) as pair:
+        with pair.load(threads=6, seed=piece.seed) as load:
+            while kills < piece.trials and not load.violations:
+                pair.wait_until_accepted(load, chance.randrange(_ACCEPTED_BETWEEN * 2))
+                kind, service = chance.choice(kinds), chance.choice(services)
+                _wait_for_progress(pair, load, service)
+                killed_at = kind(pair, service)
+                kills += 1
+                counts[kind.__name__.replace("_", " ").replace("kill ", "of ", 1)] += 1
+                wait_until(pair.both_answer, lambda: "a service does not answer any more", 60)
+                recovered.append(time.monotonic() - killed_at)
+        books = pair.books(load)
+    return Outcome(
+        kills, {**counts, **books.counts()}, list(books.wrong), {"until both services answered": recovered}
+    )
+
+
+def _wait_for_progress(pair: Pair, load: Load, service: str) -> None:
+    """The service's tail is at work: it has applied more since we began to look."""
+    projection = _TAILS[service]
+    pair.wait_until_applied(projection, pair.applied(projection) + 1, load)
+
+
+PROCESS_KILLS = Fault(
+    "process-kills",
+    "`kill -9` of web worker, web server, tail, both, or all processes",
+    300,
+    20,
+    kill_processes,
+)
