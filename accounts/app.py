@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from datetime import UTC, datetime
 
 from flask import Flask
@@ -40,6 +41,7 @@ def create_app(settings: Settings | None = None, log: EventLog | None = None) ->
 
 def create_worker() -> Flask:
     """The same in a server's worker process, which must not outlive the server."""
-    end_with_parent()
+    # SIGKILL: a worker that is just starting, or ending, would pass over a SIGTERM.
+    end_with_parent(with_signal=signal.SIGKILL)
     configure_logging("accounts")
     return create_app()

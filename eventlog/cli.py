@@ -20,7 +20,7 @@ def main() -> None:
 
 
 @main.command()
-@click.option("--adopt", is_flag=True, help="Make the entries that are there now a new log.")
+@click.option("--adopt", is_flag=True, help="Make a new log of the entries that are there now.")
 @click.option(
     "--redis-url", envvar="REDIS_URL", default="", help="[env REDIS_URL] Default: the private server."
 )
@@ -42,33 +42,33 @@ def init(adopt: bool, redis_url: str, redis_port: int, stream: str, data_dir: Pa
     Refuses, with exit code 1, where a projection under the data directory remembers another log:
     making a new one would leave it stale for ever.
     """
-    log = EventLog.connect(redis_url or f"redis://127.0.0.1:{redis_port}", Codec([]), stream)
+    try:
+        log = EventLog.connect(redis_url or f"redis://127.0.0.1:{redis_port}", Codec([]), stream)
+    except ValueError as problem:
+        raise click.ClickException(f"REDIS_URL cannot be read: {problem}") from problem
     try:
         log.check_durability()
+        if adopt:
+            click.echo(f"log {log.create(adopt=True)} on stream {stream}")
+            followers = sorted(str(path.parent) for path in list_remembered_logs(data_dir))
+            if followers:
+                click.echo(f"Now delete {' and '.join(followers)}: their tails rebuild by themselves.")
+            return
         existing = log.state().log_id
-        damaged = adopt and _is_damaged(log)
         strangers = {
             path.parent: remembered
             for path, remembered in list_remembered_logs(data_dir).items()
-            if remembered != existing or damaged
+            if remembered != existing
         }
         if strangers:
             raise click.ClickException(
                 f"projections remember a log ({', '.join(sorted(set(strangers.values())))}) that is not what is here "
                 f"({existing or 'no log'}): make sure that this is the Redis and the stream you mean (REDIS_URL, "
-                "EVENT_STREAM). Then restore the Redis data that held it; or accept what is here: delete "
-                f"{' and '.join(str(directory) for directory in sorted(strangers))}, and run this again."
+                "EVENT_STREAM). Then restore the Redis data that held it; or accept what is here: run "
+                "`eventlog init --adopt`."
             )
-        click.echo(f"log {log.create(adopt=adopt)} on stream {stream}")
+        click.echo(f"log {log.create()} on stream {stream}")
     except EventLogError as problem:
         raise click.ClickException(str(problem)) from problem
     finally:
         log.close()
-
-
-def _is_damaged(log: EventLog) -> bool:
-    try:
-        log.create()
-    except EventLogError:
-        return True
-    return False

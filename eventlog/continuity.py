@@ -27,8 +27,9 @@ class LogState(NamedTuple):
     """What the log says of itself. `log_id` is None where there is no log.
 
     `sequence` and `last_position` are those of its own last entry; `end` is the position of the
-    last entry of all, foreign ones included; `trimmed_to` bounds what was trimmed on purpose, and
-    `adopted_to` what was there when the log was made of it, under numbers of another log.
+    last entry of all, foreign ones included, and `entries` how many there are; `trimmed_to` bounds what
+    was trimmed on purpose, `trimmed` entries, and `adopted_to` what was there when the log was made of
+    it, under numbers of another log.
     """
 
     log_id: str | None
@@ -36,8 +37,15 @@ class LogState(NamedTuple):
     sequence: int
     last_position: Position
     end: Position
-    trimmed_to: Position
+    entries: int
+    trimmed_to: Position = START
+    trimmed: int = 0
     adopted_to: Position = START
+
+    @property
+    def missing(self) -> int:
+        """How many of the entries it counted are not there; at least, while foreign ones wait to be counted."""
+        return max(0, self.sequence - self.trimmed - self.entries)
 
 
 class Snapshot(NamedTuple):
@@ -50,11 +58,15 @@ class Snapshot(NamedTuple):
 
 
 class NumberedEntry(NamedTuple):
-    """An entry with its ordinal; `foreign` if this library did not publish it."""
+    """An entry with its ordinal; `foreign` if this library did not publish it.
+
+    An `adopted` one has our form and another log's number: ours, if it can be read as ours.
+    """
 
     entry: Entry
     sequence: int
     foreign: bool
+    adopted: bool = False
 
 
 class Divergence(NamedTuple):
@@ -81,17 +93,16 @@ def number_entries(
     for entry in snapshot.entries:
         sequence += 1
         claimed = entry.claimed_sequence
-        own = claimed == b"%d" % sequence or (
-            claimed is not None and entry.position <= snapshot.state.adopted_to
-        )
-        if claimed is not None and not own and not nothing_missing:
+        own = claimed == b"%d" % sequence
+        adopted = not own and claimed is not None and entry.position <= snapshot.state.adopted_to
+        if claimed is not None and not own and not adopted and not nothing_missing:
             nothing_missing = _counts_fit(checkpoint, snapshot.state, count_entries)
             if not nothing_missing:
                 return _missing(
                     checkpoint, snapshot.state, f"{entry.id.decode()} should be number {sequence} and is not"
                 )
-        numbered.append(NumberedEntry(entry, sequence, foreign=not own))
-    return _check_end(checkpoint, snapshot, numbered) or numbered
+        numbered.append(NumberedEntry(entry, sequence, not own and not adopted, adopted))
+    return _check_end(checkpoint, snapshot, numbered) or _check_count(checkpoint, snapshot.state) or numbered
 
 
 def find_divergence(
@@ -151,6 +162,15 @@ def _check_end(
             checkpoint,
             state,
             f"its own last entry should be {state.sequence} at {state.last_position}: {found}",
+        )
+    return None
+
+
+def _check_count(checkpoint: Checkpoint, state: LogState) -> Divergence | None:
+    """A projection begins only on a whole log; what goes missing behind one that is further, it has applied."""
+    if checkpoint.position == START and state.missing:
+        return Divergence(
+            Verdict.REWOUND, f"log {state.log_id} lacks {state.missing} of the entries that it counted"
         )
     return None
 

@@ -1,6 +1,6 @@
 -- Makes the log once: its random id, and the empty stream, so that a vanished stream can be told from a new one.
 --
--- KEYS  1 stream  2 meta  3 subjects    ARGV  new log id, '1' to adopt the entries that are there as a log of its own
+-- KEYS  1 stream  2 meta  3 subjects    ARGV  new log id, '1' to make a new log of the entries that are there
 -- Answers  {'created', log id}  {'exists', log id}  {'entries', how many}  {'damaged', log id}
 --          {'wrong type', what it is}
 
@@ -18,7 +18,7 @@ end
 
 -- Everything the log counted must be there: up to its own last entry, less what was trimmed on purpose.
 local function is_whole(sequence, last_own, trimmed)
-  if kind == 'none' then return false end
+  if kind == 'none' or not sequence or not trimmed or not last_own:match('^%d+-%d+$') then return false end
   if last_own == '0-0' then return true end
   if #redis.call('XRANGE', stream, last_own, last_own) == 0 then return false end
   local foreign, from = -1, last_own
@@ -30,14 +30,19 @@ local function is_whole(sequence, last_own, trimmed)
   return entries - foreign == sequence - trimmed
 end
 
-local known = redis.call('HMGET', meta, 'log_id', 'sequence', 'last_position', 'trimmed')
-if known[1] then
-  if is_whole(tonumber(known[2] or '0'), known[3] or '0-0', tonumber(known[4] or '0')) then
-    return {'exists', known[1]}
+local meta_kind = redis.call('TYPE', meta)
+if (meta_kind.ok or meta_kind) ~= 'hash' then
+  if adopt then redis.call('DEL', meta) end -- whatever it is, it tells nothing of a log
+end
+if not adopt then
+  local known = redis.call('HMGET', meta, 'log_id', 'sequence', 'last_position', 'trimmed')
+  if known[1] then
+    if is_whole(tonumber(known[2] or '0'), known[3] or '0-0', tonumber(known[4] or '0')) then
+      return {'exists', known[1]}
+    end
+    return {'damaged', known[1]}
   end
-  if not adopt then return {'damaged', known[1]} end
-elseif entries > 0 and not adopt then
-  return {'entries', entries}
+  if entries > 0 then return {'entries', entries} end
 end
 
 if kind == 'none' then
@@ -45,6 +50,7 @@ if kind == 'none' then
   redis.call('XGROUP', 'DESTROY', stream, 'created')
 end
 redis.call('DEL', KEYS[3]) -- what an earlier log touched means nothing here
+redis.call('HSET', KEYS[3], '', ARGV[1]) -- so that publishing notices when it is deleted
 redis.call('HSET', meta, 'log_id', ARGV[1], 'sequence', string.format('%d', entries), 'last_position', newest,
   'floor', newest, 'trimmed', '0', 'trimmed_to', '0-0', 'adopted_to', newest)
 return {'created', ARGV[1]}

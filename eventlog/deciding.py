@@ -110,7 +110,10 @@ class DecisionMaker:
 
         def new_id(table: str) -> int:
             largest = look.largest_key(table, IDS_FOLLOWED_BELOW)
-            return self._log.next_id(table, log_id=look.checkpoint.log_id, above=largest)
+            while True:
+                largest = self._log.next_id(table, log_id=look.checkpoint.log_id, above=largest)
+                if look.find(table, largest) is None:  # a foreign one may stand above those that are followed
+                    return largest
 
         return new_id
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
@@ -45,11 +46,13 @@ _DURABLE_SETTINGS = {
     "maxmemory-policy": "noeviction",
 }
 
+_META_FIELDS = ("log_id", "sequence", "last_position", "trimmed_to", "trimmed", "adopted_to")
+
 NO_LOG_MEND: Final = "Run `eventlog init`."
 LOG_MEND: Final = (
     "Make sure that this is the Redis and the stream you mean (REDIS_URL, EVENT_STREAM). Then restore the Redis "
-    "data that held the log; or accept what is there now: delete the directory of each projection that "
-    "followed it, then run `eventlog init --adopt`: the tails rebuild by themselves."
+    "data that held the log; or accept what is there now: run `eventlog init --adopt`, then delete the "
+    "directory of each projection that followed the log: the tails rebuild by themselves."
 )
 
 
@@ -149,14 +152,15 @@ class EventLog:
     def create(self, *, adopt: bool = False) -> str:
         """Make the log if it is not there; answer its id either way.
 
-        A stream with entries but no log id, or with entries of its log missing, is a WrongLog error;
-        `adopt` makes what is there a new log instead.
+        A stream with entries but no log id, or with entries of its log missing, is a WrongLog error.
+        `adopt` makes a new log of what is there, whatever that is: who followed the old one halts.
         """
-        answer = self._redis.run(
-            _CREATE_LOG,
-            [self.stream, self._meta, self._subjects],
-            [secrets.token_hex(16), "1" if adopt else "0"],
-        )
+        with self._wrong_types_named():
+            answer = self._redis.run(
+                _CREATE_LOG,
+                [self.stream, self._meta, self._subjects],
+                [secrets.token_hex(16), "1" if adopt else "0"],
+            )
         outcome, detail = answer[0].decode(), answer[1]
         if outcome in ("created", "exists"):
             return str(detail.decode())
@@ -197,6 +201,16 @@ class EventLog:
             raise WeakDurability(weak)
         self._durability = Durability.UNPROVEN if weak or hidden else Durability.PROVEN
         return self._durability
+
+    def check_writable(self) -> None:
+        """Ask the script all it asks before an append, and append nothing; raises what publish would raise."""
+        state = self.state()
+        if state.log_id is None:
+            raise WrongLog(Verdict.REPLACED, "there is no log", LOG_MEND)
+        arguments = [state.log_id, str(state.end), "", 0, "", 0, 0]
+        moment, command = Moment(state.log_id, state.end), Command.unnamed()
+        keys = [self.stream, self._meta, self._subjects, self._record_key(command, state.log_id)]
+        _read_publish_answer(self._redis.run(_PUBLISH, keys, arguments), moment, command, "")
 
     # Writing
 
@@ -280,8 +294,7 @@ class EventLog:
 
     def state(self) -> LogState:
         """What the log says of itself now."""
-        meta, exists, newest = self._redis.execute_all(self._state_commands())
-        return _log_state(meta, exists, newest)
+        return _log_state(*self._look(self._state_commands()))
 
     def snapshot(self, after: Position, count: int) -> Snapshot:
         """The log's state, the entry at `after` and up to `count` entries behind it, of one moment."""
@@ -290,11 +303,11 @@ class EventLog:
         following = after.next()
         if following is not None:
             commands.append(("XRANGE", self.stream, str(following), "+", "COUNT", count))
-        meta, exists, newest, at, *behind = self._redis.execute_all(commands)
-        state = _log_state(meta, exists, newest)
-        entries = [Entry(*entry) for entry in behind[0]] if behind else []
-        seen_to = entries[-1].position if entries else after
-        return Snapshot(state, Entry(*at[0]) if at else None, entries, seen_to >= state.end)
+        meta, entries, exists, newest, at, *behind = self._look(commands)
+        state = _log_state(meta, entries, exists, newest)
+        following_entries = [Entry(*entry) for entry in behind[0]] if behind else []
+        seen_to = following_entries[-1].position if following_entries else after
+        return Snapshot(state, Entry(*at[0]) if at else None, following_entries, seen_to >= state.end)
 
     def read(self, after: Position = START, count: int = 1000) -> list[Entry]:
         """Up to `count` entries behind a position; an empty list at the end."""
@@ -333,10 +346,28 @@ class EventLog:
 
     def _state_commands(self) -> list[tuple[Any, ...]]:
         return [
-            ("HMGET", self._meta, "log_id", "sequence", "last_position", "trimmed_to", "adopted_to"),
+            ("HMGET", self._meta, *_META_FIELDS),
+            ("XLEN", self.stream),
             ("EXISTS", self.stream),
             ("XREVRANGE", self.stream, "+", "-", "COUNT", 1),
         ]
+
+    def _look(self, commands: list[tuple[Any, ...]]) -> list[Any]:
+        with self._wrong_types_named():
+            return self._redis.execute_all(commands)
+
+    @contextmanager
+    def _wrong_types_named(self) -> Iterator[None]:
+        try:
+            yield
+        except LogUnavailable as problem:
+            if "WRONGTYPE" in str(problem):
+                raise WrongLog(
+                    Verdict.REPLACED,
+                    f"{self.stream!r} is not a stream, or {self._meta!r} not a hash",
+                    f"Set EVENT_STREAM to another name; or, if it was the log, {LOG_MEND[0].lower()}{LOG_MEND[1:]}",
+                ) from problem
+            raise
 
     def _record_key(self, command: Command, log_id: str) -> str:
         # With the log's id: what was done in a log that was given up is not done in the one after it.
@@ -344,17 +375,24 @@ class EventLog:
         return f"{{{self.stream}}}:command:{identity}"
 
 
-def _log_state(meta: list[bytes | None], exists: int, newest: list[Any]) -> LogState:
-    log_id, sequence, last_position, trimmed_to, adopted_to = meta
-    return LogState(
-        log_id=log_id.decode() if log_id else None,
-        stream_exists=bool(exists),
-        sequence=int(sequence or 0),
-        last_position=Position.parse(last_position or b"0-0"),
-        end=Position.parse(newest[0][0]) if newest else START,
-        trimmed_to=Position.parse(trimmed_to or b"0-0"),
-        adopted_to=Position.parse(adopted_to or b"0-0"),
-    )
+def _log_state(meta: list[bytes | None], entries: int, exists: int, newest: list[Any]) -> LogState:
+    log_id, sequence, last_position, trimmed_to, trimmed, adopted_to = meta
+    try:
+        return LogState(
+            log_id=log_id.decode("ascii") if log_id else None,
+            stream_exists=bool(exists),
+            sequence=int(sequence or 0),
+            last_position=Position.parse(last_position or b"0-0"),
+            end=Position.parse(newest[0][0]) if newest else START,
+            entries=entries,
+            trimmed_to=Position.parse(trimmed_to or b"0-0"),
+            trimmed=int(trimmed or 0),
+            adopted_to=Position.parse(adopted_to or b"0-0"),
+        )
+    except ValueError as problem:
+        raise WrongLog(
+            Verdict.REWOUND, f"what the log says of itself is damaged: {problem}", LOG_MEND
+        ) from None
 
 
 def _read_publish_answer(answer: list[Any], decided_at: Moment, command: Command, result: str) -> Published:
@@ -362,6 +400,13 @@ def _read_publish_answer(answer: list[Any], decided_at: Moment, command: Command
     match outcome:
         case "published":
             return Published(decided_at.log_id, Position.parse(answer[-1]), answer[1], result, replayed=False)
+        case "writable":
+            return Published(decided_at.log_id, decided_at.position, 0, result, replayed=False)
+        case "no id left":
+            raise LogUnavailable(
+                f"no id is left behind {answer[1].decode()}: delete the entries of another writer that used them up "
+                "(XDEL), then set the stream's last id back to that of its last entry (XSETID)"
+            )
         case "replayed":
             return Published(
                 decided_at.log_id, Position.parse(answer[2]), answer[1], answer[3].decode(), replayed=True

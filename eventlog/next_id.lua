@@ -3,6 +3,10 @@
 -- KEYS  1 meta    ARGV  log id, counter field, largest id known
 
 if redis.call('HGET', KEYS[1], 'log_id') ~= ARGV[1] then return false end
+local counted = redis.call('HGET', KEYS[1], ARGV[2])
+if counted and not (counted:match('^%d+$') and tonumber(counted) < 2 ^ 53) then
+  redis.call('HDEL', KEYS[1], ARGV[2]) -- not a count: what the caller knows is the better start
+end
 local id = redis.call('HINCRBY', KEYS[1], ARGV[2], 1)
 local missing = tonumber(ARGV[3]) - id
 if missing >= 0 then id = redis.call('HINCRBY', KEYS[1], ARGV[2], missing + 1) end

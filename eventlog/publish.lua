@@ -7,6 +7,7 @@
 -- Answers  {'published', sequence of the last event, position...}
 --          {'replayed', sequence of the last event, last position, result}
 --          {'reused'}  {'conflict', position, subject}  {'replaced', why}  {'rewound', why}
+--          without any event: {'writable'}  {'no id left', last id}
 --
 -- Scripts do not roll back: everything that can refuse comes before the first write. Payloads are
 -- appended as they came; encoding JSON here would turn 10^14 into 1e+14.
@@ -80,15 +81,25 @@ if last_own ~= log_end then
   until #chunk < 1000
 end
 
--- 4. Did anything it stands on change since?
+-- 4. Did anything it stands on change since? Subjects that were deleted may have been touched at any time.
+if redis.call('HGET', subjects, '') ~= log_id then floor = log_end end
 if is_after(floor, decided_at) then return {'conflict', floor, 'the log, by an entry of another writer,'} end
 for _, subject in ipairs(guards) do
   local touched = redis.call('HGET', subjects, subject)
   if touched and is_after(touched, decided_at) then return {'conflict', touched, subject} end
 end
 
+if cursor == #ARGV then
+  local about = redis.call('XINFO', 'STREAM', stream)
+  for i = 1, #about, 2 do
+    if about[i] == 'last-generated-id' and about[i + 1] == '18446744073709551615-18446744073709551615' then
+      return {'no id left', about[i + 1]}
+    end
+  end
+  return {'writable'}
+end
+
 -- 5. Write. Only XADD can still fail, where no id is left; then what this call appended is taken back.
-redis.call('HLEN', subjects) -- raises here, before the first write, if the key is something else
 local answer = {'published', 0}
 while cursor < #ARGV do
   local event_type, payload, metadata = next_argument(), next_argument(), next_argument()
@@ -105,6 +116,7 @@ answer[2] = sequence
 local last = answer[#answer]
 local written = string.format('%d', sequence)
 redis.call('HSET', meta, 'sequence', written, 'last_position', last, 'floor', floor)
+redis.call('HSET', subjects, '', log_id)
 for _, subject in ipairs(touches) do redis.call('HSET', subjects, subject, last) end
 redis.call('HSET', record, 'fingerprint', fingerprint, 'sequence', written, 'position', last, 'result', result)
 redis.call('PEXPIRE', record, record_lifetime_ms)

@@ -34,6 +34,11 @@ BATCH_SIZE: Final = 1000  # entries; one transaction each, so also how much a cr
 _WAKE_EVERY_MS = 1000  # also how long a change of the log may go unnoticed while nothing arrives
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 2.0
 
+_FOLLOWING = TailStatus(TailState.FOLLOWING)
+_CATCHING_UP = TailStatus(
+    TailState.CATCHING_UP, message="what is read is incomplete: wait until it is applied"
+)
+
 _logger = logging.getLogger(__name__)
 
 
@@ -56,6 +61,7 @@ class Subscription:
         self._file = file
         self._batch_size = batch_size
         self._clock = clock
+        self._behind = 0  # entries not applied yet, as of the last run
 
     def run_once(self) -> int:
         """Verify the log, apply one batch, and answer how many entries the checkpoint moved over.
@@ -74,6 +80,9 @@ class Subscription:
         batch = _Batch(self._log, self._file.projection, self._file.pending_rows(), self._clock)
         problem = batch.apply_all(numbered)
         applied = numbered[: batch.applied]
+        self._behind = len(numbered) - len(applied)
+        if not snapshot.reached_end:
+            self._behind = max(1, snapshot.state.sequence - before.sequence - len(applied))
         after = before._replace(log_id=log_id, passed_over=before.passed_over | batch.passed_over)
         if applied:
             last = applied[-1]
@@ -109,7 +118,7 @@ class Subscription:
             try:
                 self._carry_out(requests)
                 applied = self.run_once()
-                self._report(status, TailStatus(TailState.FOLLOWING))
+                self._report(status, _CATCHING_UP if self._behind >= self._batch_size else _FOLLOWING)
                 pause_s = _FIRST_PAUSE_S
                 if applied == 0:
                     self._log.wait(self._file.checkpoint().position, wake_every_ms)
@@ -137,9 +146,7 @@ class Subscription:
 
     def _report(self, file: TailStatusFile, status: TailStatus) -> None:
         if file.report(status):
-            level = (
-                logging.INFO if status.state in (TailState.FOLLOWING, TailState.STOPPED) else logging.ERROR
-            )
+            level = logging.ERROR if status.state in (TailState.RETRYING, TailState.HALTED) else logging.INFO
             name = self._file.projection.name
             _logger.log(level, "%s %s %s", name, status.state, status.message or f"verdict {status.verdict}")
 
@@ -168,7 +175,11 @@ class _Batch:
         return None
 
     def _apply(self, found: NumberedEntry) -> EventLogError | None:
-        match self._decode(found.entry, found.sequence, foreign=found.foreign):
+        decoded = self._decode(found.entry, found.sequence, foreign=found.foreign)
+        if found.adopted and isinstance(decoded, Malformed | Newer):
+            # Its number was never ours to check: read as it was before the log was adopted.
+            decoded = self._decode(found.entry, found.sequence, foreign=True)
+        match decoded:
             case RecordedEvent() as recorded:
                 return self._project(found, recorded)
             case Malformed(event_type, reason):

@@ -26,6 +26,7 @@ class TailState(StrEnum):
     """`following` is the only one in which what is read is fresh."""
 
     FOLLOWING = "following"
+    CATCHING_UP = "catching-up"  # more than a batch is left to apply
     RETRYING = "retrying"
     HALTED = "halted"
     STOPPED = "stopped"

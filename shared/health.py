@@ -10,7 +10,8 @@ from flask import Blueprint, Response
 
 from eventlog import EventLog, EventLogError, ProjectionReader
 from eventlog.checkpoints import Checkpoint
-from eventlog.errors import NotBuilt, WeakDurability
+from eventlog.continuity import LogState
+from eventlog.errors import NotBuilt, WeakDurability, WrongLog
 from eventlog.log import LOG_MEND, NO_LOG_MEND, Durability
 from eventlog.tail_status import TailState, TailStatusFile
 
@@ -42,18 +43,22 @@ class Health:
         self._status = TailStatusFile(reader.directory)
 
     def checks(self) -> dict[str, Check]:
-        applied = self._look()
-        log_known = isinstance(applied, _Applied) and bool(applied.checkpoint.log_id)
-        tail, log = self._check_tail(), self._check_log(LOG_MEND if log_known else NO_LOG_MEND)
-        if isinstance(applied, Check):
-            found = {"projection": applied, "tail": tail, "log": log}
+        """Each thing that can be looked at now, by name."""
+        applied, log = self._look(), self._look_at_log()
+        found = {"projection": applied} if isinstance(applied, Check) else self._check_applied(applied)
+        found["tail"] = self._check_tail()
+        if isinstance(log, Check):
+            found["log"] = log
+        elif log.log_id is None or not log.stream_exists:
+            followed = isinstance(applied, _Applied) and applied.checkpoint.log_id
+            found["log"] = Check("degraded", "there is no log", LOG_MEND if followed else NO_LOG_MEND)
         else:
-            projection = Check("ok", f"applied up to {applied.checkpoint.position}")
-            found = {"projection": projection, "tail": tail, "log": log}
-            if log.status == "ok":
-                found["lag"] = self._check_lag(applied.checkpoint)
-            found["parked"] = self._check_parked(applied.parked)
-        found["durability"] = self._check_durability()
+            found["log"] = _check_whole(log)
+            if isinstance(applied, _Applied):
+                found["lag"] = _check_lag(log, applied.checkpoint)
+            found["writes"] = self._check_writes()
+        if not isinstance(log, Check):
+            found["durability"] = self._check_durability()
         return found
 
     def _look(self) -> _Applied | Check:
@@ -72,29 +77,30 @@ class Health:
         verdict = f" ({status.verdict})" if status.state is TailState.HALTED else ""
         return Check("degraded", f"{status.state}{verdict}", status.message)
 
-    def _check_log(self, mend: str) -> Check:
+    def _look_at_log(self) -> LogState | Check:
         try:
-            state = self._log.state()
+            return self._log.state()
+        except WrongLog as problem:
+            return Check("degraded", str(problem.verdict), str(problem))
         except EventLogError as problem:
             return Check("degraded", str(problem), "start Redis; check REDIS_URL")
-        if state.log_id is None or not state.stream_exists:
-            return Check("degraded", "there is no log", mend)
-        return Check("ok", f"log {state.log_id}, {state.sequence} entries counted, ends at {state.end}")
 
-    def _check_lag(self, checkpoint: Checkpoint) -> Check:
+    def _check_applied(self, applied: _Applied) -> dict[str, Check]:
+        parked = Check("ok", "none unacknowledged")
+        if applied.parked:
+            mend = f"look at `{self._service} parked list`, then `{self._service} parked acknowledge`"
+            parked = Check("degraded", f"{applied.parked} entries parked, unacknowledged", mend)
+        return {
+            "projection": Check("ok", f"applied up to {applied.checkpoint.position}"),
+            "parked": parked,
+        }
+
+    def _check_writes(self) -> Check:
         try:
-            behind = max(0, self._log.state().sequence - checkpoint.sequence)
+            self._log.check_writable()
         except EventLogError as problem:
-            return Check("degraded", str(problem), "start Redis; check REDIS_URL")
-        if behind > _LAGGING_EVENTS:
-            return Check("degraded", f"{behind} events behind", "wait; if it grows, see the tail's log")
-        return Check("ok", f"{behind} events behind")
-
-    def _check_parked(self, parked: int) -> Check:
-        if not parked:
-            return Check("ok", "none unacknowledged")
-        mend = f"look at `{self._service} parked list`, then `{self._service} parked acknowledge`"
-        return Check("degraded", f"{parked} entries parked, unacknowledged", mend)
+            return Check("degraded", "refused", str(problem))
+        return Check("ok", "accepted")
 
     def _check_durability(self) -> Check:
         try:
@@ -108,6 +114,23 @@ class Health:
                 "degraded", "durability unproven", "let CONFIG GET be read, or check appendfsync by hand"
             )
         return Check("ok", durability.value)
+
+
+def _check_whole(log: LogState) -> Check:
+    if log.missing:
+        return Check(
+            "degraded",
+            f"{log.missing} of the entries that it counted are missing",
+            f"What was applied before is right, and a rebuild would lack them. {LOG_MEND}",
+        )
+    return Check("ok", f"log {log.log_id}, {log.sequence} entries counted, ends at {log.end}")
+
+
+def _check_lag(log: LogState, checkpoint: Checkpoint) -> Check:
+    behind = max(0, log.sequence - checkpoint.sequence)
+    if behind > _LAGGING_EVENTS:
+        return Check("degraded", f"{behind} events behind", "wait; if it grows, see the tail's log")
+    return Check("ok", f"{behind} events behind")
 
 
 def make_health_routes(health: Health) -> Blueprint:

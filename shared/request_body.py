@@ -12,13 +12,17 @@ from typing import Any, Final
 from flask import request
 from marshmallow import Schema, ValidationError, fields
 
-from shared.problems import FieldError, bad_request, body_too_large
+from shared.problems import FieldError, bad_field, bad_request, body_too_large
 
 LARGEST_BODY_BYTES: Final = 64 * 1024
 _DEEPEST_NESTING = 20  # no body of ours needs more than one
 _LONGEST_NUMBER = 40  # digits; longer ones cost time to parse and fit nowhere
 
 _CANONICAL_ID = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)
+_NOT_TEXT = {"Cc", "Cs", "Zl", "Zp"}
+_INVISIBLE = {"Cf", "Zs"}
+# Unicode TR 9: embeddings, overrides and isolates make a name look like another.
+_TURNING = set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _ISO_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 
 
@@ -52,33 +56,35 @@ def _parse(raw: bytes) -> Any:
         return json.loads(
             text,
             object_pairs_hook=_object_without_duplicates,
-            parse_constant=_refuse_constant,
+            parse_constant=_NoNumberOfOurs,
             parse_int=_parse_int,
-            parse_float=_Fraction,
+            parse_float=_NoNumberOfOurs,
         )
-    except (ValueError, RecursionError) as problem:
-        raise bad_request(f"The body is not JSON: {problem}") from None
+    except json.JSONDecodeError as problem:
+        raise bad_request(
+            f"The body is not JSON: {problem.msg} at line {problem.lineno}, column {problem.colno}."
+        ) from None
+    except (ValueError, RecursionError):
+        raise bad_request("The body is not JSON.") from None
 
 
-class _Fraction(str):
-    """A number written with a point or an exponent: no field takes one, and none is rounded."""
+class _NoNumberOfOurs(str):
+    """A fraction, an exponent, NaN or an endless integer: no field takes one, and none is rounded."""
 
     __slots__ = ()
 
 
-def _parse_int(digits: str) -> int | _Fraction:
-    return int(digits) if len(digits) <= _LONGEST_NUMBER else _Fraction(digits)
+def _parse_int(digits: str) -> int | _NoNumberOfOurs:
+    return int(digits) if len(digits) <= _LONGEST_NUMBER else _NoNumberOfOurs(digits)
 
 
 def _object_without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("an object has the same key twice")
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise bad_field(_pointer(key), "is given twice")
+        found[key] = value
     return found
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
 
 
 def _nesting(text: str) -> int:
@@ -106,18 +112,22 @@ def _nesting(text: str) -> int:
 def _field_errors(messages: Mapping[str, Any]) -> list[FieldError]:
     errors = []
     for field, problems in messages.items():
-        pointer = "#/" + _printable(str(field)).replace("~", "~0").replace("/", "~1")
         texts = problems if isinstance(problems, list) else [str(problems)]
-        errors += [FieldError(str(text), pointer) for text in texts]
+        errors += [FieldError(str(text), _pointer(str(field))) for text in texts]
     return errors
 
 
-def _printable(text: str) -> str:
-    return text.encode("utf-8", "replace").decode()[:100]
+def _pointer(field: str) -> str:
+    """A JSON pointer (RFC 6901) to a field of the body, shortened if the client made it long."""
+    printable = field.encode("utf-8", "replace").decode()[:100]
+    return "#/" + printable.replace("~", "~0").replace("/", "~1")
 
 
 class TextField(fields.Field[str]):
-    """A string of `shortest` to `longest` characters without control characters or lone surrogates."""
+    """A string of `shortest` to `longest` characters, one of them visible if there must be any.
+
+    None may be a control character, a line separator, a lone surrogate, or turn the direction of what is shown.
+    """
 
     def __init__(self, *, shortest: int, longest: int, **rest: Any) -> None:
         super().__init__(**rest)
@@ -132,9 +142,9 @@ class TextField(fields.Field[str]):
                 f"must have {self._shortest} to {self._longest} characters, has {len(value)}"
             )
         for character in value:
-            if unicodedata.category(character) in ("Cc", "Cs"):
+            if unicodedata.category(character) in _NOT_TEXT or character in _TURNING:
                 raise ValidationError(f"must not contain the character U+{ord(character):04X}")
-        if self._shortest and not value.strip():
+        if self._shortest and all(unicodedata.category(character) in _INVISIBLE for character in value):
             raise ValidationError("must not be blank")
         return value
 

@@ -22,6 +22,7 @@ from tests.eventlog.parcels import AddressChanged, ParcelLost, ParcelSent, a_par
 
 STREAM = "event-stream"
 META = "{event-stream}:meta"
+SUBJECTS = "{event-stream}:subjects"
 LARGEST_HALF = 2**64 - 1
 
 
@@ -430,12 +431,57 @@ class LogContract(ABC):
         with pytest.raises(ValueError, match="not above"):
             log.next_id("parcels", log_id=log_id, above=2**53)
 
+    @pytest.mark.parametrize("junk", ["junk", "-5", "9" * 30, ""])
+    def test_counter_that_is_no_count_begins_above_what_is_known(
+        self, log: EventLog, client: redis.Redis, junk: str
+    ) -> None:
+        client.hset(META, "next:parcels", junk)
+        log_id = moment(log).log_id
+        assert [log.next_id("parcels", log_id=log_id, above=41) for _ in range(2)] == [42, 43]
+
+    # Can it be written?
+
+    def test_whole_log_can_be_written_and_asking_writes_nothing(
+        self, log: EventLog, client: redis.Redis
+    ) -> None:
+        publish(log, touches=["x"])
+        add_foreign(client)
+        before = everything(client)
+        log.check_writable()
+        assert everything(client) == before
+
+    def test_subjects_of_another_type_are_found_before_anything_is_written(
+        self, log: EventLog, client: redis.Redis
+    ) -> None:
+        client.delete(SUBJECTS)
+        client.set(SUBJECTS, "text")
+        with pytest.raises(LogUnavailable, match="WRONGTYPE"):
+            log.check_writable()
+
+    def test_floor_above_the_end_is_found(self, log: EventLog, client: redis.Redis) -> None:
+        publish(log)
+        client.hset(META, "floor", "99999999999999-0")
+        with pytest.raises(Conflict):
+            log.check_writable()
+
+    def test_deleted_subjects_void_what_was_decided_before(self, log: EventLog, client: redis.Redis) -> None:
+        before = moment(log)
+        last = publish(log, touches=["parcel-1"])
+        client.delete(SUBJECTS)
+        with pytest.raises(Conflict) as conflict:
+            publish(log, decided_at=before, guards=["parcel-1"])
+        assert conflict.value.position == last.position
+        assert publish(log, guards=["parcel-1"]).sequence == 2
+        assert (
+            publish(log, decided_at=Moment(before.log_id, last.position), guards=["parcel-1"]).sequence == 3
+        )
+
     # Making the log
 
     def test_log_is_made_once(self, log: EventLog, client: redis.Redis) -> None:
         log_id = log.create()
         publish(log)
-        assert log.create() == log.create(adopt=True) == log_id
+        assert log.create() == log_id
         assert len(log_id) == 32
         assert client.xinfo_stream(STREAM)["groups"] == 0
 
@@ -466,6 +512,31 @@ class LogContract(ABC):
         assert moment(log).log_id == log_id
         assert log.create(adopt=True) == moment(log).log_id != log_id
         assert publish(log).sequence == 3
+
+    def test_ids_go_on_in_a_log_made_of_another(self, log: EventLog) -> None:
+        assert log.next_id("parcels", log_id=moment(log).log_id, above=6) == 7
+        assert log.next_id("parcels", log_id=log.create(adopt=True), above=0) == 8
+
+    @pytest.mark.parametrize("field", ["sequence", "last_position", "trimmed", "trimmed_to"])
+    @pytest.mark.parametrize("junk", ["junk", "\xff", "-"])
+    def test_damaged_meta_is_named_and_mended_by_adopting(
+        self, log: EventLog, client: redis.Redis, field: str, junk: str
+    ) -> None:
+        publish(log)
+        client.hset(META, field, junk.encode("latin-1"))
+        with pytest.raises(WrongLog, match="eventlog init --adopt") as wrong:
+            log.state()
+        assert wrong.value.verdict is Verdict.REWOUND
+        log.create(adopt=True)
+        assert publish(log).sequence == 2
+
+    @pytest.mark.parametrize("key", [STREAM, META])
+    def test_keys_of_another_type_are_named(self, log: EventLog, client: redis.Redis, key: str) -> None:
+        client.delete(key)
+        client.set(key, "text")
+        for look in (log.state, log.create, lambda: log.snapshot(START, 10)):
+            with pytest.raises(WrongLog, match="Set EVENT_STREAM to another name"):
+                look()
 
     def test_log_with_foreign_entries_is_whole(self, log: EventLog, client: redis.Redis) -> None:
         add_foreign(client)
@@ -507,6 +578,17 @@ class LogContract(ABC):
 
 class RealServerContract(LogContract):
     """What needs settings, memory or a child process of its own to show."""
+
+    def test_ids_used_up_are_found_with_what_to_do(self, log: EventLog, client: redis.Redis) -> None:
+        last = publish(log).position
+        highest = "18446744073709551615-18446744073709551615"
+        add_foreign(client, highest)
+        with pytest.raises(LogUnavailable, match=r"XDEL.*XSETID"):
+            log.check_writable()
+        client.xdel(STREAM, highest)
+        client.execute_command("XSETID", STREAM, str(last))  # type: ignore[no-untyped-call]  # redis-py's
+        log.check_writable()
+        assert publish(log).sequence == 2
 
     def test_server_out_of_memory_refuses_and_nothing_is_written(
         self, log: EventLog, client: redis.Redis

@@ -45,7 +45,7 @@ def test_init_makes_the_log_and_again_does_nothing(init: Callable[..., Result], 
     first = init()
     assert (first.exit_code, first.output) == (0, f"log {moment(log).log_id} on stream event-stream\n")
     publish(log)
-    assert init().output == init("--adopt").output == first.output
+    assert init().output == first.output
 
 
 def test_init_takes_entries_over_only_on_demand(
@@ -77,12 +77,23 @@ def test_init_makes_no_new_log_while_a_projection_remembers_the_old(
     follow(log, tmp_path / "services" / "post")
     follow(log, tmp_path / "other" / "post")
     damage(client)
-    refused = init("--adopt")
-    assert refused.exit_code == 1
-    assert f"projections remember a log ({log_id})" in refused.output
-    assert f"delete {tmp_path / 'other' / 'post'} and {tmp_path / 'services' / 'post'}" in refused.output
-    assert init().exit_code == 1
+    refused = init()
+    assert (refused.exit_code, "eventlog init --adopt" in refused.output) == (1, True)
     assert log.state().log_id in {None, log_id}
+    adopted = init("--adopt")
+    assert adopted.exit_code == 0
+    assert f"delete {tmp_path / 'other' / 'post'} and {tmp_path / 'services' / 'post'}:" in adopted.output
+    assert log.state().log_id not in {None, log_id}
+
+
+def test_init_says_what_is_wrong_with_what_it_was_given(
+    init: Callable[..., Result], client: redis.Redis
+) -> None:
+    client.set("text", "x")
+    for options in (["--stream", "text"], ["--stream", "text", "--adopt"]):
+        refused = init(*options)
+        assert (refused.exit_code, "Set EVENT_STREAM to another name" in refused.output) == (1, True)
+    assert "REDIS_URL cannot be read" in init("--redis-url", "http://x").output
 
 
 def test_init_of_a_server_that_is_away_or_weak_says_so(

@@ -42,7 +42,15 @@ class Stream:
         self.entries = list(entries)
         end = self.entries[-1].position if self.entries else START
         self.state = LogState(
-            log_id, exists, sequence, Position(last, 0), end, Position(trimmed_to, 0), Position(adopted_to, 0)
+            log_id,
+            exists,
+            sequence,
+            Position(last, 0),
+            end,
+            len(self.entries),
+            trimmed_to=Position(trimmed_to, 0),
+            trimmed=sequence - len(self.entries) if trimmed_to else 0,
+            adopted_to=Position(adopted_to, 0),
         )
 
     def number(self, checkpoint: Checkpoint, count: int = 1000) -> list[tuple[int, int, bool]] | Verdict:

@@ -335,6 +335,28 @@ def test_tail_follows_reports_and_stops(log: EventLog, tmp_path: Path) -> None:
     assert customer(ProjectionReader(tmp_path, make_post())) == {"id": 7, "parcels": 3, "weight_g": 300}
 
 
+def test_tail_with_more_than_a_batch_to_go_says_that_it_catches_up(log: EventLog, tmp_path: Path) -> None:
+    """Its second batch waits until the status of after the first was read."""
+    second_batch, go_on = threading.Event(), threading.Event()
+    post = make_post()
+    slow = Projection("post", 1, TABLES)
+
+    @slow.handles(ParcelSent)
+    def sent(recorded, rows):  # type: ignore[no-untyped-def]  # the other projection's handler, wrapped
+        if recorded.sequence == 3:
+            second_batch.set()
+            assert go_on.wait(10)
+        return post.handle(recorded, rows)
+
+    publish(log, *(a_parcel_sent(number) for number in range(5)))
+    with running(log, tmp_path, slow, batch_size=2):
+        assert second_batch.wait(10)
+        assert state_of(tmp_path) is TailState.CATCHING_UP
+        go_on.set()
+        assert ProjectionReader(tmp_path, slow).wait_until_applied(log.state().end, 10)
+        wait_until(lambda: state_of(tmp_path) is TailState.FOLLOWING)
+
+
 def test_stop_finishes_the_batch_at_hand_and_begins_no_other(log: EventLog, tmp_path: Path) -> None:
     """Asked in the middle of its first batch, the tail ends with the checkpoint at that batch's end."""
     in_batch, go_on = threading.Event(), threading.Event()

@@ -33,9 +33,9 @@ class Followed:
         self.file = ProjectionFile(directory, make_post())
         self._reader = ProjectionReader(directory, make_post())
 
-    def follow(self) -> Verdict:
+    def follow(self, batch_size: int = 1000) -> Verdict:
         try:
-            Subscription(self.log, self.file).run_to_head()
+            Subscription(self.log, self.file, batch_size=batch_size).run_to_head()
         except WrongLog as wrong:
             return wrong.verdict
         return Verdict.SAME
@@ -265,19 +265,60 @@ def test_entries_that_cannot_be_read_are_parked_with_the_reason(
     ids=["FLUSHALL", "DEL", "RENAME", "XDEL", "XDEL last", "DEL and XADD", "another log"],
 )
 def test_printed_mend_works(followed: Followed, client: redis.Redis, damage: Damage, left: list[int]) -> None:
-    """Delete the directory, `init --adopt`, and the projection is what the stream holds now."""
+    """`init --adopt`, delete the directory, and the projection is what the stream holds now."""
     publish(followed.log, a_parcel_sent(4), a_parcel_sent(5))
     damage(client)
-    with pytest.raises(WrongLog, match=r"delete the directory .* `eventlog init --adopt`"):
+    with pytest.raises(WrongLog, match=r"`eventlog init --adopt`, then delete the directory"):
         Subscription(followed.log, followed.file).run_once()
-    followed.delete_and_start_again()
     followed.log.create(adopt=True)
+    assert followed.follow() is Verdict.REPLACED
+    followed.delete_and_start_again()
     assert followed.follow() is Verdict.SAME
     assert followed.parcels() == left
     publish(followed.log, a_parcel_sent(90), decided_at=moment(followed.log), guards=["x"], touches=["x"])
     assert followed.follow() is Verdict.SAME
     assert followed.parcels() == [*left, 90]
     assert followed.sequence == len(left) + 1
+
+
+@pytest.mark.parametrize("damage", [xdel(0), xdel(-1)], ids=["first", "last"])
+def test_a_projection_begins_only_on_a_whole_log(
+    followed: Followed, client: redis.Redis, damage: Damage
+) -> None:
+    """Else its first batches would serve, as fresh, what lacks a later one."""
+    publish(followed.log, a_parcel_sent(4))
+    damage(client)
+    followed.delete_and_start_again()
+    assert followed.follow(batch_size=1) is Verdict.REWOUND
+    assert followed.sequence == 0
+
+
+def test_an_older_log_put_back_and_adopted_is_another_log(followed: Followed, client: redis.Redis) -> None:
+    """What was written since then is not in it, and must not be found there by its position."""
+    log_id = followed.log.create()
+    assert followed.log.create(adopt=True) != log_id
+
+
+def test_adopted_entries_that_cannot_be_ours_are_read_as_before(
+    followed: Followed, client: redis.Redis
+) -> None:
+    """A forged number made them foreign: adopting takes the numbers for another log's, and must not change more."""
+    for metadata in ("{}", '{"schema_version": 99}', "junk"):
+        forged = {
+            "EventTypeName": "ParcelSent",
+            "Payload": f'{{"id": {50 + len(metadata)}, "customer_id": 7, "weight_g": 1}}',
+            "Sequence": "77",
+            "Metadata": metadata,
+        }
+        client.xadd(STREAM, forged)  # type: ignore[arg-type]  # redis-py asks for a wider dictionary
+    publish(followed.log, a_parcel_sent(4))
+    assert followed.follow() is Verdict.SAME
+    before = followed.parcels()
+    assert len(before) == 3 + 3 + 1
+    followed.log.create(adopt=True)
+    followed.delete_and_start_again()
+    assert followed.follow() is Verdict.SAME
+    assert followed.parcels() == before
 
 
 def test_mended_log_still_reads_what_a_newer_schema_wrote(followed: Followed, client: redis.Redis) -> None:

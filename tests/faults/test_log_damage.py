@@ -80,9 +80,9 @@ def test_damage_is_named_reads_go_on_and_the_mend_works(
     tail = get(pair, "/health/ready").json()["checks"]["tail"]
     assert "eventlog init --adopt" in tail["mend"]
 
+    adopt(pair)
     for folder in pair.folders.values():
         shutil.rmtree(folder)
-    adopt(pair)
     wait_until(lambda: state(pair) == "following", lambda: get(pair, "/health/ready").text)
 
 

@@ -32,7 +32,10 @@ POSTS: dict[str, tuple[str, dict[str, Any]]] = {
     "/auth/login": ("accounts", LOGIN),
 }
 IDS = ["007", "+7", "-1", "0", "7\n", " 7", "٧", "7.0", "1" * 19, "", "abc", 7, 7.0, None, True, [], {}]  # noqa: RUF001
-TEXTS = ["", " ", "\t", "x" * 201, "a\x00", "a\nb", "a\x7f", "a\x85", 5, None, True, [], {}]
+TEXTS = [
+    "", " ", "\u200b", "\ufeff\u2009", "x" * 201, "\t", "a\x00", "a\nb", "a\x7f", "a\x85", "a\u2028b",
+    "a\u202eb", "\u2066a", 5, None, True, [], {},
+]  # fmt: skip
 BAD_FIELDS: dict[tuple[str, str], list[Any]] = {
     ("/customers", "name"): TEXTS,
     ("/customers", "account_id"): IDS,
@@ -163,6 +166,20 @@ def test_cents_are_whole_however_they_are_written(pair: Pair, number: str) -> No
     body = json.dumps(INVOICE).replace("100", number)
     problem = require_problem(pair.customers().post("/invoices", data=body))
     assert problem["errors"][0]["pointer"] == "#/purchase_price_cents"
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [
+        (b'{"purchase_price_cents": NaN}', "#/purchase_price_cents"),
+        (b'{"purchase_price_cents": -Infinity}', "#/purchase_price_cents"),
+        (b'{"customer_id": "1", "purchase_date": "2026-01-31", "customer_id": "2"}', "#/customer_id"),
+        (b'{"a/b": 1, "a/b": 1}', "#/a~1b"),
+    ],
+)
+def test_what_json_does_not_know_is_named_by_its_field(pair: Pair, body: bytes, pointer: str) -> None:
+    problem = require_problem(pair.customers().post("/invoices", data=body))
+    assert pointer in [error["pointer"] for error in problem["errors"]]
 
 
 @pytest.mark.parametrize("path", POSTS)

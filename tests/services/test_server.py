@@ -6,9 +6,12 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 
 from eventlog import EventLog
@@ -61,10 +64,12 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Pair, Embed
         log.close()
 
 
-@pytest.fixture(scope="module")
-def server(pair: tuple[Pair, EmbeddedRedis]) -> Iterator[Server]:
+@contextmanager
+def serving(
+    pair: tuple[Pair, EmbeddedRedis], port: int, output_file: Path
+) -> Iterator[subprocess.Popen[bytes]]:
+    """`customers serve` as a process, perhaps not answering yet."""
     services, redis_server = pair
-    port = free_port()
     environment = {
         **os.environ,
         "DATA_DIR": str(services.folder),
@@ -72,22 +77,46 @@ def server(pair: tuple[Pair, EmbeddedRedis]) -> Iterator[Server]:
         "REDIS_URL": redis_server.url,
         "CUSTOMERS_PORT": str(port),
     }
-    output = (services.folder / "customers.log").open("wb")
     command = [str(Path(sys.executable).parent / "customers"), "serve"]
     with (
-        output,
+        output_file.open("wb") as output,
         subprocess.Popen(
             ending_with(os.getpid(), command), cwd=ROOT, env=environment, stdout=output, stderr=output
         ) as process,
     ):
         try:
-            wait_until(lambda: not is_free(port), (services.folder / "customers.log").read_text)
-            yield Server(port, services.token())
+            yield process
         finally:
             process.terminate()
             process.wait(20)
-    written = (services.folder / "customers.log").read_text()
+
+
+@pytest.fixture(scope="module")
+def server(pair: tuple[Pair, EmbeddedRedis]) -> Iterator[Server]:
+    port, output = free_port(), pair[0].folder / "customers.log"
+    with serving(pair, port, output):
+        wait_until(lambda: not is_free(port), output.read_text)
+        yield Server(port, pair[0].token())
+    written = output.read_text()
     assert "Traceback" not in written, written
+
+
+@pytest.mark.parametrize("after_ms", [0, 50, 150, 300])
+def test_no_worker_outlives_a_server_killed_while_it_starts(
+    pair: tuple[Pair, EmbeddedRedis], after_ms: int, tmp_path: Path
+) -> None:
+    output = tmp_path / "customers.log"
+    with serving(pair, free_port(), output) as process:
+        server = psutil.Process(process.pid)
+        wait_until(lambda: bool(server.children()), output.read_text)
+        time.sleep(after_ms / 1000)  # a worker imports for longer than any of these
+        workers = server.children(recursive=True)
+        process.kill()
+    gone, alive = psutil.wait_procs(workers, timeout=10)
+    for worker in alive:
+        worker.kill()
+    assert gone
+    assert not alive
 
 
 def chunks(body: bytes, size: int) -> bytes:

@@ -1,0 +1,96 @@
+"""What `/health/ready` says of a log that others damaged, while reads go on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from eventlog import EventLog
+from eventlog.embedded_redis import EmbeddedRedis
+from tests.pair import Pair, running_pair
+
+pytestmark = pytest.mark.processes
+
+ADA = {"name": "Ada", "account_id": "1"}
+
+
+@pytest.fixture
+def pair(real_log: EventLog, tmp_path: Path) -> Iterator[Pair]:
+    with running_pair(real_log, tmp_path) as pair:
+        pair.make_demo()
+        for _ in range(2):
+            assert pair.customers().post("/customers", json=ADA).status_code == 201
+        pair.wait_until_applied()
+        yield pair
+
+
+@pytest.fixture
+def client(redis_server: EmbeddedRedis) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(redis_server.url) as client:
+        yield client
+
+
+def checks(pair: Pair) -> dict[str, Any]:
+    """By service, what each says is not well; `status` agrees with it."""
+    found = {}
+    for service, caller in (("accounts", pair.accounts()), ("customers", pair.customers())):
+        answer = caller.get("/health/ready").get_json()
+        found[service] = {name: check for name, check in answer["checks"].items() if check["status"] != "ok"}
+        assert answer["status"] == ("degraded" if found[service] else "ok")
+    assert found["accounts"].keys() == found["customers"].keys()
+    return found["accounts"]
+
+
+def test_all_is_well_is_said_of_everything_that_is_looked_at(pair: Pair) -> None:
+    answer = pair.accounts().get("/health/ready").get_json()
+    assert answer["status"] == "ok"
+    assert answer["checks"].keys() == {"projection", "parked", "tail", "log", "lag", "writes", "durability"}
+
+
+def test_an_entry_deleted_behind_every_reader_is_missed(pair: Pair, client: redis.Redis) -> None:
+    first: Any = client.xrange("event-stream", count=1)
+    client.xdel("event-stream", first[0][0])
+    found = checks(pair)
+    assert list(found) == ["log"]
+    assert found["log"]["detail"] == "1 of the entries that it counted are missing"
+    assert "eventlog init --adopt" in found["log"]["mend"]
+    assert pair.accounts().get("/accounts").headers["Projection-State"] == "following"
+    assert pair.customers().post("/customers", json=ADA).status_code == 201
+
+
+def break_subjects(client: redis.Redis) -> None:
+    client.delete("{event-stream}:subjects")
+    client.set("{event-stream}:subjects", "x")
+
+
+def use_up_the_ids(client: redis.Redis) -> None:
+    client.xadd("event-stream", {"x": "y"}, id="18446744073709551615-18446744073709551615")
+
+
+@pytest.mark.parametrize("damage", [break_subjects, use_up_the_ids])
+def test_writes_that_would_be_refused_are_named(
+    damage: Callable[[redis.Redis], None], pair: Pair, client: redis.Redis
+) -> None:
+    damage(client)
+    refused = pair.customers().post("/customers", json=ADA)
+    assert (refused.status_code, refused.headers["Retry-After"]) == (503, "1")
+    found = checks(pair)
+    assert found["writes"]["detail"] == "refused"
+    assert len(found["writes"]["mend"]) > 20
+    assert pair.accounts().get("/accounts").status_code == 200
+
+
+def test_a_new_id_is_free_however_large_foreign_ones_are(pair: Pair, client: redis.Redis) -> None:
+    for identifier in (10**15 - 1, 10**15, 10**15 + 1):
+        payload = f'{{"id": "{identifier}", "name": "Eve", "account_id": "1", "created_date": "2026-01-31T00:00:00Z"}}'
+        client.xadd("event-stream", {"EventTypeName": "CustomerCreated", "Payload": payload})
+    pair.wait_until_applied()
+    ids = [pair.customers().post("/customers", json=ADA).get_json()["id"] for _ in range(3)]
+    pair.wait_until_applied()
+    shown = [customer["id"] for customer in pair.customers().get("/customers").get_json()]
+    assert set(ids) < set(shown)
+    assert len(shown) == len(set(shown)) == 2 + 3 + 3
