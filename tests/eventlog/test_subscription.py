@@ -20,6 +20,7 @@ from eventlog import (
     Projection,
     ProjectionFile,
     ProjectionReader,
+    RecordedEvent,
     Row,
     Subscription,
     Table,
@@ -67,6 +68,19 @@ def reader(file: ProjectionFile) -> ProjectionReader:
 def customer(reader: ProjectionReader, number: int = 7) -> Row | None:
     with reader.look() as look:
         return look.find("customers", number)
+
+
+def make_post_after(step: Callable[[RecordedEvent[ParcelSent]], object]) -> Projection:
+    """The usual projection, with a step before it handles each parcel that was sent."""
+    post = make_post()
+    slower = Projection("post", 1, TABLES)
+
+    @slower.handles(ParcelSent)
+    def sent(recorded, rows):  # type: ignore[no-untyped-def]  # the other projection's handler, wrapped
+        step(recorded)
+        return post.handle(recorded, rows)
+
+    return slower
 
 
 def sequence_of(reader: ProjectionReader) -> int:
@@ -176,15 +190,12 @@ def test_change_that_cannot_be_written_stops_at_its_event(
 
 def test_error_in_a_handler_stops_before_the_entry_and_is_tried_again(log: EventLog, tmp_path: Path) -> None:
     failing = True
-    post = make_post()
-    moody = Projection("post", 1, TABLES)
 
-    @moody.handles(ParcelSent)
-    def sent(recorded, rows):  # type: ignore[no-untyped-def]  # the other projection's handler, wrapped
+    def fail_at_three(recorded: RecordedEvent[ParcelSent]) -> None:
         if failing and recorded.event.id == 3:
             raise ZeroDivisionError("by nothing")
-        return post.handle(recorded, rows)
 
+    moody = make_post_after(fail_at_three)
     published = publish(log, *(a_parcel_sent(number) for number in range(1, 5)))
     with closing(ProjectionFile(tmp_path / "moody", moody)) as file:
         subscription = Subscription(log, file)
@@ -338,16 +349,13 @@ def test_tail_follows_reports_and_stops(log: EventLog, tmp_path: Path) -> None:
 def test_tail_with_more_than_a_batch_to_go_says_that_it_catches_up(log: EventLog, tmp_path: Path) -> None:
     """Its second batch waits until the status of after the first was read."""
     second_batch, go_on = threading.Event(), threading.Event()
-    post = make_post()
-    slow = Projection("post", 1, TABLES)
 
-    @slow.handles(ParcelSent)
-    def sent(recorded, rows):  # type: ignore[no-untyped-def]  # the other projection's handler, wrapped
+    def wait_in_the_second(recorded: RecordedEvent[ParcelSent]) -> None:
         if recorded.sequence == 3:
             second_batch.set()
             assert go_on.wait(10)
-        return post.handle(recorded, rows)
 
+    slow = make_post_after(wait_in_the_second)
     publish(log, *(a_parcel_sent(number) for number in range(5)))
     with running(log, tmp_path, slow, batch_size=2):
         assert second_batch.wait(10)
@@ -360,15 +368,12 @@ def test_tail_with_more_than_a_batch_to_go_says_that_it_catches_up(log: EventLog
 def test_stop_finishes_the_batch_at_hand_and_begins_no_other(log: EventLog, tmp_path: Path) -> None:
     """Asked in the middle of its first batch, the tail ends with the checkpoint at that batch's end."""
     in_batch, go_on = threading.Event(), threading.Event()
-    post = make_post()
-    slow = Projection("post", 1, TABLES)
 
-    @slow.handles(ParcelSent)
-    def sent(recorded, rows):  # type: ignore[no-untyped-def]  # the other projection's handler, wrapped
+    def wait_in_each(_: RecordedEvent[ParcelSent]) -> None:
         in_batch.set()
         assert go_on.wait(10)
-        return post.handle(recorded, rows)
 
+    slow = make_post_after(wait_in_each)
     publish(log, *(a_parcel_sent(number) for number in range(10)))
     with running(log, tmp_path, slow, batch_size=4) as run:
         assert in_batch.wait(10)
@@ -398,15 +403,12 @@ def test_halted_tail_says_why_and_goes_on_by_itself_once_mended(
 def test_failing_tail_says_why_and_goes_on_once_mended(log: EventLog, tmp_path: Path) -> None:
     broken = threading.Event()
     broken.set()
-    post = make_post()
-    moody = Projection("post", 1, TABLES)
 
-    @moody.handles(ParcelSent)
-    def sent(recorded, rows):  # type: ignore[no-untyped-def]  # the other projection's handler, wrapped
+    def fail_while_broken(_: RecordedEvent[ParcelSent]) -> None:
         if broken.is_set():
             raise ValueError("not today")
-        return post.handle(recorded, rows)
 
+    moody = make_post_after(fail_while_broken)
     published = publish(log, a_parcel_sent(1))
     with running(log, tmp_path, moody):
         wait_until(lambda: state_of(tmp_path) is TailState.RETRYING)
