@@ -11,7 +11,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -31,6 +31,9 @@ _BUSY_TIMEOUT_MS = 5000
 _FIRST_POLL_S, _LONGEST_POLL_S = 0.001, 0.02
 _WAL_LIMIT_BYTES = 4 * 1024 * 1024
 
+_DAMAGE_CODES = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+_PRIMARY_CODE = 0xFF  # the rest of an extended result code says more of the same
+
 _OWN_TABLES = (
     Table("checkpoint", "only", checkpoints.CHECKPOINT_COLUMNS),
     Table("parked", "sequence", parking.PARKED_COLUMNS, [(["sequence"], "acknowledged_at IS NULL")]),
@@ -40,25 +43,33 @@ _OWN_TABLES = (
 class ProjectionFile:
     """The writer's side. Opening makes the directory, the file and its tables where they are missing.
 
-    Raises NotBuilt for a file of another projection or version, or one that passed over events
-    this code handles: it must be rebuilt. `sqlite3.Error` means that nothing was changed.
+    Raises NotBuilt for a file that must be rebuilt: of another projection or version, damaged, or one that
+    passed over events this code handles. `sqlite3.Error` means that nothing was changed.
     """
 
     def __init__(self, directory: Path, projection: Projection) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
         self.projection = projection
-        # Autocommit: every transaction is begun and ended here, in so many words.
-        self._connection = sqlite3.connect(directory / FILE_NAME, isolation_level=None)
-        self._opened_as = _identity(directory / FILE_NAME)
+        path = directory / FILE_NAME
         try:
-            self._set_up()
-        except BaseException:
-            self._connection.close()
-            raise
+            # Autocommit: every transaction is begun and ended here, in so many words.
+            self._connection = sqlite3.connect(path, isolation_level=None)
+            self._opened_as = _identity(path)
+            with self.damage_named(), _closed_unless_done(self._connection):
+                self._set_up()
+        except sqlite3.OperationalError as problem:
+            raise NotBuilt(
+                f"{path} cannot be set up: {problem}. Free space on its disk, or let this user write there; "
+                "then start again."
+            ) from problem
 
     def close(self) -> None:
         self._connection.close()
+
+    def damage_named(self) -> AbstractContextManager[None]:
+        """Inside it, what SQLite finds damaged is NotBuilt, which says how to rebuild it."""
+        return _damage_named(self.directory)
 
     def checkpoint(self) -> Checkpoint:
         """How far the file is now. NotBuilt if it was deleted since: open it anew to start over."""
@@ -136,14 +147,15 @@ class ProjectionReader:
 
         Keep it short: an open reader keeps the WAL from being reused. Raises NotBuilt.
         """
-        connection = self._connection()
-        try:
-            connection.execute("BEGIN")
-            stored = _checked(checkpoints.read_checkpoint(connection), self.projection, self.directory)
-            yield Look(connection, self.projection, stored)
-        finally:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
+        with _damage_named(self.directory):
+            connection = self._connection()
+            try:
+                connection.execute("BEGIN")
+                stored = _checked(checkpoints.read_checkpoint(connection), self.projection, self.directory)
+                yield Look(connection, self.projection, stored)
+            finally:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
 
     def wait_until_applied(self, position: Position, timeout_s: float) -> bool:
         """Whether the checkpoint reaches `position` in time. Looks at least once."""
@@ -171,7 +183,7 @@ class ProjectionReader:
                 )
                 connection.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
                 connection.execute("SELECT 1 FROM checkpoint")
-            except sqlite3.Error as problem:
+            except sqlite3.OperationalError as problem:
                 raise NotBuilt(f"{path} cannot be read yet: {problem}") from problem
             self._opened.connection = connection
             self._opened.identity = identity
@@ -251,7 +263,7 @@ def _identity(path: Path) -> tuple[int, int] | None:
     """Which file the path names now; None if there is none."""
     try:
         found = path.stat()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     return found.st_dev, found.st_ino
 
@@ -265,9 +277,34 @@ def _create(database: Database, table: Table) -> None:
         )
 
 
+@contextmanager
+def _closed_unless_done(connection: sqlite3.Connection) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        connection.close()
+        raise
+
+
+@contextmanager
+def _damage_named(directory: Path) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.DatabaseError as problem:
+        if getattr(problem, "sqlite_errorcode", 0) & _PRIMARY_CODE in _DAMAGE_CODES:
+            raise NotBuilt(
+                f"{directory / FILE_NAME} is damaged: {problem}. {_rebuild(directory)}"
+            ) from problem
+        raise
+
+
+def _rebuild(directory: Path) -> str:
+    return f"Rebuild it: stop the service, delete {directory}, start it again."
+
+
 def _checked(checkpoint: Checkpoint | None, projection: Projection, directory: Path) -> Checkpoint:
     """The checkpoint, if its rows are what this code would have made of the same entries."""
-    rebuild = f"Rebuild it: stop the service, delete {directory}, start it again."
+    rebuild = _rebuild(directory)
     if checkpoint is None:
         raise NotBuilt(f"{directory / FILE_NAME} has no checkpoint. {rebuild}")
     if (checkpoint.projection, checkpoint.version) != (projection.name, projection.version):

@@ -116,8 +116,9 @@ class Subscription:
         pause_s = _FIRST_PAUSE_S
         while not stop.is_set():
             try:
-                self._carry_out(requests)
-                applied = self.run_once()
+                with self._file.damage_named():
+                    self._carry_out(requests)
+                    applied = self.run_once()
                 self._report(status, _CATCHING_UP if self._behind >= self._batch_size else _FOLLOWING)
                 pause_s = _FIRST_PAUSE_S
                 if applied == 0:

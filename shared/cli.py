@@ -40,7 +40,7 @@ class OneLineErrors(click.Group):
     def invoke(self, ctx: click.Context) -> object:
         try:
             return super().invoke(ctx)
-        except (EventLogError, InvalidSettings) as problem:
+        except (EventLogError, InvalidSettings, OSError) as problem:
             raise click.ClickException(str(problem)) from problem
 
 

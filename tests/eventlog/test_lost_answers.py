@@ -43,7 +43,7 @@ def proxy(log: EventLog, embedded_server: EmbeddedRedis) -> Iterator[LossyProxy]
         yield proxy
 
 
-@pytest.mark.parametrize("loss", [Loss.ANSWER_THEN_RESET, Loss.ANSWER_THEN_SILENCE, Loss.ALL])
+@pytest.mark.parametrize("loss", [Loss.ANSWER_THEN_CLOSE, Loss.ANSWER_THEN_SILENCE, Loss.ALL])
 def test_append_is_in_the_log_once_however_often_its_answer_is_lost(
     proxy: LossyProxy, client: redis.Redis, loss: Loss
 ) -> None:
@@ -134,7 +134,7 @@ def test_answer_that_comes_too_late_is_not_taken_for_the_next_one(
 def test_client_that_retries_by_itself_writes_twice(proxy: LossyProxy, client: redis.Redis) -> None:
     """Why the log's own connections never do: without a command record the same loss doubles an entry."""
     careless = redis.Redis(host="127.0.0.1", port=proxy.port, retry=Retry(NoBackoff(), 3))
-    proxy.lose(Loss.ANSWER_THEN_RESET, times=1)
+    proxy.lose(Loss.ANSWER_THEN_CLOSE, times=1)
     careless.eval("return redis.call('XADD', KEYS[1], '*', 'Sequence', '2')", 1, "event-stream")
     careless.close()
     assert sequences(client) == [1, 2, 2]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -318,3 +319,39 @@ def test_lock_is_held_by_one_and_free_once_released(directory: Path) -> None:
     first.release()
     second.acquire()
     second.release()
+
+
+def overwrite(file: Path) -> None:
+    file.write_bytes(b"\xff" * file.stat().st_size)
+
+
+def cut_short(file: Path) -> None:
+    with file.open("r+b") as opened:
+        opened.truncate(file.stat().st_size // 2)
+
+
+def overwrite_all_but_the_first_page(file: Path) -> None:
+    with file.open("r+b") as opened:
+        opened.seek(4096)
+        opened.write(b"\xff" * (file.stat().st_size - 4096))
+
+
+@pytest.mark.parametrize("damage", [overwrite, cut_short, overwrite_all_but_the_first_page])
+def test_damaged_file_is_named_with_its_mend(directory: Path, damage: Callable[[Path], None]) -> None:
+    with closing(ProjectionFile(directory, make_post())) as file:
+        commit(file, 1, [a_parcel(1)])
+    damage(directory / "projection.db")
+    message = rf"projection\.db is damaged: .*delete {re.escape(str(directory))}, start it again"
+    with pytest.raises(NotBuilt, match=message), ProjectionReader(directory, make_post()).look() as look:
+        look.query("SELECT * FROM parcels")
+    with pytest.raises(NotBuilt, match=message), closing(ProjectionFile(directory, make_post())) as file:
+        file.checkpoint()
+    shutil.rmtree(directory)
+    with closing(ProjectionFile(directory, make_post())) as file:
+        commit(file, 1, [a_parcel(1)])
+
+
+def test_file_that_cannot_be_made_is_named_with_what_to_do(directory: Path) -> None:
+    (directory / "projection.db").mkdir(parents=True)
+    with pytest.raises(NotBuilt, match=r"cannot be set up: .*Free space on its disk"):
+        ProjectionFile(directory, make_post())

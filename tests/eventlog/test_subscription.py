@@ -426,6 +426,21 @@ def test_tail_ends_when_its_file_is_deleted(log: EventLog, tmp_path: Path) -> No
         assert isinstance(run.ended_by, NotBuilt)
 
 
+def test_tail_ends_when_its_file_is_damaged(log: EventLog, tmp_path: Path) -> None:
+    """What it reads from then on would be wrong; the supervisor starts it again, and it says why it cannot run."""
+    published = publish(log, a_parcel_sent(1))
+    with running(log, tmp_path) as run:
+        assert ProjectionReader(tmp_path, make_post()).wait_until_applied(published.position, 10)
+        with closing(sqlite3.connect(tmp_path / "projection.db")) as connection:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # all is read from the file again
+        with (tmp_path / "projection.db").open("r+b") as damaged:
+            damaged.write(b"\xff" * 8192)
+        publish(log, a_parcel_sent(2))
+        run.join()
+        assert isinstance(run.ended_by, NotBuilt)
+    assert "is damaged" in TailStatusFile(tmp_path).read().message
+
+
 def test_tail_acknowledges_what_it_is_asked_to(log: EventLog, client: redis.Redis, tmp_path: Path) -> None:
     client.xadd(STREAM, {"price": "5"})
     add_foreign(client)

@@ -1,0 +1,86 @@
+"""A tail that cannot run is named, tried again with growing pauses, and back by itself; a damaged file is rebuilt."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+
+import httpx
+import pytest
+
+from accounts.revenue import revenue
+from tests.faults.pair import Pair
+from tests.make_run import Run, wait_until
+
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(120)]
+
+_FAILED_START = re.compile(
+    r"^(\S+ \S+),\d+ WARN exited: accounts-tail \(exit status 1; not expected\)", re.MULTILINE
+)
+_ADA = {"name": "Ada", "account_id": "1"}
+
+
+def test_tail_that_cannot_run_is_tried_again_with_growing_pauses_and_comes_back(
+    start_run: Callable[..., Run],
+) -> None:
+    pair = Pair(start_run)
+    folder = pair.folders[revenue]
+    shutil.rmtree(folder)
+    folder.touch()  # no directory can be made here
+    pair.kill("accounts", "tail")
+    wait_until(lambda: len(failed_starts(pair)) >= 4, lambda: log_of(pair, "supervisord-services"))
+    pauses = [later - earlier for earlier, later in pairwise(failed_starts(pair))]
+    assert pauses[-1] - pauses[0] >= timedelta(seconds=1), pauses
+
+    ready = httpx.get(f"{pair.accounts_url}/health/ready")
+    assert (ready.status_code, ready.json()["status"]) == (503, "failed")
+    assert ready.json()["checks"]["projection"]["mend"]
+    assert httpx.get(f"{pair.accounts_url}/accounts", headers=pair.headers).status_code == 503
+    posted = httpx.post(f"{pair.customers_url}/customers", json=_ADA, headers=pair.headers)
+    assert posted.status_code == 201, "the other service is not concerned"
+    assert str(folder) in log_of(pair, "accounts-tail")
+    assert "Traceback" not in log_of(pair, "accounts-tail")
+
+    folder.unlink()
+    wait_until(
+        lambda: httpx.get(f"{pair.accounts_url}/health/ready").json()["status"] == "ok", pair.run.output
+    )
+    shown = httpx.get(
+        f"{pair.accounts_url}/accounts/1",
+        headers={**pair.headers, "Min-Log-Position": posted.headers["Log-Position"]},
+    )
+    assert [customer["name"] for customer in shown.json()["customers"]] == ["Ada"]
+
+
+def test_damaged_projection_is_named_with_its_mend_which_works(start_run: Callable[..., Run]) -> None:
+    pair = Pair(start_run)
+    posted = httpx.post(f"{pair.customers_url}/customers", json=_ADA, headers=pair.headers)
+    headers = {**pair.headers, "Min-Log-Position": posted.headers["Log-Position"], "Prefer": "wait=10"}
+    before = httpx.get(f"{pair.accounts_url}/accounts", headers=headers).json()
+    assert pair.run.interrupt() == 0
+
+    folder = pair.folders[revenue]
+    file = folder / "projection.db"
+    file.write_bytes(b"\xff" * file.stat().st_size)
+    failed = start_run()
+    failed.wait_for_output(f"{file} is damaged: ")
+    failed.wait_for_output(f"delete {folder}, start it again")
+    wait_until(failed.has_ended, failed.output)
+    assert "Traceback" not in failed.output()
+
+    shutil.rmtree(folder)
+    pair.start_again()
+    assert httpx.get(f"{pair.accounts_url}/accounts", headers=headers).json() == before
+
+
+def failed_starts(pair: Pair) -> list[datetime]:
+    found = _FAILED_START.findall(log_of(pair, "supervisord-services"))
+    return [datetime.fromisoformat(moment) for moment in found]
+
+
+def log_of(pair: Pair, process: str) -> str:
+    return (Path(pair.run.environment["DATA_DIR"]) / "log" / f"{process}.log").read_text()
