@@ -18,12 +18,13 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 COMPILE := build/lock/bin/uv pip compile --universal --python-version 3.11 --upgrade --generate-hashes \
     --no-config --custom-compile-command "make lock" --quiet
 
-.PHONY: help run test test-unit lock clean
+.PHONY: help run test test-unit faults lock clean
 
 help:
 	@echo "make run        start Redis, both services and their tails; Ctrl-C stops them"
 	@echo "make test       lint, types, import contracts and all tests"
-	@echo "make test-unit  the tests that start no processes"
+	@echo "make test-unit  the tests that start no processes and simulate no faults"
+	@echo "make faults     attack the running pair: FAULT=network SEED=1 TRIALS=100; all and whole without them; goes on"
 	@echo "make lock       renew requirements.lock (asks the package index)"
 	@echo "make clean      delete what set-up and tests made; keeps the data in DATA_DIR (./var)"
 
@@ -39,7 +40,10 @@ test: $(PACKAGE)
 	$(BIN)/python -m pytest -n auto --dist worksteal
 
 test-unit: $(PACKAGE)
-	$(BIN)/python -m pytest -n auto --dist worksteal -m "not processes"
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "not processes" --ignore tests/faults
+
+faults: $(PACKAGE)
+	@$(BIN)/python -m tests.faults $(FAULT) $(if $(SEED),--seed $(SEED)) $(if $(TRIALS),--trials $(TRIALS))
 
 lock: $(DEPENDENCIES)
 	$(BIN)/python -m venv --clear build/lock

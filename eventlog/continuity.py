@@ -168,9 +168,9 @@ def _check_end(
 
 def _check_count(checkpoint: Checkpoint, state: LogState) -> Divergence | None:
     """A projection begins only on a whole log; what goes missing behind one that is further, it has applied."""
-    if checkpoint.position == START and state.missing:
-        return Divergence(
-            Verdict.REWOUND, f"log {state.log_id} lacks {state.missing} of the entries that it counted"
+    if checkpoint.position == START and (state.trimmed or state.missing):
+        return _missing(
+            checkpoint, state, f"{state.trimmed + state.missing} of the entries that it counted are gone"
         )
     return None
 

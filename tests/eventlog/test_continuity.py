@@ -244,3 +244,9 @@ def test_no_missing_entry_the_log_counted_goes_unnoticed(kinds: list[str], data:
         assert numbered is Verdict.REWOUND
     else:
         assert applied == [(place, place) for place in range(1, len(kinds) + 1)]
+
+
+def test_new_projection_does_not_begin_behind_what_was_trimmed() -> None:
+    """Even where the first entries left are foreign, and have no number that could show it."""
+    stream = Stream([foreign(2), foreign(3), own(4, 4)], sequence=4, last=4, trimmed_to=1)
+    assert stream.number(at_start(), count=2) is Verdict.TRIMMED

@@ -6,5 +6,6 @@ from tests.faults.campaign import Fault
 from tests.faults.paused_tails import PAUSED_TAILS
 from tests.faults.process_kills import PROCESS_KILLS
 from tests.faults.redis_kills import REDIS_KILLS
+from tests.faults.simulation import SIMULATION
 
-FAULTS: list[Fault] = [REDIS_KILLS, PROCESS_KILLS, PAUSED_TAILS]
+FAULTS: list[Fault] = [REDIS_KILLS, PROCESS_KILLS, PAUSED_TAILS, SIMULATION]

@@ -6,6 +6,7 @@ import random
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,10 +17,11 @@ from tests.faults.campaign import Fault, Outcome, Piece
 from tests.faults.pair import Pair, running_pair
 
 LOCK_REMOVED = Path(__file__).parent / "builds" / "lock_removed"
-_ACCEPTED_WHILE_PAUSED = 200
+_ACCEPTED_PER_PAUSE = 200
+_PAUSED_FOR_S = (0.02, 0.5)  # within a transaction it stops the others too, and then every client that reads
 
 
-def pause_tails(piece: Piece, accepted_while_paused: int = _ACCEPTED_WHILE_PAUSED) -> Outcome:
+def pause_tails(piece: Piece, accepted_per_pause: int = _ACCEPTED_PER_PAUSE) -> Outcome:
     """A trial is one pause. The build is the real one less its lock, or one broken further."""
     chance = random.Random(piece.seed)
     pauses = 0
@@ -30,11 +32,12 @@ def pause_tails(piece: Piece, accepted_while_paused: int = _ACCEPTED_WHILE_PAUSE
         tails = [psutil.Process(pair.run.find("accounts", "tail").pid), *others]
         with pair.load(threads=6, seed=piece.seed) as load:
             while pauses < piece.trials and not load.violations:
-                paused = chance.choice(tails)
+                paused, wanted = chance.choice(tails), load.accepted + accepted_per_pause
                 paused.suspend()
-                pair.wait_until_accepted(load, accepted_while_paused)
+                time.sleep(chance.uniform(*_PAUSED_FOR_S))
                 paused.resume()
                 pauses += 1
+                pair.wait_until_accepted(load, wanted - load.accepted)
         books = pair.books(load)
     return Outcome(pauses, books.counts(), list(books.wrong))
 

@@ -62,10 +62,10 @@ def test_the_same_kills_unbalance_a_build_with_separate_commits(tmp_path: Path) 
 
 def test_books_balance_with_three_tails_and_no_lock(tmp_path: Path) -> None:
     """The compare-and-set of the checkpoint alone keeps several writers of one file apart."""
-    outcome = pause_tails(Piece(SEED, 60, tmp_path), accepted_while_paused=10)
+    outcome = pause_tails(Piece(SEED, 60, tmp_path), accepted_per_pause=10)
     assert (outcome.trials, outcome.wrong) == (60, [])
 
 
 def test_three_tails_unbalance_a_build_without_compare_and_set(tmp_path: Path) -> None:
-    outcome = pause_tails(Piece(SEED, 60, tmp_path, BUILDS / "no_compare_and_set"), accepted_while_paused=10)
+    outcome = pause_tails(Piece(SEED, 60, tmp_path, BUILDS / "no_compare_and_set"), accepted_per_pause=10)
     assert outcome.wrong
