@@ -31,6 +31,7 @@ def pair(real_log: EventLog, proxy: LossyProxy, tmp_path: Path) -> Iterator[Pair
     log = EventLog.connect(f"redis://127.0.0.1:{proxy.port}", make_codec())
     with running_pair(log, tmp_path) as pair:
         pair.make_demo()
+        pair.wait_until_applied()  # a creation that must wait for its account is given another id
         for _ in range(4):
             assert pair.customers().post("/customers", json=ADA).status_code == 201
         pair.wait_until_applied()
@@ -42,7 +43,7 @@ def test_a_write_whose_confirmation_is_lost_is_done_once_and_answered(
     pair: Pair, proxy: LossyProxy, real_log: EventLog
 ) -> None:
     before = real_log.state().sequence
-    proxy.lose(Loss.ANSWER_THEN_RESET, times=2)
+    proxy.lose(Loss.ANSWER_THEN_CLOSE, times=2)
     answer = pair.customers().delete("/customers/1")
     assert (answer.status_code, proxy.left_to_lose) == (204, 0)
     assert real_log.state().sequence == before + 1
@@ -52,7 +53,7 @@ def test_a_write_whose_new_id_is_lost_is_not_written_and_says_so(
     pair: Pair, proxy: LossyProxy, real_log: EventLog
 ) -> None:
     before = real_log.state().sequence
-    proxy.lose(Loss.ANSWER_THEN_RESET, times=1)
+    proxy.lose(Loss.ANSWER_THEN_CLOSE, times=1)
     answer = pair.customers().post("/customers", json=ADA)
     assert answer.get_json(force=True)["type"] == "/problems/not-written", "the id was not even counted"
     again = pair.customers().post(
@@ -69,7 +70,7 @@ def test_an_unknown_outcome_is_told_and_can_be_settled_with_the_key(
 ) -> None:
     monkeypatch.setattr(eventlog.deciding, "RETRY_UNKNOWN_FOR_S", 0.2)
     before = real_log.state().sequence
-    proxy.lose(Loss.ANSWER_THEN_RESET, times=1000)
+    proxy.lose(Loss.ANSWER_THEN_CLOSE, times=1000)
     unknown = pair.customers().delete("/customers/1", headers={"Idempotency-Key": "mine"} if named else {})
     assert (unknown.status_code, unknown.headers["Retry-After"]) == (503, "1")
     assert unknown.get_json(force=True)["type"] == "/problems/outcome-unknown"
