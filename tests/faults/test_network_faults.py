@@ -1,0 +1,35 @@
+"""Replies and requests of Redis are lost, late or cut under load: what was accepted is there, once.
+
+The check is made again on a build that retries without a command record (`builds/client_retries`), and must
+find doubled entries there.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.faults.campaign import Piece
+from tests.faults.fault_proxy import Mode
+from tests.faults.network_faults import FAULTY_MODES, shake_network
+
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(300)]
+
+SEED = "7"  # its spells are short
+CLIENT_RETRIES = Path(__file__).parent / "builds" / "client_retries"
+
+
+def test_books_balance_when_the_network_fails_in_every_way(tmp_path: Path) -> None:
+    """Each mode spoilt something, or it would have proven nothing."""
+    outcome = shake_network(Piece(SEED, 200, tmp_path))
+    assert outcome.wrong == []
+    assert outcome.trials >= 200
+    assert all(outcome.counts[f"times {mode}"] for mode in FAULTY_MODES), outcome.counts
+
+
+def test_lost_replies_double_entries_where_the_client_retries_and_no_command_is_remembered(
+    tmp_path: Path,
+) -> None:
+    outcome = shake_network(Piece(SEED, 100, tmp_path, CLIENT_RETRIES), [Mode.REPLIES_DROPPED])
+    assert outcome.counts["doubled"] > 0, outcome
