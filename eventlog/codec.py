@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -157,9 +158,12 @@ class Codec:
 
     def _decode_metadata(self, raw: bytes) -> Metadata | str:
         try:
-            return self._metadata_decoder.decode(raw)
-        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as problem:
+            metadata = self._metadata_decoder.decode(raw)
+            if self._encoder.encode(metadata) != raw:
+                _refuse_repeated_keys(raw)
+        except (msgspec.MsgspecError, RecursionError, ValueError) as problem:
             return f"Metadata: {problem}"
+        return metadata
 
     def _decode_event(
         self, type_codec: _TypeCodec, payload: bytes, position: Position, sequence: int, metadata: Metadata
@@ -171,6 +175,8 @@ class Codec:
         try:
             lifted = version < current
             event = self._lifted(event_class, payload, version) if lifted else decoder.decode(payload)
+            if lifted or self._encoder.encode(event) != payload:
+                _refuse_repeated_keys(payload)
         except (msgspec.MsgspecError, RecursionError, *_UPCASTER_ERRORS) as problem:
             return Malformed(event_class.__name__, f"Payload: {problem}")
         return RecordedEvent(event, position, sequence, metadata)
@@ -180,6 +186,16 @@ class Codec:
         return msgspec.convert(
             self._upcasters.lift(event_class.__name__, old, version, event_class.schema_version), event_class
         )
+
+
+def _refuse_repeated_keys(raw: bytes) -> None:
+    """ValueError where an object has a key twice: readers differ in which of its values they take."""
+
+    def without_repeats(pairs: list[tuple[str, Any]]) -> None:
+        if len(dict(pairs)) != len(pairs):
+            raise ValueError("a key is given twice")
+
+    json.loads(raw, object_pairs_hook=without_repeats)
 
 
 def _own_or_foreign_fields(entry: Entry) -> tuple[bytes, bytes] | None:

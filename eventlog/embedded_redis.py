@@ -51,6 +51,8 @@ _LOCK_WAIT_S = 5.0  # an orphan that was told to end needs a moment for its last
 _LOADING_WAIT_S = 60.0
 _STOP_WAIT_S = 10.0
 _PAUSE_S = 0.02
+_NEEDED_BYTES = 1024 * 1024
+_SPACE_POLL_S = 0.2
 _FIRST_FREE_PORT, _PORT_BLOCKS, _PORTS_IN_BLOCK = 20_000, 100, 120
 _port_turns = itertools.count()
 
@@ -242,10 +244,19 @@ def become_server(directory: Path, port: int) -> None:
     """Replace this process by the server; returns only by raising EmbeddedRedisError."""
     server = find_server()
     with _locked(directory) as lock:
+        _wait_for_space(directory)
         config = _write_config(directory, port, server, {})
         os.set_inheritable(lock.descriptor, True)
         lock.name_holder(os.getpid())
         os.execv(server.path, [str(server.path), str(config)])  # noqa: S606 -- no shell is the point
+
+
+def _wait_for_space(directory: Path) -> None:
+    """Without it Redis would end at its first write, and its supervisor pause longer with each such end."""
+    if shutil.disk_usage(directory).free < _NEEDED_BYTES:
+        sys.stderr.write(f"no space left for Redis in {directory}: free some; it starts then\n")
+    while shutil.disk_usage(directory).free < _NEEDED_BYTES:
+        time.sleep(_SPACE_POLL_S)
 
 
 class _Lock:

@@ -12,8 +12,9 @@ from typing import Any, Final, NamedTuple
 
 import redis
 
+from eventlog.checkpoints import Checkpoint
 from eventlog.codec import Codec, Entry
-from eventlog.continuity import LogState, Snapshot, Verdict
+from eventlog.continuity import Divergence, LogState, Snapshot, Verdict, find_divergence
 from eventlog.errors import (
     CommandReused,
     Conflict,
@@ -102,6 +103,12 @@ class Published(NamedTuple):
     replayed: bool
 
 
+def wrong_log(divergence: Divergence, checkpoint: Checkpoint) -> WrongLog:
+    """The error for whoever follows the log from this checkpoint, with the mend."""
+    mend = LOG_MEND if checkpoint.log_id else NO_LOG_MEND
+    return WrongLog(divergence.verdict, divergence.explanation, mend)
+
+
 class Durability(StrEnum):
     """What is known about an acknowledged event surviving a crash of Redis."""
 
@@ -142,6 +149,16 @@ class EventLog:
     ) -> EventLog:
         """The log on this server. Opens no connection yet, so Redis may be away."""
         return cls(make_pool(url), codec, stream, accept_weak_durability=accept_weak_durability)
+
+    def with_patience(self, timeout_s: float) -> EventLog:
+        """The same log over connections of its own, which take no answer within `timeout_s` for none."""
+        return EventLog(
+            self._redis.make_impatient_pool(timeout_s),
+            self.codec,
+            self.stream,
+            accept_weak_durability=self._accept_weak_durability,
+            clock=self._clock,
+        )
 
     def close(self) -> None:
         """Close every connection; the log may be used again afterwards."""
@@ -309,6 +326,13 @@ class EventLog:
         seen_to = following_entries[-1].position if following_entries else after
         return Snapshot(state, Entry(*at[0]) if at else None, following_entries, seen_to >= state.end)
 
+    def require_same(self, checkpoint: Checkpoint) -> None:
+        """Raise WrongLog unless this is still the log that the checkpoint is of, as far as it had read it."""
+        snapshot = self.snapshot(checkpoint.position, 1)
+        divergence = find_divergence(checkpoint, snapshot.state, snapshot.at_checkpoint)
+        if divergence is not None:
+            raise wrong_log(divergence, checkpoint)
+
     def read(self, after: Position = START, count: int = 1000) -> list[Entry]:
         """Up to `count` entries behind a position; an empty list at the end."""
         following = after.next()
@@ -354,7 +378,7 @@ class EventLog:
 
     def _look(self, commands: list[tuple[Any, ...]]) -> list[Any]:
         with self._wrong_types_named():
-            return self._redis.execute_all(commands)
+            return self._redis.read_all(commands)
 
     @contextmanager
     def _wrong_types_named(self) -> Iterator[None]:

@@ -96,6 +96,7 @@ if cursor == #ARGV then
       return {'no id left', about[i + 1]}
     end
   end
+  redis.call('SETRANGE', record, 0, '') -- writes nothing, and is refused where XADD would be: no memory, read-only
   return {'writable'}
 end
 

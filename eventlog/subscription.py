@@ -21,7 +21,7 @@ from eventlog.errors import (
     WrongLog,
 )
 from eventlog.events import Event, RecordedEvent
-from eventlog.log import LOG_MEND, NO_LOG_MEND, EventLog
+from eventlog.log import EventLog, wrong_log
 from eventlog.parking import Parked
 from eventlog.projection import Projection, Refused
 from eventlog.projection_file import ProjectionFile
@@ -74,8 +74,7 @@ class Subscription:
         snapshot = self._log.snapshot(before.position, self._batch_size)
         numbered = number_entries(before, snapshot, self._log.count_entries)
         if isinstance(numbered, Divergence):
-            mend = LOG_MEND if before.log_id else NO_LOG_MEND
-            raise WrongLog(numbered.verdict, numbered.explanation, mend)
+            raise wrong_log(numbered, before)
         log_id = snapshot.state.log_id or ""
         batch = _Batch(self._log, self._file.projection, self._file.pending_rows(), self._clock)
         problem = batch.apply_all(numbered)

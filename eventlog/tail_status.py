@@ -52,13 +52,11 @@ class TailStatusFile:
     def report(self, status: TailStatus) -> bool:
         """Write a status that differs from the last, else beat; answers whether it differed.
 
-        A full disk must not stop the tail: the old status then goes stale by itself.
+        On a full disk, where no new file can be had, it is written over the old one.
         """
         if status != self._written:
             try:
-                unfinished = self._path.with_suffix(f".{os.getpid()}")
-                unfinished.write_bytes(msgspec.json.encode(status))
-                unfinished.replace(self._path)
+                self._write(msgspec.json.encode(status))
             except OSError:
                 return False
             self._written = status
@@ -70,6 +68,16 @@ class TailStatusFile:
                 self._written = None  # the file went away: write it anew
             self._beaten_at = time.monotonic()
         return False
+
+    def _write(self, text: bytes) -> None:
+        unfinished = self._path.with_suffix(f".{os.getpid()}")
+        try:
+            unfinished.write_bytes(text)
+            unfinished.replace(self._path)
+        except OSError:
+            # The block that the old status has is enough; spaces cover what is left of it.
+            with self._path.open("r+b") as file:
+                file.write(text.ljust(os.fstat(file.fileno()).st_size))
 
     def read(self) -> TailStatus:
         """The last report; `dead` if there is none or its heartbeat has stopped."""

@@ -13,7 +13,8 @@ from eventlog.checkpoints import Checkpoint
 from eventlog.continuity import LogState
 from eventlog.errors import NotBuilt, WeakDurability, WrongLog
 from eventlog.log import LOG_MEND, NO_LOG_MEND, Durability
-from eventlog.tail_status import TailState, TailStatusFile
+from eventlog.tail_status import TailState
+from shared.freshness import Freshness
 
 _LAGGING_EVENTS = 10_000
 
@@ -40,13 +41,13 @@ class Health:
         self._service = service
         self._reader = reader
         self._log = log
-        self._status = TailStatusFile(reader.directory)
+        self._freshness = Freshness(reader.directory, log)
 
     def checks(self) -> dict[str, Check]:
         """Each thing that can be looked at now, by name."""
         applied, log = self._look(), self._look_at_log()
         found = {"projection": applied} if isinstance(applied, Check) else self._check_applied(applied)
-        found["tail"] = self._check_tail()
+        found["tail"] = self._check_tail(applied.checkpoint if isinstance(applied, _Applied) else None)
         if isinstance(log, Check):
             found["log"] = log
         elif log.log_id is None or not log.stream_exists:
@@ -70,8 +71,8 @@ class Health:
         except sqlite3.Error as problem:
             return Check("failed", f"cannot be read: {problem}", "see the tail's log; check disk and file")
 
-    def _check_tail(self) -> Check:
-        status = self._status.read()
+    def _check_tail(self, checkpoint: Checkpoint | None) -> Check:
+        status = self._freshness.of(checkpoint)
         if status.state is TailState.FOLLOWING:
             return Check("ok", f"verdict {status.verdict}")
         verdict = f" ({status.verdict})" if status.state is TailState.HALTED else ""

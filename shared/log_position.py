@@ -19,7 +19,8 @@ from eventlog import EventLog, Position, ProjectionReader
 from eventlog.continuity import Verdict
 from eventlog.errors import InvalidPosition, LogUnavailable
 from eventlog.projection_file import Look
-from eventlog.tail_status import TailState, TailStatus, TailStatusFile
+from eventlog.tail_status import TailState, TailStatus
+from shared.freshness import Freshness
 from shared.problems import Problem, bad_header, unavailable
 
 DEFAULT_WAIT_S: Final = 1.0
@@ -49,7 +50,7 @@ class Reads:
     def __init__(self, reader: ProjectionReader, log: EventLog) -> None:
         self._reader = reader
         self._log = log
-        self._status = TailStatusFile(reader.directory)
+        self._freshness = Freshness(reader.directory, log)
         self._waiters = threading.BoundedSemaphore(_MOST_WAITERS)
 
     @contextmanager
@@ -58,12 +59,16 @@ class Reads:
         minimum = requested_minimum()
         if minimum is not None:
             self._wait_for(minimum)
-        g.tail_status = self._status.read()
-        with self._reader.look() as look:
-            if look.checkpoint.log_id:
-                g.log_position = format_log_position(look.checkpoint.position, look.checkpoint.log_id)
-            g.log_moment = f"{look.checkpoint.log_id}:{look.checkpoint.position}:{look.checkpoint.version}"
-            yield look
+        checkpoint = None
+        try:
+            with self._reader.look() as look:
+                checkpoint = look.checkpoint
+                if checkpoint.log_id:
+                    g.log_position = format_log_position(checkpoint.position, checkpoint.log_id)
+                g.log_moment = f"{checkpoint.log_id}:{checkpoint.position}:{checkpoint.version}"
+                yield look
+        finally:
+            g.tail_status = self._freshness.of(checkpoint)
 
     def _wait_for(self, minimum: Minimum) -> None:
         wait_s = requested_wait_s()
@@ -142,10 +147,11 @@ def register_log_position_headers(app: Flask) -> None:
         if "log_position" in g:
             response.headers.setdefault("Log-Position", g.log_position)
         status: TailStatus | None = g.get("tail_status")
-        if status is not None:
-            response.headers["Projection-State"] = describe(status)
+        state = "" if status is None else describe(status)
+        if state:
+            response.headers["Projection-State"] = state
         if "log_moment" in g and request.method in ("GET", "HEAD") and response.status_code == 200:
-            asked = f"{g.log_moment}:{request.full_path}:{request.headers.get('Authorization', '')}:{status}"
+            asked = f"{g.log_moment}:{request.full_path}:{request.headers.get('Authorization', '')}:{state}"
             response.set_etag(hashlib.sha256(asked.encode("utf-8", "replace")).hexdigest()[:32])
             response.headers["Cache-Control"] = "private, no-cache"
             response.make_conditional(request)

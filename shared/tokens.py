@@ -12,6 +12,7 @@ import jwt
 from shared.permissions import Identity, Role
 
 LIFETIME: Final = timedelta(minutes=15)
+_ISSUED_AHEAD_S = 10  # a clock set back a little must not sign anybody out
 _ALGORITHM = "HS256"  # one, fixed: a token does not choose how it is checked
 _ISSUER = "revenue-stream/accounts"
 _AUDIENCE = "revenue-stream"
@@ -55,8 +56,10 @@ class Tokens:
                 algorithms=[_ALGORITHM],
                 audience=_AUDIENCE,
                 issuer=_ISSUER,
-                options={"require": _REQUIRED_CLAIMS},
+                options={"require": _REQUIRED_CLAIMS, "verify_iat": False},
             )
+            if claims["iat"] > self._clock().timestamp() + _ISSUED_AHEAD_S:
+                raise InvalidToken("The access token is of a later time: check the clocks.")
             return Identity(str(claims["sub"]), Role(claims["role"]))
         except jwt.ExpiredSignatureError as problem:
             raise InvalidToken("The access token has expired: log in again.") from problem

@@ -166,7 +166,18 @@ def test_foreign_entry_is_read_as_version_1() -> None:
     )
 
 
-@pytest.mark.parametrize("payload", ['{"customer_id":1}', '{"address":5}', '{"address":"x"}', "[]", "5", ""])
+@pytest.mark.parametrize(
+    "payload",
+    [
+        '{"customer_id":1}',
+        '{"address":5}',
+        '{"address":"x"}',
+        '{"customer_id":1,"address":"A, Bath","address":"B, Bath"}',
+        "[]",
+        "5",
+        "",
+    ],
+)
 def test_older_version_that_cannot_be_lifted_is_malformed(payload: str) -> None:
     decoded = decode(own_in_version(1, payload))
     assert isinstance(decoded, Malformed)
@@ -228,6 +239,17 @@ def test_two_types_of_one_name_are_refused() -> None:
         (["EventTypeName", "ParcelLost", "Payload", '{"id":1,"x":2}'], Malformed),
         (["EventTypeName", "ParcelLost", "Payload", '{"id":"1"}'], Malformed),
         (["EventTypeName", "ParcelLost", "Payload", '{"id":NaN}'], Malformed),
+        (["EventTypeName", "ParcelLost", "Payload", '{"id":1,"id":2}'], Malformed),
+        (["EventTypeName", "ParcelLost", "Payload", '{"id":1,"\\u0069d":1}'], Malformed),
+        (
+            [
+                "EventTypeName",
+                "AddressChanged",
+                "Payload",
+                '{"customer_id":1,"address":"A, B","address":"C, D"}',
+            ],
+            Malformed,
+        ),
         (["EventTypeName", "ParcelLost", "Payload", '{"id":1.5}'], Malformed),
         (["EventTypeName", "ParcelLost", "Payload", "[" * 5000], Malformed),
         (["EventTypeName", "ParcelLost", "Payload", '{"id":' * 5000], Malformed),
@@ -254,6 +276,7 @@ def test_foreign_entry_is_judged_and_never_raises(fields: list[str | bytes], exp
         b'{"event_id":"\xff","occurred_at":"2026-01-01T00:00:00Z","correlation_id":"c"}',
         '{"event_id":"","occurred_at":"2026-01-01T00:00:00Z","correlation_id":"c"}',
         '{"event_id":"e","occurred_at":"2026-01-01T00:00:00","correlation_id":"c"}',
+        '{"event_id":"e","occurred_at":"2026-01-01T00:00:00Z","correlation_id":"c","event_id":"f"}',
         '{"event_id":"e","occurred_at":"2026-01-01T00:00:00Z","correlation_id":"c","schema_version":0}',
         '{"event_id":"e","occurred_at":"2026-01-01T00:00:00Z","correlation_id":"c","schema_version":"1"}',
     ],

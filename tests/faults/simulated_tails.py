@@ -169,7 +169,7 @@ class Tails:
             self._run_to_head(rebuilt.tails[0])
             judged = "SELECT sequence, position, event_type, reason FROM parked ORDER BY sequence"
             for place in self._places:
-                if place.applied == rebuilt.applied:
+                if (place.log_id, place.applied) == (rebuilt.log_id, rebuilt.applied):
                     self._world.counts["rebuilt alike"] += bool(place.applied)
                     found, anew = place.look(judged), rebuilt.look(judged)
                     self._world.check(found == anew, place, "parked", found, "and rebuilt parked", anew)

@@ -1,0 +1,26 @@
+"""A build broken on purpose: continuity by ids alone, so that a log with later entries is the same log."""
+
+from eventlog import log, subscription
+from eventlog.checkpoints import Checkpoint
+from eventlog.codec import Entry
+from eventlog.continuity import CountEntries, Divergence, LogState, NumberedEntry, Snapshot, Verdict
+
+
+def _find_by_ids(checkpoint: Checkpoint, state: LogState, at_checkpoint: Entry | None) -> Divergence | None:
+    del at_checkpoint
+    if state.end < checkpoint.position:
+        return Divergence(Verdict.REWOUND, f"the log ends before the checkpoint, {checkpoint.position}")
+    return None
+
+
+def _number_by_ids(
+    checkpoint: Checkpoint, snapshot: Snapshot, count_entries: CountEntries
+) -> list[NumberedEntry] | Divergence:
+    return _find_by_ids(checkpoint, snapshot.state, None) or [
+        NumberedEntry(entry, checkpoint.sequence + number, foreign=entry.claimed_sequence is None)
+        for number, entry in enumerate(snapshot.entries, start=1)
+    ]
+
+
+log.find_divergence = _find_by_ids  # type: ignore[attr-defined]  # that is what breaks it
+subscription.number_entries = _number_by_ids  # type: ignore[attr-defined]  # that is what breaks it

@@ -1,0 +1,5 @@
+"""A build broken on purpose: pauses and deadlines are measured on the wall clock."""
+
+import time
+
+time.monotonic = time.time

@@ -1,0 +1,45 @@
+"""The file of Redis is damaged: the server refuses it, or readers stay right about what they had read, or say so."""
+
+from __future__ import annotations
+
+import runpy
+from pathlib import Path
+
+import pytest
+
+from eventlog.continuity import number_entries
+from tests.faults.aof_history import READERS
+from tests.faults.campaign import Piece
+from tests.faults.damaged_aof import (
+    CUT_AT_RECORD,
+    FLIP_IN_LAST,
+    HALTED,
+    KINDS,
+    MISSING_UNREAD,
+    damage_aof,
+)
+
+pytestmark = pytest.mark.processes
+
+SEED = "20261121"
+IDS_ONLY = Path(__file__).parent / "builds" / "ids_only"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_nothing_wrong_is_served_as_right_after_damage(kind: str, tmp_path: Path) -> None:
+    outcome = damage_aof(Piece(SEED, 25, tmp_path), [kind])
+    assert (outcome.trials, outcome.wrong) == (25, [])
+    if kind == CUT_AT_RECORD:
+        halted, lacking = outcome.counts[HALTED], outcome.counts[MISSING_UNREAD]
+        assert halted >= outcome.trials, "who had read everything is told each time"
+        assert halted + lacking == READERS * outcome.trials, "who had not read what was cut off is counted"
+
+
+@pytest.mark.parametrize("kind", [CUT_AT_RECORD, FLIP_IN_LAST])
+def test_damage_deceives_a_build_that_compares_ids_alone(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("eventlog.subscription.number_entries", number_entries)
+    runpy.run_path(str(IDS_ONLY / "sitecustomize.py"))
+    outcome = damage_aof(Piece(SEED, 20, tmp_path), [kind])
+    assert any("nobody says so" in wrong for wrong in outcome.wrong), outcome

@@ -1,0 +1,115 @@
+"""A read is called fresh only if the log bears it out at that moment, whatever its tail said last."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import redis
+
+from eventlog import EventLog
+from eventlog.embedded_redis import EmbeddedRedis
+from eventlog.tail_status import TailState, TailStatus, TailStatusFile
+from tests.pair import Pair, running_pair
+
+pytestmark = pytest.mark.processes
+
+STREAM = "event-stream"
+
+
+@pytest.fixture
+def pair(real_log: EventLog, tmp_path: Path) -> Iterator[Pair]:
+    """Both tails said `following`, and will notice nothing any more."""
+    with running_pair(real_log, tmp_path) as pair:
+        pair.make_demo()
+        pair.customers().post("/customers", json={"name": "Ada", "account_id": "1"})
+        pair.wait_until_applied()
+        for tail, folder in (
+            (pair.accounts_tail, pair.revenue_folder),
+            (pair.customers_tail, pair.directory_folder),
+        ):
+            tail.stop()
+            TailStatusFile(folder).report(TailStatus(TailState.FOLLOWING))
+        yield pair
+
+
+def states(pair: Pair) -> set[str]:
+    """What answers of every kind say: found, not modified, not there."""
+    accounts, customers = pair.accounts(), pair.customers()
+    first = accounts.get("/accounts")
+    answers = [
+        first,
+        accounts.get("/accounts", headers={"If-None-Match": first.headers["ETag"]}),
+        accounts.get("/accounts/99"),
+        customers.get("/customers"),
+        customers.get("/customers/1"),
+    ]
+    assert [answer.status_code for answer in answers] == [200, 304, 404, 200, 200]
+    return {answer.headers["Projection-State"] for answer in answers}
+
+
+def flush(client: redis.Redis) -> None:
+    client.flushall()
+
+
+def rename(client: redis.Redis) -> None:
+    client.rename(STREAM, "elsewhere")
+
+
+def delete_the_last(client: redis.Redis) -> None:
+    newest: Any = client.xrevrange(STREAM, count=1)
+    client.xdel(STREAM, newest[0][0])
+
+
+def write_anew_further_on(client: redis.Redis) -> None:
+    client.delete(STREAM)
+    for _ in range(9):
+        client.xadd(STREAM, {"EventTypeName": "Foreign", "Payload": "{}"})
+
+
+@pytest.mark.parametrize(
+    ("damage", "state"),
+    [
+        (flush, "halted; verdict=replaced"),
+        (rename, "halted; verdict=replaced"),
+        (delete_the_last, "halted; verdict=rewound"),
+        (write_anew_further_on, "halted; verdict=rewound"),
+    ],
+)
+def test_the_next_read_names_what_happened_to_the_log(
+    damage: Callable[[redis.Redis], None], state: str, pair: Pair, redis_server: EmbeddedRedis
+) -> None:
+    assert states(pair) == {"following"}
+    with redis.Redis.from_url(redis_server.url) as client:
+        damage(client)
+        assert states(pair) == {state}
+        tail = pair.accounts().get("/health/ready").get_json()["checks"]["tail"]
+        assert tail["status"] == "degraded"
+        assert "eventlog init --adopt" in tail["mend"]
+
+
+def test_entries_that_are_not_applied_yet_do_not_make_a_read_stale(
+    pair: Pair, redis_server: EmbeddedRedis
+) -> None:
+    with redis.Redis.from_url(redis_server.url) as client:
+        client.xadd(STREAM, {"EventTypeName": "Foreign", "Payload": "{}"})
+    assert states(pair) == {"following"}
+
+
+def test_without_redis_or_with_one_that_hangs_nothing_is_called_fresh(
+    pair: Pair, redis_server: EmbeddedRedis
+) -> None:
+    hanging = psutil.Process(redis_server.pid)
+    hanging.suspend()
+    try:
+        assert states(pair) == {"retrying"}
+    finally:
+        hanging.resume()
+    assert states(pair) == {"following"}
+    redis_server.kill()
+    assert states(pair) == {"retrying"}
+    redis_server.start()
+    assert states(pair) == {"following"}
