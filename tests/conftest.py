@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,12 @@ from eventlog.embedded_redis import EmbeddedRedis
 from shared.events import make_codec
 
 pytest_plugins = ["tests.needs"]
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """For `-n auto`: two for each core, for most tests wait for processes most of the time."""
+    affinity = getattr(os, "sched_getaffinity", None)  # only Linux has it
+    return 2 * (len(affinity(0)) if affinity else os.cpu_count() or 1)
 
 
 @pytest.fixture

@@ -58,7 +58,7 @@ KILLS = [*KILLS, kill_everything]
 def kill_processes(
     piece: Piece, kinds: Sequence[Kill] = KILLS, services: Sequence[str] = ("accounts", "customers")
 ) -> Outcome:
-    """A trial is one kill of a kind drawn by lot."""
+    """A trial is one kill of a kind drawn by lot; services take turns, for what was started settles first."""
     chance = random.Random(piece.seed)
     recovered: list[float] = []
     counts = {kind.__name__.replace("_", " ").replace("kill ", "of ", 1): 0 for kind in kinds}
@@ -67,7 +67,7 @@ def kill_processes(
         with pair.load(threads=6, seed=piece.seed) as load:
             while kills < piece.trials and not load.violations:
                 pair.wait_until_accepted(load, chance.randrange(_ACCEPTED_BETWEEN * 2))
-                kind, service = chance.choice(kinds), chance.choice(services)
+                kind, service = chance.choice(kinds), services[kills % len(services)]
                 _wait_for_progress(pair, load, service)
                 killed_at = kind(pair, service)
                 kills += 1

@@ -41,12 +41,9 @@ def test_the_same_kills_lose_what_was_acknowledged_where_redis_syncs_once_a_seco
     assert outcome.counts["lost"] > 0, outcome
 
 
-@pytest.mark.parametrize("service", ["accounts", "customers"])
 @pytest.mark.parametrize("kind", [kill_worker, kill_server, kill_tail])
-def test_books_balance_when_a_process_is_killed_again_and_again(
-    kind: Kill, service: str, tmp_path: Path
-) -> None:
-    outcome = kill_processes(Piece(SEED, 20, tmp_path), [kind], [service])
+def test_books_balance_when_a_process_is_killed_again_and_again(kind: Kill, tmp_path: Path) -> None:
+    outcome = kill_processes(Piece(SEED, 20, tmp_path), [kind])
     assert (outcome.trials, outcome.wrong) == (20, [])
 
 

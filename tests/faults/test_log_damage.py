@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,10 @@ import httpx
 import pytest
 import redis
 
-from tests.faults.pair import Pair
-from tests.make_run import Run, wait_until
+from eventlog.embedded_redis import EmbeddedRedis
+from tests.faults.campaign import Piece
+from tests.faults.pair import Pair, running_pair
+from tests.make_run import wait_until
 
 pytestmark = pytest.mark.processes
 
@@ -57,16 +59,22 @@ DAMAGES = {
 }
 
 
+@pytest.fixture(scope="module")
+def shared_pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    """One for all damages: each is mended in the end."""
+    with running_pair(Piece("", 0, tmp_path_factory.mktemp("pair"))) as pair:
+        yield pair
+
+
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize(
     ("damage", "verdict"), DAMAGES.items(), ids=lambda found: getattr(found, "__name__", found)
 )
 def test_damage_is_named_reads_go_on_and_the_mend_works(
-    damage: Callable[[redis.Redis], None], verdict: str, start_run: Callable[..., Run]
+    damage: Callable[[redis.Redis], None], verdict: str, shared_pair: Pair
 ) -> None:
-    pair = Pair(start_run)
-    assert post_invoice(pair).status_code == 201
-    before = wait_for_revenue(pair, 500)
+    pair = shared_pair
+    before = post_invoice_and_wait(pair)
 
     with redis.Redis.from_url(pair.redis_url) as server:
         damage(server)
@@ -83,67 +91,79 @@ def test_damage_is_named_reads_go_on_and_the_mend_works(
     adopt(pair)
     for folder in pair.folders.values():
         shutil.rmtree(folder, ignore_errors=True)  # its tail may write its status there at this moment
-    wait_until(lambda: state(pair) == "following", lambda: get(pair, "/health/ready").text)
+    wait_until_following(pair)
 
 
 @pytest.mark.timeout(240)
-def test_another_data_directory_is_named_and_the_old_one_is_welcome_back(
-    start_run: Callable[..., Run], tmp_path: Path
-) -> None:
+def test_another_data_directory_is_named_and_the_old_one_is_welcome_back(tmp_path: Path) -> None:
     """A backup from before the last invoice: rewound. The newest directory again: it follows by itself."""
-    pair = Pair(start_run)
-    redis_folder = Path(pair.run.environment["DATA_DIR"]) / "redis"
-    stop(pair)
-    shutil.copytree(redis_folder, tmp_path / "backup")
+    folder, backup, newest = tmp_path / "outer redis", tmp_path / "backup", tmp_path / "newest"
+    with (
+        EmbeddedRedis(folder) as server,
+        running_pair(Piece("", 0, tmp_path), REDIS_URL=server.url) as pair,
+    ):
+        server.stop()
+        shutil.copytree(folder, backup)
+        server.start()
+        shown = post_invoice_and_wait(pair)
+        server.stop()
+        folder.rename(newest)
+        backup.rename(folder)
+        server.start()
+        wait_for_verdict(pair, "rewound")
+        assert get(pair, "/accounts").json() == shown
 
-    pair.start_again()
-    assert post_invoice(pair).status_code == 201
-    wait_for_revenue(pair, 500)
-    stop(pair)
-    redis_folder.rename(tmp_path / "newest")
-    (tmp_path / "backup").rename(redis_folder)
-
-    pair.start_again()
-    wait_for_verdict(pair, "rewound")
-    assert total(pair) == 500
-    stop(pair)
-    shutil.rmtree(redis_folder)
-    (tmp_path / "newest").rename(redis_folder)
-
-    pair.start_again()
-    wait_until(lambda: state(pair) == "following", lambda: get(pair, "/health/ready").text)
-    assert total(pair) == 500
-
-
-def stop(pair: Pair) -> None:
-    assert pair.run.interrupt() == 0
-    pair.run.wait_until_nothing_is_left()
+        server.stop()
+        shutil.rmtree(folder)
+        newest.rename(folder)
+        server.start()
+        wait_until_following(pair)
+        assert get(pair, "/accounts").json() == shown
 
 
 def post_invoice(pair: Pair) -> httpx.Response:
-    """For the first customer, who is made if there is none."""
-    ada = {"name": "Ada", "account_id": "1"}
-    if not httpx.get(f"{pair.customers_url}/customers", headers=pair.headers, timeout=30).json():
-        httpx.post(f"{pair.customers_url}/customers", json=ada, headers=pair.headers, timeout=30)
-    invoice = {"customer_id": "1", "purchase_date": "2026-01-31", "purchase_price_cents": 500}
-    return httpx.post(f"{pair.customers_url}/invoices", json=invoice, headers=pair.headers, timeout=30)
+    """For a new customer of a new account; the first answer that is not 201, or the last."""
+
+    def post(url: str, body: dict[str, object]) -> httpx.Response:
+        return httpx.post(url, json=body, headers=pair.headers, timeout=30)
+
+    account = post(f"{pair.accounts_url}/accounts", {"name": "new"})
+    if account.status_code != 201:
+        return account
+    ada = {"name": "Ada", "account_id": account.json()["id"]}
+    customer = post(f"{pair.customers_url}/customers", ada)
+    if customer.status_code != 201:
+        return customer
+    return post(
+        f"{pair.customers_url}/invoices",
+        {
+            "customer_id": customer.json()["id"],
+            "purchase_date": "2026-01-31",
+            "purchase_price_cents": 500,
+        },
+    )
+
+
+def post_invoice_and_wait(pair: Pair) -> object:
+    """What all accounts show once it is applied."""
+    posted = post_invoice(pair)
+    assert posted.status_code == 201, posted.text
+    minimum = {"Min-Log-Position": posted.headers["Log-Position"], "Prefer": "wait=10"}
+    answer = httpx.get(f"{pair.accounts_url}/accounts", headers={**pair.headers, **minimum}, timeout=30)
+    assert answer.json()[-1]["total_revenue_cents"] == 500
+    return answer.json()
 
 
 def get(pair: Pair, path: str) -> httpx.Response:
     return httpx.get(f"{pair.accounts_url}{path}", headers=pair.headers, timeout=30)
 
 
-def total(pair: Pair) -> int:
-    return int(get(pair, "/accounts/1").json()["total_revenue_cents"])
-
-
-def state(pair: Pair) -> str:
-    return str(get(pair, "/accounts").headers.get("Projection-State"))
-
-
-def wait_for_revenue(pair: Pair, cents: int) -> object:
-    wait_until(lambda: total(pair) == cents, lambda: f"total is {total(pair)}")
-    return get(pair, "/accounts").json()
+def wait_until_following(pair: Pair) -> None:
+    for url in (f"{pair.accounts_url}/accounts", f"{pair.customers_url}/customers"):
+        wait_until(
+            lambda url=url: httpx.get(url, headers=pair.headers).headers["Projection-State"] == "following",  # type: ignore[misc]
+            lambda: get(pair, "/health/ready").text,
+        )
 
 
 def wait_for_verdict(pair: Pair, verdict: str) -> None:
