@@ -15,11 +15,12 @@ from deploy.installation import Installation
 from deploy.tour import tour
 from eventlog import EventLog
 from shared.events import make_codec
+from tests.faults.all_faults import FAULTS
 from tests.make_run import ROOT
 from tests.pair import running_pair
 
 STOP = re.compile(r"^\| \d \| `(?P<file>[\w/.]+)` `(?P<function>\w+)` \|", re.MULTILINE)
-CODE_LINK = re.compile(r"`(?P<file>(?:eventlog|shared|customers|accounts|deploy)/[\w/.]+\.(?:py|lua))`")
+CODE_LINK = re.compile(r"`(?P<file>(?:eventlog|shared|customers|accounts|deploy|tests)/[\w/.]+\.(?:py|lua))`")
 LINK = re.compile(r"\]\((?P<target>[^)#:]+)\)")
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 
@@ -100,3 +101,11 @@ def test_every_decision_says_what_was_decided_and_over_what() -> None:
         text = page.read_text("utf-8")
         assert "**Decided.**" in text, page
         assert len(text.splitlines()) <= 40, f"{page}: one short page a choice"
+
+
+def test_every_fault_has_a_recorded_run_of_the_size_it_asks_for() -> None:
+    page = (ROOT / "docs" / "guarantees.md").read_text("utf-8")
+    rows = re.findall(r"^\| ([a-z-]+) \| [^|]+ \| ([0-9,]+) \| [^|]+ \| ([0-9]+) wrong", page, re.MULTILINE)
+    recorded = {name: int(trials.replace(",", "")) for name, trials, _ in rows}
+    assert recorded.keys() == {fault.name for fault in FAULTS}
+    assert all(recorded[fault.name] >= fault.trials for fault in FAULTS)

@@ -22,7 +22,7 @@ def main(names: tuple[str, ...], seed: int, trials: int | None) -> None:
     known = {fault.name: fault for fault in FAULTS}
     if unknown := set(names) - known.keys():
         raise click.UsageError(f"no fault {', '.join(sorted(unknown))}; there are: {', '.join(known)}")
-    rows, wrong = [], []
+    rows, wrong, versions = [], [], set()
     for fault in [known[name] for name in names or known]:
         run = Run(fault, seed, JOURNALS)
         wanted = trials or fault.trials
@@ -38,7 +38,8 @@ def main(names: tuple[str, ...], seed: int, trials: int | None) -> None:
                 click.echo(f"WRONG: {found}", err=True)
         rows.append(run.summary())
         wrong += run.wrong
-    click.echo("\n".join(rows))
+        versions |= run.versions
+    click.echo("\n".join([*rows, *sorted(versions)]))
     if wrong:
         raise click.ClickException(f"{len(wrong)} things went wrong; see {JOURNALS}")
 

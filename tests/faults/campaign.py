@@ -102,11 +102,15 @@ class Run:
             f"{name} p50 {_part(times, 50):.2f} s, p99 {_part(times, 99):.2f} s"
             for name, times in seconds.items()
         ]
-        last = self._lines[-1]
         return (
             f"| {self.fault.name} | {self.fault.summary} | {self.trials:,} | {'; '.join(told)}"
-            f" | {self._verdict()} | {self.seed} | {last.versions} | {last.finished[:10]} |"
+            f" | {self._verdict()} | {self.seed} | {self._lines[-1].finished[:10]} |"
         )
+
+    @property
+    def versions(self) -> set[str]:
+        """What the pieces ran on."""
+        return {line.versions for line in self._lines}
 
     def _verdict(self) -> str:
         """How often something went wrong; where never, the share of trials in which it still may (95 % sure)."""

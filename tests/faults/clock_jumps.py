@@ -18,7 +18,6 @@ import redis
 
 from eventlog.tail_status import TailState
 from tests.faults.campaign import Fault, Outcome, Piece
-from tests.faults.load import Load
 from tests.faults.pair import Pair, running_pair
 
 # Who is on the clock that jumps, in the words of jumping_clock.c; the others keep the true one.
@@ -68,8 +67,8 @@ def jump_clocks(
                 jumped_at = time.monotonic()
                 _require_that_it_shows(pair, whose, offset_s)
                 found = _look_around(pair, token, is_correction=abs(offset_s - before_s) <= _CORRECTION_S)
-                alive.append(_seconds_until(partial(_tails_are_alive, pair), jumped_at, patience_s))
-                accepted.append(_seconds_until_accepted(load, jumped_at, patience_s))
+                alive.append(_seconds_until_alive(pair, jumped_at, patience_s))
+                accepted.append(load.seconds_until_accepted(jumped_at))
                 found += [
                     f"{took_s:.1f} s until {what}"
                     for what, took_s in (
@@ -157,19 +156,11 @@ def _tails_are_alive(pair: Pair) -> bool:
     }
 
 
-def _seconds_until(condition: Callable[[], bool], since: float, patience_s: float) -> float:
+def _seconds_until_alive(pair: Pair, since: float, patience_s: float) -> float:
     """How long it took; `patience_s` and more if it did not come in that time."""
-    while not condition() and time.monotonic() - since < patience_s:
+    while not _tails_are_alive(pair) and time.monotonic() - since < patience_s:
         time.sleep(_PAUSE_S)
     return time.monotonic() - since
-
-
-def _seconds_until_accepted(load: Load, since: float, patience_s: float) -> float:
-    """From the jump to the first acceptance of what was sent after it."""
-    _seconds_until(
-        lambda: load.accepted_since(since) is not None or bool(load.violations), since, patience_s + 5
-    )
-    return load.accepted_since(since) or time.monotonic() - since
 
 
 CLOCK_JUMPS: list[Fault] = [

@@ -96,6 +96,15 @@ class Load:
         ]
         return min(answered) - moment if answered else None
 
+    def seconds_until_accepted(self, moment: float) -> float:
+        """The same, waited for; as long as was waited if a client gave up first, or all lost patience."""
+        while (took_s := self.accepted_since(moment)) is None:
+            waited_s = time.monotonic() - moment
+            if self.violations or waited_s > self.patience_s + _REQUEST_TIMEOUT_S:
+                return waited_s
+            time.sleep(_RETRY_PAUSE_S)
+        return took_s
+
 
 class _Violation(Exception):
     """An answer that no client should have had."""

@@ -114,7 +114,7 @@ def _endure(
                     if tails_keep_up:
                         found += _states_other_than_following(pair)
                 ended_at = time.monotonic()
-                accepted.append(_seconds_until_accepted(load, ended_at))
+                accepted.append(load.seconds_until_accepted(ended_at))
                 caught_up.append(_seconds_until_caught_up(pair, ended_at))
                 found += [
                     f"{took_s:.1f} s until {what}"
@@ -239,15 +239,6 @@ def _states_other_than_following(pair: Pair) -> list[str]:
         )
         if status.state is not TailState.FOLLOWING
     ]
-
-
-def _seconds_until_accepted(load: Load, since: float) -> float:
-    wait_until(
-        lambda: load.accepted_since(since) is not None or bool(load.violations),
-        lambda: "nothing is accepted any more",
-        _PATIENCE_S + RESUMES_WITHIN_S,
-    )
-    return load.accepted_since(since) or time.monotonic() - since
 
 
 def _seconds_until_caught_up(pair: Pair, since: float) -> float:
