@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 from collections.abc import Mapping, Sequence
 
 from eventlog.child_process import PID_VARIABLE, ending_with
@@ -57,7 +58,8 @@ def render(name: str, programs: Mapping[str, Sequence[str]], stop_wait_s: int) -
 
 def _follower(command: Sequence[str]) -> str:
     """A program that ends with supervisord, even when that is killed."""
-    words = ending_with(_SUPERVISORD_PID, command)
+    # SIGKILL: a program that is just starting, or waits for a slow client, would pass over a SIGTERM.
+    words = ending_with(_SUPERVISORD_PID, command, with_signal=signal.SIGKILL)
     return " ".join(word if word == _SUPERVISORD_PID else _quoted(word) for word in words)
 
 

@@ -72,9 +72,11 @@ class Run:
 
     def find(self, *words: str) -> psutil.Process:
         """The topmost process whose command line has all the words."""
-        return next(
-            found for found in self.processes() if all(word in " ".join(found.cmdline()) for word in words)
-        )
+        return self.find_all(*words)[0]
+
+    def find_all(self, *words: str) -> list[psutil.Process]:
+        """All whose command line has all the words, the topmost first."""
+        return [found for found in self.processes() if all(word in _command_line(found) for word in words)]
 
     def interrupt(self) -> int:
         """Ctrl-C, which a terminal sends to the whole foreground group; the exit code."""
@@ -94,6 +96,13 @@ class Run:
                 found.kill()
         psutil.wait_procs(left, timeout=10)
         self.process.wait(10)
+
+
+def _command_line(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.NoSuchProcess:
+        return ""
 
 
 def _is_alive(process: psutil.Process) -> bool:

@@ -7,7 +7,7 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -165,6 +165,29 @@ def test_kill_9_of_a_process_at_the_top_leaves_nothing_and_the_next_run_works(
     second = start_run()
     second.wait_until_up()
     assert second.interrupt() == 0
+
+
+@pytest.fixture
+def run_with_slow_client(start_run: StartRun) -> Iterator[Run]:
+    """A client that never finishes its request holds a worker that would stop in its own time."""
+    run = start_run()
+    run.wait_until_up()
+    port = int(run.environment["ACCOUNTS_PORT"])
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        headers = b"Host: here\r\nContent-Length: 100\r\nExpect: 100-continue\r\n"
+        connection.sendall(b"POST /auth/login HTTP/1.1\r\n" + headers + b"\r\n")
+        assert connection.recv(100).startswith(b"HTTP/1.1 100 "), "a worker waits for the body"
+        yield run
+
+
+def test_kill_9_leaves_nothing_where_a_client_is_slow(run_with_slow_client: Run) -> None:
+    run_with_slow_client.process.kill()
+    run_with_slow_client.wait_until_nothing_is_left()
+
+
+def test_ctrl_c_stops_everything_where_a_client_is_slow(run_with_slow_client: Run) -> None:
+    assert run_with_slow_client.interrupt() == 0
+    run_with_slow_client.wait_until_nothing_is_left()
 
 
 def test_next_run_started_at_once_after_kill_9_waits_for_the_remains(start_run: StartRun) -> None:

@@ -112,7 +112,7 @@ class Pair:
                 if _age_s(found) < SETTLED_AFTER_S:
                     return False
                 victim.kill()
-            except (psutil.NoSuchProcess, StopIteration, IndexError):
+            except (psutil.NoSuchProcess, IndexError):
                 return False
             killed.append(victim)
             return True
