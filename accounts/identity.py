@@ -13,6 +13,7 @@ from typing import Final
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
+from shared.health import Check
 from shared.permissions import Identity, Role
 
 FILE_NAME: Final = "users.db"
@@ -74,7 +75,28 @@ class Users:
         found = self._find(username)
         return Identity(username, Role(found[1])) if found else None
 
+    def check(self) -> Check:
+        """For `/health/ready`: whether anybody could log in."""
+        try:
+            count = self._count()
+        except sqlite3.Error as problem:
+            return Check("degraded", f"nobody can log in: {problem}", f"restore {self._path} from a backup")
+        if not count:
+            mend = f"`accounts users add NAME --role admin`; or restore {self._path} from a backup"
+            return Check("degraded", "there are no users", mend)
+        return Check("ok", f"{count} users")
+
+    def _count(self) -> int:
+        if not self._path.exists():
+            return 0
+        with self._file() as file:
+            return int(file.execute("SELECT count(*) FROM users").fetchone()[0])
+
     def _find(self, username: str) -> tuple[str, str] | None:
+        if (
+            not self._path.exists()
+        ):  # only adding a user makes it: an empty one would look as if it had never been lost
+            return None
         with self._file() as file:
             found = file.execute(
                 "SELECT password_hash, role FROM users WHERE username = ?", (username,)

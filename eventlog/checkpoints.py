@@ -44,20 +44,28 @@ class Checkpoint(NamedTuple):
 
 
 def read_checkpoint(connection: sqlite3.Connection) -> Checkpoint | None:
-    """The file's checkpoint; None in a file that was never set up."""
-    row = connection.execute(_READ).fetchone()
+    """The file's checkpoint; None in a file that was never set up, `sqlite3.DatabaseError` if it is nonsense."""
+    try:
+        row = connection.execute(_READ).fetchone()
+    except sqlite3.OperationalError as problem:
+        if problem.sqlite_errorcode == sqlite3.SQLITE_ERROR:  # no such table, or column
+            raise sqlite3.DatabaseError(f"its checkpoint cannot be read: {problem}") from problem
+        raise
     if row is None:
         return None
     projection, version, log_id, position, sequence, digest, passed_over = row
-    return Checkpoint(
-        projection,
-        version,
-        log_id,
-        Position.parse(position),
-        sequence,
-        digest,
-        frozenset(json.loads(passed_over)),
-    )
+    try:
+        return Checkpoint(
+            projection,
+            version,
+            log_id,
+            Position.parse(position),
+            sequence,
+            digest,
+            frozenset(json.loads(passed_over)),
+        )
+    except ValueError as problem:
+        raise sqlite3.DatabaseError(f"its checkpoint is nonsense: {problem}") from problem
 
 
 def insert_checkpoint(connection: sqlite3.Connection, checkpoint: Checkpoint) -> None:

@@ -28,6 +28,7 @@ from redis.retry import Retry
 
 from eventlog.child_process import ending_with
 from eventlog.errors import EventLogError
+from eventlog.torn_aof import cut_torn_end
 
 HOST: Final = "127.0.0.1"
 
@@ -192,6 +193,8 @@ class EmbeddedRedis:
         if self._process is not None and self._process.poll() is None:
             return
         with _locked(self.directory) as lock, self.log_path.open("ab") as log:
+            log.write(_told(cut_torn_end(self._server.path, self.directory)).encode())
+            log.flush()
             config = _write_config(self.directory, self.port, self._server, self._overrides)
             self._process = subprocess.Popen(
                 ending_with(os.getpid(), [str(self._server.path), str(config)]),
@@ -245,10 +248,16 @@ def become_server(directory: Path, port: int) -> None:
     server = find_server()
     with _locked(directory) as lock:
         _wait_for_space(directory)
+        sys.stderr.write(_told(cut_torn_end(server.path, directory)))
+        sys.stderr.flush()
         config = _write_config(directory, port, server, {})
         os.set_inheritable(lock.descriptor, True)
         lock.name_holder(os.getpid())
         os.execv(server.path, [str(server.path), str(config)])  # noqa: S606 -- no shell is the point
+
+
+def _told(message: str | None) -> str:
+    return f"{message}\n" if message else ""
 
 
 def _wait_for_space(directory: Path) -> None:

@@ -224,8 +224,8 @@ class EventLog:
         state = self.state()
         if state.log_id is None:
             raise WrongLog(Verdict.REPLACED, "there is no log", LOG_MEND)
-        arguments = [state.log_id, str(state.end), "", 0, "", 0, 0]
-        moment, command = Moment(state.log_id, state.end), Command.unnamed()
+        moment, command = Moment(state.log_id, START), Command.unnamed()
+        arguments = [moment.log_id, str(moment.position), "", 0, "", 0, 0]
         keys = [self.stream, self._meta, self._subjects, self._record_key(command, state.log_id)]
         _read_publish_answer(self._redis.run(_PUBLISH, keys, arguments), moment, command, "")
 

@@ -31,9 +31,6 @@ _BUSY_TIMEOUT_MS = 5000
 _FIRST_POLL_S, _LONGEST_POLL_S = 0.001, 0.02
 _WAL_LIMIT_BYTES = 4 * 1024 * 1024
 
-_DAMAGE_CODES = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
-_PRIMARY_CODE = 0xFF  # the rest of an extended result code says more of the same
-
 _OWN_TABLES = (
     Table("checkpoint", "only", checkpoints.CHECKPOINT_COLUMNS),
     Table("parked", "sequence", parking.PARKED_COLUMNS, [(["sequence"], "acknowledged_at IS NULL")]),
@@ -59,10 +56,14 @@ class ProjectionFile:
             with self.damage_named(), _closed_unless_done(self._connection):
                 self._set_up()
         except sqlite3.OperationalError as problem:
-            raise NotBuilt(
-                f"{path} cannot be set up: {problem}. Free space on its disk, or let this user write there; "
-                "then start again."
-            ) from problem
+            mend = (
+                "Free space on its disk, let this user write there, or end what holds it; then start again."
+            )
+            if (
+                getattr(problem, "sqlite_errorcode", sqlite3.SQLITE_ERROR) == sqlite3.SQLITE_ERROR
+            ):  # read, and nonsense
+                mend = _rebuild(directory)
+            raise NotBuilt(f"{path} cannot be set up: {problem}. {mend}") from problem
 
     def close(self) -> None:
         self._connection.close()
@@ -290,8 +291,9 @@ def _closed_unless_done(connection: sqlite3.Connection) -> Iterator[None]:
 def _damage_named(directory: Path) -> Iterator[None]:
     try:
         yield
-    except sqlite3.DatabaseError as problem:
-        if getattr(problem, "sqlite_errorcode", 0) & _PRIMARY_CODE in _DAMAGE_CODES:
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as problem:
+        # A subclass is for another time or another program; SQLite's word for damage is the class itself.
+        if type(problem) in {sqlite3.DatabaseError, UnicodeDecodeError}:
             raise NotBuilt(
                 f"{directory / FILE_NAME} is damaged: {problem}. {_rebuild(directory)}"
             ) from problem

@@ -64,10 +64,22 @@ if before[1] then
 end
 
 -- 3. Entries behind our own last one are foreign: count them, and let them void older decisions.
-if last_own ~= log_end then
-  if last_own ~= '0-0' and #redis.call('XRANGE', stream, last_own, last_own) == 0 then
-    return {'rewound', 'its last own entry ' .. last_own .. ' is gone'}
+if last_own ~= log_end and last_own ~= '0-0' and #redis.call('XRANGE', stream, last_own, last_own) == 0 then
+  return {'rewound', 'its last own entry ' .. last_own .. ' is gone'}
+end
+if cursor == #ARGV then -- nothing to write: it was only asked whether something could be
+  if is_after(floor, log_end) then return {'conflict', floor, 'the log, by an entry of another writer,'} end
+  local about = redis.call('XINFO', 'STREAM', stream)
+  for i = 1, #about, 2 do
+    if about[i] == 'last-generated-id' and about[i + 1] == '18446744073709551615-18446744073709551615' then
+      return {'no id left', about[i + 1]}
+    end
   end
+  redis.call('HLEN', subjects) -- raises if the key is something else
+  redis.call('SETRANGE', record, 0, '') -- writes nothing, and is refused where XADD would be: no memory, read-only
+  return {'writable'}
+end
+if last_own ~= log_end then
   local from = last_own
   repeat
     local chunk = redis.call('XRANGE', stream, from, '+', 'COUNT', 1000)
@@ -87,17 +99,6 @@ if is_after(floor, decided_at) then return {'conflict', floor, 'the log, by an e
 for _, subject in ipairs(guards) do
   local touched = redis.call('HGET', subjects, subject)
   if touched and is_after(touched, decided_at) then return {'conflict', touched, subject} end
-end
-
-if cursor == #ARGV then
-  local about = redis.call('XINFO', 'STREAM', stream)
-  for i = 1, #about, 2 do
-    if about[i] == 'last-generated-id' and about[i + 1] == '18446744073709551615-18446744073709551615' then
-      return {'no id left', about[i + 1]}
-    end
-  end
-  redis.call('SETRANGE', record, 0, '') -- writes nothing, and is refused where XADD would be: no memory, read-only
-  return {'writable'}
 end
 
 -- 5. Write. Only XADD can still fail, where no id is left; then what this call appended is taken back.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
@@ -75,6 +76,8 @@ class TailStatusFile:
             unfinished.write_bytes(text)
             unfinished.replace(self._path)
         except OSError:
+            with suppress(OSError):
+                unfinished.unlink()
             # The block that the old status has is enough; spaces cover what is left of it.
             with self._path.open("r+b") as file:
                 file.write(text.ljust(os.fstat(file.fileno()).st_size))

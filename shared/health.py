@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -17,6 +18,7 @@ from eventlog.tail_status import TailState
 from shared.freshness import Freshness
 
 _LAGGING_EVENTS = 10_000
+_PATIENCE_S = 1.0  # with a Redis that hangs; who asks seldom waits for longer than a few
 
 
 class Check(NamedTuple):
@@ -37,10 +39,18 @@ class _Applied(NamedTuple):
 class Health:
     """Looks at the projection, its tail and the log; never raises."""
 
-    def __init__(self, service: str, reader: ProjectionReader, log: EventLog) -> None:
+    def __init__(
+        self,
+        service: str,
+        reader: ProjectionReader,
+        log: EventLog,
+        others: Mapping[str, Callable[[], Check]] | None = None,
+    ) -> None:
+        """`others` are what only this service has, by name."""
         self._service = service
         self._reader = reader
-        self._log = log
+        self._log = log.with_patience(_PATIENCE_S)
+        self._others = others or {}
         self._freshness = Freshness(reader.directory, log)
 
     def checks(self) -> dict[str, Check]:
@@ -60,7 +70,7 @@ class Health:
             found["writes"] = self._check_writes()
         if not isinstance(log, Check):
             found["durability"] = self._check_durability()
-        return found
+        return found | {name: look() for name, look in self._others.items()}
 
     def _look(self) -> _Applied | Check:
         try:

@@ -187,17 +187,6 @@ def test_server_that_does_not_start_shows_why(tmp_path: Path) -> None:
         EmbeddedRedis(tmp_path, overrides={"appendfsync": "sometimes"}).start()
 
 
-def test_cut_log_is_refused_and_not_shortened(tmp_path: Path, server: Server) -> None:
-    running = EmbeddedRedis(tmp_path, server=server)
-    running.start()
-    redis.Redis.from_url(running.url).xadd("stream", {"number": 1})
-    running.stop()
-    log = max(tmp_path.rglob("*.aof"), key=lambda path: path.stat().st_mtime)
-    os.truncate(log, log.stat().st_size - 3)
-    with pytest.raises(EmbeddedRedisError, match="redis-check-aof"):
-        running.start()
-
-
 def test_older_server_is_refused_where_a_newer_one_has_written(tmp_path: Path) -> None:
     """Redis 6 does not look into `appendonlydir`: it would start with an empty log."""
     (tmp_path / "appendonlydir").mkdir()

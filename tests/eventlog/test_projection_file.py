@@ -330,13 +330,40 @@ def cut_short(file: Path) -> None:
         opened.truncate(file.stat().st_size // 2)
 
 
+def make_checkpoint_nonsense(file: Path) -> None:
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("UPDATE checkpoint SET position = '17q-0'")
+        connection.commit()
+
+
+def rename_column(file: Path) -> None:
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("ALTER TABLE checkpoint RENAME COLUMN digest TO digits")
+
+
+def raise_file_format(file: Path) -> None:
+    with file.open("r+b") as opened:
+        opened.seek(18)  # write and read version of the format
+        opened.write(b"\x09\x09")
+
+
 def overwrite_all_but_the_first_page(file: Path) -> None:
     with file.open("r+b") as opened:
         opened.seek(4096)
         opened.write(b"\xff" * (file.stat().st_size - 4096))
 
 
-@pytest.mark.parametrize("damage", [overwrite, cut_short, overwrite_all_but_the_first_page])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        overwrite,
+        cut_short,
+        overwrite_all_but_the_first_page,
+        make_checkpoint_nonsense,
+        rename_column,
+        raise_file_format,
+    ],
+)
 def test_damaged_file_is_named_with_its_mend(directory: Path, damage: Callable[[Path], None]) -> None:
     with closing(ProjectionFile(directory, make_post())) as file:
         commit(file, 1, [a_parcel(1)])

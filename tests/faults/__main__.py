@@ -15,18 +15,20 @@ JOURNALS = Path("build/faults")
 
 @click.command()
 @click.argument("names", nargs=-1)
-@click.option("--seed", default=1, show_default=True, help="The same seed tries the same things.")
-@click.option("--trials", type=int, help="How many in all, earlier sittings included.")
+@click.option(
+    "--seed", default=1, show_default=True, help="With as many trials, the same seed tries the same things."
+)
+@click.option("--trials", type=click.IntRange(min=1), help="How many in all, earlier sittings included.")
 def main(names: tuple[str, ...], seed: int, trials: int | None) -> None:
     """Try faults on real processes; with no NAMES, all of them. Exits with 1 if anything went wrong."""
     known = {fault.name: fault for fault in FAULTS}
     if unknown := set(names) - known.keys():
         raise click.UsageError(f"no fault {', '.join(sorted(unknown))}; there are: {', '.join(known)}")
     rows, wrong, versions = [], [], set()
-    for fault in [known[name] for name in names or known]:
-        run = Run(fault, seed, JOURNALS)
-        wanted = trials or fault.trials
-        click.echo(f"{fault.name}: {fault.summary}; {run.trials} of {wanted} trials are made", err=True)
+    for run in [Run(known[name], seed, JOURNALS) for name in names or known]:
+        fault, wanted = run.fault, trials or run.fault.trials
+        if run.trials < wanted:
+            click.echo(f"{fault.name}: {fault.summary}; {run.trials} of {wanted} trials are made", err=True)
         began, before = time.monotonic(), run.trials
         for outcome in run.go_on(wanted):
             left_s = (time.monotonic() - began) / (run.trials - before) * (wanted - run.trials)

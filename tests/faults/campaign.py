@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import platform
 import sqlite3
+import subprocess
 import sys
 import tempfile
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -13,9 +15,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
+import click
 import msgspec
 
 from eventlog.embedded_redis import find_server
+
+_ROOT = Path(__file__).parents[2]
+_PLACES_TOLD = 3
 
 
 class Piece(NamedTuple):
@@ -72,22 +78,33 @@ class Run:
         return sum(line.outcome.trials for line in self._lines)
 
     def go_on(self, trials: int) -> Iterator[Outcome]:
-        """Make pieces until there are this many trials; each is in the journal once it is answered."""
+        """Make pieces until there are this many trials; each is in the journal once it is answered.
+
+        The last piece is as short as what is left, so only the same `trials` make the same pieces again.
+        """
         self._journal.parent.mkdir(parents=True, exist_ok=True)
         while self.trials < trials:
-            number = len(self._lines)
-            with tempfile.TemporaryDirectory(prefix="fault-") as folder:
-                piece = Piece(
-                    f"{self.seed}-{number}",
-                    min(self.fault.trials_per_piece, trials - self.trials),
-                    Path(folder),
-                )
-                outcome = self.fault.run(piece)
-            line = _Line(number, datetime.now(UTC).isoformat(timespec="seconds"), _versions(), outcome)
+            number, versions = len(self._lines), _versions()
+            asked = min(self.fault.trials_per_piece, trials - self.trials)
+            outcome = self._try(f"{self.seed}-{number}", asked)
+            line = _Line(number, datetime.now(UTC).isoformat(timespec="seconds"), versions, outcome)
             with self._journal.open("ab") as journal:
                 journal.write(msgspec.json.encode(line) + b"\n")
             self._lines.append(line)
             yield outcome
+
+    def _try(self, seed: str, trials: int) -> Outcome:
+        """One piece; where it did not come to a trial, what went wrong counts for all that were asked for."""
+        try:
+            with tempfile.TemporaryDirectory(prefix="fault-") as folder:
+                outcome = self.fault.run(Piece(seed, trials, Path(folder)))
+        except Exception as error:  # noqa: BLE001  # whatever ends a piece is a finding, and the next one is tried
+            return Outcome(trials, {"ended by an exception": 1}, [_told(error)])
+        if outcome.trials:
+            return outcome
+        if not outcome.wrong:
+            raise click.ClickException(f"{self.fault.name}: piece {seed} made no trial, and does not say why")
+        return msgspec.structs.replace(outcome, trials=trials)
 
     def summary(self) -> str:
         """One row for the table of docs/guarantees.md."""
@@ -125,22 +142,52 @@ class Run:
 
 
 def _read(journal: Path) -> list[_Line]:
-    """Finished pieces; a line cut off in the middle is a piece that is made again."""
+    """Finished pieces; a last line that was cut off is a piece that is made again."""
     if not journal.exists():
         return []
     text = journal.read_bytes()
     whole = text[: text.rfind(b"\n") + 1]
+    lines = [_decode(line, f"{journal}:{number}") for number, line in enumerate(whole.splitlines(), 1)]
     if whole != text:
         journal.write_bytes(whole)
-    return [msgspec.json.decode(line, type=_Line) for line in whole.splitlines()]
+    return lines
+
+
+def _decode(line: bytes, place: str) -> _Line:
+    try:
+        return msgspec.json.decode(line, type=_Line)
+    except ValueError as error:  # also where it is not UTF-8
+        raise click.ClickException(
+            f"{place}: not a finished piece: {error}; mend the line, or move the file away to begin anew"
+        ) from error
+
+
+def _told(error: Exception) -> str:
+    """What it says, and through which lines of this repository it came last."""
+    places = [
+        f"{path.relative_to(_ROOT)}:{frame.lineno}"
+        for frame in traceback.extract_tb(error.__traceback__)
+        if (path := Path(frame.filename)).is_relative_to(_ROOT) and "site-packages" not in path.parts
+    ]
+    return f"{type(error).__name__}: {error} (by way of {', '.join(places[-_PLACES_TOLD:])})"
 
 
 def _versions() -> str:
     redis_version = ".".join(str(part) for part in find_server().version)
     return (
         f"Python {platform.python_version()}, Redis {redis_version}, redis-py {version('redis')},"
-        f" SQLite {sqlite3.sqlite_version}, {sys.platform}"
+        f" SQLite {sqlite3.sqlite_version}, {sys.platform}, {_commit()}"
     )
+
+
+def _commit() -> str:
+    """What is checked out, with + where tracked files differ from it."""
+    describe = ["git", "describe", "--always", "--exclude=*", "--dirty=+"]  # without tags: the short hash
+    try:
+        described = subprocess.run(describe, cwd=_ROOT, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "no commit"
+    return f"commit {described.stdout.strip()}"
 
 
 def _part(times: list[float], percent: int) -> float:

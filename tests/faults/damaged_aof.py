@@ -164,10 +164,17 @@ def _try(history: AofHistory, damage: Damage, folder: Path, *, goes_on: bool) ->
         if goes_on:
             with _crashes_told(found, "the one who writes on"):
                 _write_on(log, server.url, later)
+        torn = any(server.directory.glob("torn-*.aof"))
+        if torn:
+            found.append(_Found("records cut off as torn"))
         for name, reader in history.readers.items():
             with _crashes_told(found, f"the tail of the one who read {name}"):
                 read = _follow(log, shutil.copytree(reader, folder / name))
-                found.append(_judge(history, log, read, later))
+                judged = _judge(history, log, read, later)
+                may_lack = torn or damage.kind == CUT_AT_RECORD
+                found.append(
+                    judged._replace(wrong=judged.wrong or (judged.what == MISSING_UNREAD and not may_lack))
+                )
         if any(each.what == HALTED for each in found):
             with _crashes_told(found, "the printed mend"):
                 found.append(_mend(log, folder / "mended"))

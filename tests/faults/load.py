@@ -199,7 +199,11 @@ class _Client:
         )
         if answer is None or answer.status_code != 200:
             raise _Violation(f"GET {path} was answered {answer and answer.text}")
-        shown = answer.json()[0]["total_revenue_cents"]
+        shown = {each["customer_id"]: each["total_revenue_cents"] for each in answer.json()}.get(
+            self._customer_id
+        )
+        if shown is None:
+            raise _Violation(f"customer {self._customer_id} is not shown at {answer.headers['Log-Position']}")
         if not self._least_cents <= shown <= self._most_cents:
             raise _Violation(
                 f"customer {self._customer_id} shows {shown} at {answer.headers['Log-Position']}: confirmed"

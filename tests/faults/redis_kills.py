@@ -1,20 +1,29 @@
-"""`kill -9` of Redis under load, every second time while its disk is slow: what was acknowledged is there."""
+"""`kill -9` of Redis under load, amid large writes or while its disk is slow: what was acknowledged is there."""
 
 from __future__ import annotations
 
 import random
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from tests.faults.campaign import Fault, Outcome, Piece
 from tests.faults.pair import Pair, running_pair
 from tests.make_run import wait_until
 
 _ACCEPTED_BETWEEN = 100
+_RECOVERS_WITHIN_S = 10.0
 _SLOW_FOR_S = (0.5, 2.5)
+_LARGE_BYTES = 4_000_000
+_WRITING_FOR_S = (0.02, 0.2)
 _SLOW_SYNC_US = 900_000
 
 
@@ -22,7 +31,7 @@ def kill_redis(piece: Piece, *, patience_s: float = 60.0) -> Outcome:
     """A trial is one kill."""
     chance = random.Random(piece.seed)
     recovered: list[float] = []
-    kills = slow = 0
+    kills = slow = torn = 0
     with running_pair(piece) as pair:
         with pair.load(threads=6, seed=piece.seed, patience_s=patience_s) as load:
             while kills < piece.trials and not load.violations and not pair.any_halted():
@@ -33,16 +42,46 @@ def kill_redis(piece: Piece, *, patience_s: float = 60.0) -> Outcome:
                         time.sleep(chance.uniform(*_SLOW_FOR_S))
                         killed_at = pair.kill("redis-server")
                 else:
-                    killed_at = pair.kill("redis-server")
+                    with _large_writes(pair):
+                        time.sleep(chance.uniform(*_WRITING_FOR_S))
+                        killed_at = pair.kill("redis-server")
                 kills += 1
                 recovered.append(load.seconds_until_accepted(killed_at))
         books = pair.books(load)
+        torn = len(list(Path(pair.run.environment["DATA_DIR"]).glob("redis/torn-*.aof")))
+    late = [
+        f"{took_s:.1f} s until writes were accepted again"
+        for took_s in recovered
+        if took_s > _RECOVERS_WITHIN_S
+    ]
     return Outcome(
         kills,
-        {"with a slow disk": slow, **books.counts()},
-        list(books.wrong),
+        {"with a slow disk": slow, "in the middle of a record": torn, **books.counts()},
+        [*late, *books.wrong],
         {"until writes were accepted again": recovered},
     )
+
+
+@contextmanager
+def _large_writes(pair: Pair) -> Iterator[None]:
+    """Somebody writes so much at once that a kill may leave half a record behind."""
+    stop = threading.Event()
+
+    def write() -> None:
+        with (
+            redis.Redis.from_url(pair.redis_url, retry=Retry(NoBackoff(), 0)) as client,
+            suppress(redis.RedisError),
+        ):
+            while not stop.is_set():
+                client.set("a-key-of-the-fault", bytes(_LARGE_BYTES))
+
+    with ThreadPoolExecutor(1) as writer:
+        writing = writer.submit(write)
+        try:
+            yield
+        finally:
+            stop.set()
+            writing.result()
 
 
 @contextmanager
@@ -70,5 +109,9 @@ def _tracer_of(pid: int) -> int:
 
 
 REDIS_KILLS = Fault(
-    "redis-kills", "`kill -9` of Redis under load, every second time with slow fsync", 300, 20, kill_redis
+    "redis-kills",
+    "`kill -9` of Redis under load, in turn amid large writes and with slow fsync",
+    300,
+    20,
+    kill_redis,
 )

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import httpx
+import psutil
 import redis
 
 from accounts.revenue import revenue
@@ -37,6 +38,7 @@ _DISK_BYTES = 64 * 1024 * 1024
 _CHUNK_BYTES = 1024 * 1024
 _MEMORY_LEFT_BYTES = 64 * 1024  # at most: the load takes it
 _CLONE_NEWNS, _MS_REC, _MS_PRIVATE = 0x20000, 0x4000, 0x40000  # sched.h, sys/mount.h
+_REDIS = {"redis-server", "valkey-server"}
 _CREDENTIALS = {"username": "user1", "password": "password1"}
 
 # Something is scarce while it is entered, and something is refused or left undone for it.
@@ -102,6 +104,7 @@ def _endure(
     accepted: list[float] = []
     caught_up: list[float] = []
     with running_pair(piece) as pair:
+        processes = _processes_but_redis(pair)
         with pair.load(threads=4, seed=piece.seed, patience_s=_PATIENCE_S) as load:
             for trial in range(1, piece.trials + 1):
                 pair.wait_until_accepted(load, chance.randrange(_ACCEPTED_BETWEEN))
@@ -125,6 +128,8 @@ def _endure(
                     if took_s > RESUMES_WITHIN_S
                 ]
                 wrong += [f"trial {trial}: {each}" for each in found]
+        alive = set(pair.run.processes())
+        wrong += [f"{command} ended" for process, command in processes.items() if process not in alive]
         books = pair.books(load)
     return Outcome(
         len(accepted),
@@ -132,6 +137,15 @@ def _endure(
         [*wrong, *books.wrong],
         {"until a write was accepted": accepted, "until both tails followed": caught_up},
     )
+
+
+def _processes_but_redis(pair: Pair) -> dict[psutil.Process, str]:
+    """With their command lines; Redis may exit on a full disk, for its supervisor starts it again."""
+    return {
+        process: " ".join(process.cmdline())
+        for process in pair.run.processes()
+        if process.name() not in _REDIS
+    }
 
 
 @contextmanager

@@ -197,6 +197,9 @@ class SimulatedRedis:
     def _do_hdel(self, key: bytes, field: bytes) -> int:
         return int(self._hash(key).pop(field, None) is not None)
 
+    def _do_hlen(self, key: bytes) -> int:
+        return len(self._hash(key))
+
     def _do_hincrby(self, key: bytes, field: bytes, amount: bytes) -> int:
         number = int(self._hash(key).get(field, 0)) + int(amount)
         self._do_hset(key, field, b"%d" % number)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import redis
 
@@ -48,7 +49,41 @@ def checks(pair: Pair) -> dict[str, Any]:
 def test_all_is_well_is_said_of_everything_that_is_looked_at(pair: Pair) -> None:
     answer = pair.accounts().get("/health/ready").get_json()
     assert answer["status"] == "ok"
-    assert answer["checks"].keys() == {"projection", "parked", "tail", "log", "lag", "writes", "durability"}
+    both = {"projection", "parked", "tail", "log", "lag", "writes", "durability"}
+    assert answer["checks"].keys() == both | {"users"}
+    assert pair.customers().get("/health/ready").get_json()["checks"].keys() == both
+
+
+@pytest.mark.parametrize(
+    ("damage", "detail", "login"),
+    [
+        (Path.unlink, "there are no users", 401),
+        (lambda file: file.write_bytes(b"x" * 5000), "nobody can log in", 503),
+    ],
+    ids=["deleted", "overwritten"],
+)
+def test_lost_users_are_named(
+    damage: Callable[[Path], object], detail: str, login: int, pair: Pair, tmp_path: Path
+) -> None:
+    for file in (tmp_path / "accounts").glob("users.db-*"):
+        file.unlink()
+    damage(tmp_path / "accounts" / "users.db")
+    credentials = {"username": "user1", "password": "password1"}
+    assert pair.accounts(None).post("/auth/login", json=credentials).status_code == login
+    users = pair.accounts().get("/health/ready").get_json()["checks"]["users"]
+    assert detail in users["detail"]
+    assert "restore" in users["mend"]
+    assert pair.accounts().get("/accounts").status_code == 200
+
+
+def test_health_does_not_wait_for_a_redis_that_hangs(pair: Pair, redis_server: EmbeddedRedis) -> None:
+    hanging = psutil.Process(redis_server.pid)
+    hanging.suspend()
+    try:
+        found = checks(pair)
+    finally:
+        hanging.resume()
+    assert {"log", "tail"} & found.keys()
 
 
 def test_an_entry_deleted_behind_every_reader_is_missed(pair: Pair, client: redis.Redis) -> None:
