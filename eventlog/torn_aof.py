@@ -28,8 +28,9 @@ def cut_torn_end(server: Path, directory: Path) -> str | None:
     checked = next((path for path in (directory / _MULTI_PART, directory / _SINGLE) if path.is_file()), None)
     if checked is None:
         return None
-    # Every server program checks a file instead if it is called by this name.
-    found = subprocess.run(["redis-check-aof", checked], executable=server, capture_output=True, check=False)
+    # Every server program checks a file instead if it is called redis-check-aof, or valkey-check-aof.
+    name_of_checker = server.name.replace("server", "check-aof")
+    found = subprocess.run([name_of_checker, checked], executable=server, capture_output=True, check=False)
     analyzed = list(_ANALYZED.finditer(found.stdout))
     if found.returncode == 0 or not analyzed:
         return None
