@@ -22,6 +22,8 @@ from shared.telemetry import configure_logging
 WORKERS = 2
 THREADS = 16
 
+# A worker that is told to stop while it starts may miss it, and one with a slow client waits for that client.
+_STOP_WITHIN_S = 8  # before supervisors lose patience, mostly after 10 s
 _ACKNOWLEDGE_WAIT_S = 10.0
 
 
@@ -65,6 +67,7 @@ def make_commands(service: Service) -> click.Group:
             workers=WORKERS,
             blocking_threads=THREADS,
             respawn_failed_workers=True,
+            workers_kill_timeout=_STOP_WITHIN_S,
             websockets=False,
         ).serve()
 

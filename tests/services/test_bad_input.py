@@ -103,6 +103,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     log.create()
     with running_pair(log, tmp_path_factory.mktemp("pair")) as pair:
         pair.make_demo()
+        pair.wait_until_applied()
         assert pair.customers().post("/customers", json=CUSTOMER).get_json() == {"id": "1"}
         pair.wait_until_applied()
         yield pair

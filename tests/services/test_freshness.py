@@ -25,7 +25,9 @@ def pair(real_log: EventLog, tmp_path: Path) -> Iterator[Pair]:
     """Both tails said `following`, and will notice nothing any more."""
     with running_pair(real_log, tmp_path) as pair:
         pair.make_demo()
-        pair.customers().post("/customers", json={"name": "Ada", "account_id": "1"})
+        pair.wait_until_applied()  # or the decision below may be made twice, and take the second id
+        posted = pair.customers().post("/customers", json={"name": "Ada", "account_id": "1"})
+        assert posted.get_json() == {"id": "1"}
         pair.wait_until_applied()
         for tail, folder in (
             (pair.accounts_tail, pair.revenue_folder),

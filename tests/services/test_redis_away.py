@@ -24,6 +24,7 @@ ADA = {"name": "Ada", "account_id": "1"}
 def pair(real_log: EventLog, tmp_path: Path) -> Iterator[Pair]:
     with running_pair(real_log, tmp_path) as pair:
         pair.make_demo()
+        pair.wait_until_applied()
         pair.customers().post("/customers", json=ADA)
         pair.wait_until_applied()
         yield pair
