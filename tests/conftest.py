@@ -17,9 +17,9 @@ pytest_plugins = ["tests.needs"]
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """For `-n auto`: two for each core, for most tests wait for processes most of the time."""
+    """For `-n auto`: two more than cores, for most tests wait for processes most of the time."""
     affinity = getattr(os, "sched_getaffinity", None)  # only Linux has it
-    return 2 * (len(affinity(0)) if affinity else os.cpu_count() or 1)
+    return (len(affinity(0)) if affinity else os.cpu_count() or 1) + 2
 
 
 @pytest.fixture
