@@ -93,9 +93,8 @@ class Users:
             return int(file.execute("SELECT count(*) FROM users").fetchone()[0])
 
     def _find(self, username: str) -> tuple[str, str] | None:
-        if (
-            not self._path.exists()
-        ):  # only adding a user makes it: an empty one would look as if it had never been lost
+        # Only adding a user makes the file: an empty one would look as if it had never been lost.
+        if not self._path.exists():
             return None
         with self._file() as file:
             found = file.execute(

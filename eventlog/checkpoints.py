@@ -48,7 +48,7 @@ def read_checkpoint(connection: sqlite3.Connection) -> Checkpoint | None:
     try:
         row = connection.execute(_READ).fetchone()
     except sqlite3.OperationalError as problem:
-        if problem.sqlite_errorcode == sqlite3.SQLITE_ERROR:  # no such table, or column
+        if makes_no_sense(problem):
             raise sqlite3.DatabaseError(f"its checkpoint cannot be read: {problem}") from problem
         raise
     if row is None:
@@ -66,6 +66,11 @@ def read_checkpoint(connection: sqlite3.Connection) -> Checkpoint | None:
         )
     except ValueError as problem:
         raise sqlite3.DatabaseError(f"its checkpoint is nonsense: {problem}") from problem
+
+
+def makes_no_sense(problem: sqlite3.OperationalError) -> bool:
+    """Whether the file could be read and is nonsense (no such column, text that is none); else it could not be read."""
+    return getattr(problem, "sqlite_errorcode", sqlite3.SQLITE_ERROR) == sqlite3.SQLITE_ERROR
 
 
 def insert_checkpoint(connection: sqlite3.Connection, checkpoint: Checkpoint) -> None:

@@ -56,13 +56,10 @@ class ProjectionFile:
             with self.damage_named(), _closed_unless_done(self._connection):
                 self._set_up()
         except sqlite3.OperationalError as problem:
-            mend = (
-                "Free space on its disk, let this user write there, or end what holds it; then start again."
-            )
-            if (
-                getattr(problem, "sqlite_errorcode", sqlite3.SQLITE_ERROR) == sqlite3.SQLITE_ERROR
-            ):  # read, and nonsense
+            if checkpoints.makes_no_sense(problem):
                 mend = _rebuild(directory)
+            else:
+                mend = "Free space on its disk, let this user write there, or end what holds it; then start again."
             raise NotBuilt(f"{path} cannot be set up: {problem}. {mend}") from problem
 
     def close(self) -> None:

@@ -336,6 +336,12 @@ def make_checkpoint_nonsense(file: Path) -> None:
         connection.commit()
 
 
+def make_checkpoint_no_text(file: Path) -> None:
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("UPDATE checkpoint SET digest = CAST(x'ff' AS TEXT)")
+        connection.commit()
+
+
 def rename_column(file: Path) -> None:
     with closing(sqlite3.connect(file)) as connection:
         connection.execute("ALTER TABLE checkpoint RENAME COLUMN digest TO digits")
@@ -360,6 +366,7 @@ def overwrite_all_but_the_first_page(file: Path) -> None:
         cut_short,
         overwrite_all_but_the_first_page,
         make_checkpoint_nonsense,
+        make_checkpoint_no_text,
         rename_column,
         raise_file_format,
     ],
