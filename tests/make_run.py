@@ -85,9 +85,17 @@ class Run:
         return self.process.wait(_END_WITHIN_S)
 
     def wait_until_nothing_is_left(self) -> None:
-        wait_until(lambda: not self.processes(), lambda: f"still there: {self.processes()}")
+        wait_until(
+            lambda: not (self.processes() or self._never_seen()),
+            lambda: f"still there: {self.processes()} {self._never_seen()}",
+        )
         ports = [int(self.environment[name]) for name in ("CUSTOMERS_PORT", "ACCOUNTS_PORT", "REDIS_PORT")]
         assert all(is_free(port) for port in ports)
+
+    def _never_seen(self) -> list[psutil.Process]:
+        """What was started just before the end, and is known by its data directory alone."""
+        data_dir = self.environment["DATA_DIR"]
+        return [found for found in psutil.process_iter() if _data_dir_of(found) == data_dir]
 
     def destroy(self) -> None:
         left = self.processes()
@@ -103,6 +111,13 @@ def _command_line(process: psutil.Process) -> str:
         return " ".join(process.cmdline())
     except psutil.NoSuchProcess:
         return ""
+
+
+def _data_dir_of(process: psutil.Process) -> str | None:
+    try:
+        return process.environ().get("DATA_DIR")
+    except psutil.Error:
+        return None
 
 
 def _is_alive(process: psutil.Process) -> bool:
