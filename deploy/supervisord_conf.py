@@ -14,11 +14,12 @@ _SUPERVISORD_PID = (
 )
 
 # startretries: it never gives up; the pause before a start grows by a second with each that fails.
+# startsecs: more than a start that fails takes on a busy machine, or it would pass for one that did not fail.
 # killasgroup, not stopasgroup: a web server stops its own workers; what is left of them is killed with it.
 _PROGRAM = """
 [program:{name}]
 command={command}
-startsecs=1
+startsecs=3
 startretries=1000000
 autorestart=true
 stopsignal=TERM

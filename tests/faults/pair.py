@@ -20,7 +20,7 @@ from tests.faults.conservation import Books, compare, read_log
 from tests.faults.load import Load
 from tests.make_run import Run, make_environment, runs_ended, wait_until
 
-SETTLED_AFTER_S = 1.2  # startsecs of the supervisor, and a little
+SETTLED_AFTER_S = 3.2  # startsecs of the supervisor, and a little
 _CREDENTIALS = {"username": "user1", "password": "password1"}
 
 
