@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final, NamedTuple
 
 from eventlog import Projection, RecordedEvent, Refused, Rows, Table
-from eventlog.projection_file import Look
+from eventlog.projection_reader import Look
 from eventlog.row_changes import Changes
 from shared.events import (
     AccountCreated,

@@ -6,7 +6,8 @@ from eventlog.events import Event, Metadata, RecordedEvent
 from eventlog.log import Command, EventLog, Moment, Published
 from eventlog.position import START, Position
 from eventlog.projection import Projection, Refused
-from eventlog.projection_file import ProjectionFile, ProjectionReader
+from eventlog.projection_file import ProjectionFile
+from eventlog.projection_reader import ProjectionReader
 from eventlog.row_changes import Add, Insert, Row, Rows, Table, Update
 from eventlog.subscription import Subscription
 

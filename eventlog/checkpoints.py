@@ -6,7 +6,7 @@ import json
 import sqlite3
 from typing import NamedTuple
 
-from eventlog.errors import CheckpointMoved
+from eventlog.errors import CheckpointMoved, SwitchRefused
 from eventlog.position import START, Position
 
 CHECKPOINT_COLUMNS = {
@@ -98,6 +98,16 @@ def compare_and_set(connection: sqlite3.Connection, before: Checkpoint, after: C
     if moved.rowcount != 1:
         raise CheckpointMoved(
             f"the checkpoint of {before.projection} is no longer at {before.position}: another tail moved it"
+        )
+
+
+def require_same_moment(serving: Checkpoint, candidate: Checkpoint) -> None:
+    """Raise SwitchRefused unless both files have applied the same log up to the same entry."""
+    if serving.log_id and serving[2:6] != candidate[2:6]:
+        raise SwitchRefused(
+            f"what is served has applied log {serving.log_id} up to number {serving.sequence} at {serving.position}; "
+            f"the other generation log {candidate.log_id or 'none'} up to number {candidate.sequence} at "
+            f"{candidate.position}: the log is not what was served. See what the tail says of it"
         )
 
 

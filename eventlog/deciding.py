@@ -15,7 +15,7 @@ from eventlog.errors import Conflict, EventLogError, WrongLog
 from eventlog.events import Event
 from eventlog.log import LOG_MEND, Command, EventLog, Moment, Published
 from eventlog.position import Position
-from eventlog.projection_file import Look, ProjectionReader
+from eventlog.projection_reader import Look, ProjectionReader
 from eventlog.row_changes import Rows
 from eventlog.tail_status import TailState, TailStatusFile
 
@@ -62,7 +62,7 @@ class DecisionMaker:
     ) -> None:
         self._log = log
         self._reader = reader
-        self._status = TailStatusFile(reader.directory)
+        self._status = TailStatusFile(reader.home)
         self._fresh_within_s = fresh_within_s
 
     def carry_out(

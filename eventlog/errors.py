@@ -100,6 +100,10 @@ class NotBuilt(EventLogError):
     """The projection cannot be read: not built yet, or built by another version of the code."""
 
 
+class SwitchRefused(EventLogError):
+    """Another generation cannot be served now; what was served before still is."""
+
+
 class TailRunning(EventLogError):
     """Another process holds the projection's tail lock."""
 

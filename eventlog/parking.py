@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from eventlog.position import Position
 
@@ -46,10 +46,15 @@ def list_parked(connection: sqlite3.Connection, *, limit: int = 100, after: int 
         f"SELECT {', '.join(PARKED_COLUMNS)} FROM parked WHERE sequence > ? ORDER BY sequence LIMIT ?",
         (after, limit),
     )
-    return [
-        Parked(sequence, Position.parse(position), event_type, reason, parked_at, acknowledged_at)
-        for sequence, position, event_type, reason, parked_at, acknowledged_at in found
-    ]
+    return _as_parked(found)
+
+
+def list_acknowledged(connection: sqlite3.Connection) -> list[Parked]:
+    """All that somebody has acknowledged, in order of sequence."""
+    found = connection.execute(
+        f"SELECT {', '.join(PARKED_COLUMNS)} FROM parked WHERE acknowledged_at IS NOT NULL ORDER BY sequence"
+    )
+    return _as_parked(found)
 
 
 def count_unacknowledged(connection: sqlite3.Connection) -> int:
@@ -64,3 +69,18 @@ def acknowledge(connection: sqlite3.Connection, up_to_sequence: int, at: str) ->
         (at, up_to_sequence),
     )
     return marked.rowcount
+
+
+def carry_over(connection: sqlite3.Connection, acknowledged: Iterable[Parked]) -> None:
+    """Mark what was parked here too, for the same reason, as acknowledged when it was."""
+    connection.executemany(
+        "UPDATE parked SET acknowledged_at = ? WHERE sequence = ? AND position = ? AND reason = ?",
+        [
+            (entry.acknowledged_at, entry.sequence, str(entry.position), entry.reason)
+            for entry in acknowledged
+        ],
+    )
+
+
+def _as_parked(found: Iterable[tuple[Any, ...]]) -> list[Parked]:
+    return [Parked(sequence, Position.parse(position), *rest) for sequence, position, *rest in found]

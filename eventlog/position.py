@@ -39,3 +39,4 @@ class Position(NamedTuple):
 
 
 START: Final = Position(0, 0)  # before the first entry
+LAST: Final = Position(_LARGEST, _LARGEST)  # at or after every entry

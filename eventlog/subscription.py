@@ -6,9 +6,12 @@ import logging
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Final
 
+from eventlog.checkpoints import Checkpoint, require_same_moment
 from eventlog.codec import Malformed, Newer, UnknownType
 from eventlog.continuity import Divergence, NumberedEntry, Verdict, number_entries
 from eventlog.errors import (
@@ -21,12 +24,15 @@ from eventlog.errors import (
     WrongLog,
 )
 from eventlog.events import Event, RecordedEvent
+from eventlog.generations import Generations, home_of
 from eventlog.log import EventLog, wrong_log
 from eventlog.parking import Parked
+from eventlog.position import LAST, Position
 from eventlog.projection import Projection, Refused
 from eventlog.projection_file import ProjectionFile
 from eventlog.row_changes import PendingRows
-from eventlog.tail_requests import TailRequests
+from eventlog.tail_lock import TailLock
+from eventlog.tail_requests import RequestKind, TailRequest
 from eventlog.tail_status import TailState, TailStatus, TailStatusFile
 
 BATCH_SIZE: Final = 1000  # entries; one transaction each, so also how much a crash repeats at most
@@ -63,8 +69,14 @@ class Subscription:
         self._clock = clock
         self._behind = 0  # entries not applied yet, as of the last run
 
-    def run_once(self) -> int:
+    def close(self) -> None:
+        """Close the file that it writes now."""
+        self._file.close()
+
+    def run_once(self, up_to: Position = LAST) -> int:
         """Verify the log, apply one batch, and answer how many entries the checkpoint moved over.
+
+        Entries behind `up_to` are left for another time.
 
         Raises WrongLog or NewerSchema when it must halt, HandlerFailed when a handler is at fault,
         LogUnavailable, CheckpointMoved or sqlite3.Error when trying again may help. The checkpoint
@@ -76,6 +88,7 @@ class Subscription:
         if isinstance(numbered, Divergence):
             raise wrong_log(numbered, before)
         log_id = snapshot.state.log_id or ""
+        numbered = [found for found in numbered if found.entry.position <= up_to]
         batch = _Batch(self._log, self._file.projection, self._file.pending_rows(), self._clock)
         problem = batch.apply_all(numbered)
         applied = numbered[: batch.applied]
@@ -94,15 +107,42 @@ class Subscription:
             raise problem
         return len(applied)
 
-    def run_to_head(self, stop: threading.Event | None = None) -> int:
-        """Run until nothing is left or `stop` is set; answers how many entries were applied."""
+    def run_to_head(
+        self, up_to: Position = LAST, on_batch: Callable[[Checkpoint], None] | None = None
+    ) -> int:
+        """Run until nothing is left up to a position; answers how many entries were applied.
+
+        `on_batch` is told the checkpoint after each batch; what it raises ends the run between two batches.
+        """
         total = 0
-        while not (stop and stop.is_set()):
-            applied = self.run_once()
+        while applied := self.run_once(up_to):
             total += applied
-            if applied == 0:
-                break
+            if on_batch is not None:
+                on_batch(self._file.checkpoint())
         return total
+
+    def switch_to(self, generation: Path) -> None:
+        """Serve another generation, brought to exactly the position of this one; go on with it.
+
+        Only by whoever holds the tail lock. On any error the serving one stays, and is written on.
+        """
+        serving = self._file
+        generations = Generations(serving.directory, serving.projection)
+        if generation == generations.serving():
+            return  # a tail was killed just after it had switched
+        before = serving.checkpoint()
+        lock = TailLock(generation)
+        try:
+            lock.acquire()
+            with closing(ProjectionFile(serving.directory, serving.projection, generation)) as candidate:
+                Subscription(self._log, candidate, batch_size=self._batch_size).run_to_head(before.position)
+                require_same_moment(before, candidate.checkpoint())
+                candidate.carry_over(serving.list_acknowledged())
+            generations.switch(generation)
+        finally:
+            lock.release()
+        self._file = ProjectionFile(serving.directory, serving.projection)
+        serving.close()
 
     def run_forever(self, stop: threading.Event, *, wake_every_ms: int = _WAKE_EVERY_MS) -> None:
         """Follow the log until `stop` is set, finishing the batch at hand.
@@ -110,13 +150,12 @@ class Subscription:
         What must halt it is reported in the tail status and looked at again and again, so it goes
         on by itself once it is mended. What may pass is retried with growing pauses. NotBuilt ends it.
         """
-        status = TailStatusFile(self._file.directory)
-        requests = TailRequests(self._file.directory)
+        status = TailStatusFile(home_of(self._file.directory, self._file.projection))
         pause_s = _FIRST_PAUSE_S
         while not stop.is_set():
             try:
                 with self._file.damage_named():
-                    self._carry_out(requests)
+                    self._carry_out_requests()
                     applied = self.run_once()
                 self._report(status, _CATCHING_UP if self._behind >= self._batch_size else _FOLLOWING)
                 pause_s = _FIRST_PAUSE_S
@@ -138,11 +177,25 @@ class Subscription:
                 pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
         self._report(status, TailStatus(TailState.STOPPED, message="the tail was stopped: start it"))
 
-    def _carry_out(self, requests: TailRequests) -> None:
-        up_to_sequence = requests.take_acknowledge()
+    def _carry_out_requests(self) -> None:
+        home = home_of(self._file.directory, self._file.projection)
+        acknowledge = TailRequest(home, RequestKind.ACKNOWLEDGE)
+        up_to_sequence = acknowledge.take()
         if up_to_sequence is not None:
             self._file.acknowledge(up_to_sequence, self._clock().isoformat(timespec="milliseconds"))
-            requests.finish_acknowledge()
+            acknowledge.finish()
+        switch = TailRequest(home, RequestKind.SWITCH)
+        number = switch.take()
+        if number is not None:
+            switch.finish(self._switch_or_refuse(number))
+
+    def _switch_or_refuse(self, number: int) -> str:
+        """Why not; empty if it was done."""
+        try:
+            self.switch_to(Generations(self._file.directory, self._file.projection).find(number))
+        except (EventLogError, sqlite3.Error, OSError) as refusal:
+            return str(refusal)
+        return ""
 
     def _report(self, file: TailStatusFile, status: TailStatus) -> None:
         if file.report(status):

@@ -6,15 +6,19 @@ import logging
 import signal
 import threading
 import time
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from types import FrameType
 
-from eventlog.errors import TailRunning
+from eventlog.errors import NotBuilt, SwitchRefused, TailRunning
+from eventlog.generations import Generations, home_of
 from eventlog.log import EventLog
 from eventlog.projection import Projection
-from eventlog.projection_file import ProjectionFile, TailLock
+from eventlog.projection_file import ProjectionFile
 from eventlog.subscription import Subscription
-from eventlog.tail_requests import TailRequests
+from eventlog.tail_lock import TailLock
+from eventlog.tail_requests import RequestKind, TailRequest
 
 _LOCK_POLL_S = 0.2
 _REQUEST_POLL_S = 0.05
@@ -34,15 +38,12 @@ def run_tail(log: EventLog, directory: Path, projection: Projection) -> None:
 
     signal.signal(signal.SIGTERM, leave)
     signal.signal(signal.SIGINT, leave)
-    lock = _wait_for_lock(directory, stop)
+    lock = _wait_for_lock(home_of(directory, projection), stop)
     if lock is None:
         return
     try:
-        file = ProjectionFile(directory, projection)
-        try:
-            Subscription(log, file).run_forever(stop)
-        finally:
-            file.close()
+        with closing(Subscription(log, ProjectionFile(directory, projection))) as subscription:
+            subscription.run_forever(stop)
     finally:
         lock.release()
 
@@ -54,17 +55,69 @@ def acknowledge_parked(
 
     False if a tail runs and did not do it within `wait_s`; it will as soon as it can.
     """
-    requests = TailRequests(directory)
-    requests.leave_acknowledge(up_to_sequence)
+
+    def acknowledge(number: int) -> None:
+        with closing(ProjectionFile(directory, projection)) as file:
+            file.acknowledge(number, at)
+
+    home = home_of(directory, projection)
+    request = TailRequest(home, RequestKind.ACKNOWLEDGE)
+    request.leave(up_to_sequence)
+    return _have_done(request, home, acknowledge, wait_s)
+
+
+def switch_generation(
+    log: EventLog, directory: Path, projection: Projection, generation: Path, wait_s: float
+) -> bool:
+    """Have a generation served, by the tail, or by this process while no tail runs.
+
+    False if a tail runs and did not do it within `wait_s`; then it is not done later either. Raises
+    SwitchRefused where it cannot be. On any error, and on Ctrl-C, what was served still is.
+    """
+    generations = Generations(directory, projection)
+
+    def switch(number: int) -> None:
+        _switch(log, directory, projection, generations.find(number))
+
+    request = TailRequest(generations.home, RequestKind.SWITCH)
+    request.leave(int(generation.name))
+    try:
+        done = _have_done(request, generations.home, switch, wait_s)
+    finally:
+        request.withdraw()
+    if refusal := request.refusal():
+        raise SwitchRefused(refusal)
+    return done
+
+
+def _switch(log: EventLog, directory: Path, projection: Projection, generation: Path) -> None:
+    generations = Generations(directory, projection)
+    try:
+        if generations.serving() is not None:
+            with closing(Subscription(log, ProjectionFile(directory, projection))) as subscription:
+                subscription.switch_to(generation)
+            return
+    except NotBuilt as unusable:
+        _logger.warning("%s", unusable)
+    # Nothing that can be served is: the log alone says how far to go.
+    with closing(ProjectionFile(directory, projection, generation)) as file:
+        Subscription(log, file).run_to_head()
+    generations.switch(generation)
+
+
+def _have_done(request: TailRequest, home: Path, do_it: Callable[[int], None], wait_s: float) -> bool:
+    """Whether what was asked was carried out, or refused, in time; `do_it` does it where no tail runs."""
     deadline = time.monotonic() + wait_s
-    while requests.is_waiting():
-        lock = TailLock(directory)
+    while request.is_waiting():
+        lock = TailLock(home)
         try:
             lock.acquire()
-            file = ProjectionFile(directory, projection)
-            file.acknowledge(requests.take_acknowledge() or 0, at)
-            file.close()
-            requests.finish_acknowledge()
+            number = request.take()
+            if number is not None:
+                try:
+                    do_it(number)
+                finally:
+                    request.finish()
         except TailRunning:
             if time.monotonic() > deadline:
                 return False
@@ -74,11 +127,11 @@ def acknowledge_parked(
     return True
 
 
-def _wait_for_lock(directory: Path, stop: threading.Event) -> TailLock | None:
+def _wait_for_lock(home: Path, stop: threading.Event) -> TailLock | None:
     """The lock, once it is free; None if stopped before."""
     waiting = False
     while not stop.is_set():
-        lock = TailLock(directory)
+        lock = TailLock(home)
         try:
             lock.acquire()
             return lock

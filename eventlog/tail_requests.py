@@ -2,30 +2,42 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 
-_ACKNOWLEDGE = "acknowledge.request"
+
+class RequestKind(StrEnum):
+    """Each asks with one number."""
+
+    ACKNOWLEDGE = "acknowledge"  # mark what is parked up to this sequence as seen
+    SWITCH = "switch"  # serve the generation of this number
 
 
-class TailRequests:
-    """One request of a kind at a time; a later one replaces an earlier one that was not taken yet."""
+class TailRequest:
+    """One of a kind at a time; a later one replaces an earlier one that was not taken yet."""
 
-    def __init__(self, directory: Path) -> None:
-        self._left = directory / _ACKNOWLEDGE
+    def __init__(self, home: Path, kind: RequestKind) -> None:
+        self._left = home / f"{kind}.request"
         self._taken = self._left.with_suffix(".taken")
+        self._refusal = self._left.with_suffix(".refused")
 
-    def leave_acknowledge(self, up_to_sequence: int) -> None:
-        """Ask that what is parked up to a sequence be marked as seen."""
+    def leave(self, number: int) -> None:
+        """Ask for it; what was answered to an earlier one is forgotten."""
+        self._refusal.unlink(missing_ok=True)
         unfinished = self._left.with_suffix(".unfinished")
-        unfinished.write_text(str(up_to_sequence), "ascii")
+        unfinished.write_text(str(number), "ascii")
         unfinished.replace(self._left)
+
+    def withdraw(self) -> None:
+        """No longer ask for it. Once taken, it is carried out all the same."""
+        self._left.unlink(missing_ok=True)
 
     def is_waiting(self) -> bool:
         """Whether something was asked that is not done yet."""
         return self._left.exists() or self._taken.exists()
 
-    def take_acknowledge(self) -> int | None:
-        """The sequence asked for, to be finished; also one that a killed tail had taken. None: nothing is asked.
+    def take(self) -> int | None:
+        """The number asked with, to be finished; also one that a killed tail had taken. None: nothing is asked.
 
         Moved aside first, so that one left meanwhile is not finished with it.
         """
@@ -37,8 +49,20 @@ class TailRequests:
         try:
             return int(self._taken.read_text("ascii"))
         except ValueError:
-            self.finish_acknowledge()
+            self.finish()
             return None
 
-    def finish_acknowledge(self) -> None:
+    def finish(self, refusal: str = "") -> None:
+        """It is done, or refused for a reason that whoever asked can read."""
+        if refusal:
+            unfinished = self._left.with_suffix(".unfinished")
+            unfinished.write_text(refusal, "utf-8")
+            unfinished.replace(self._refusal)
         self._taken.unlink(missing_ok=True)
+
+    def refusal(self) -> str:
+        """Why the last one was not done; empty if it was."""
+        try:
+            return self._refusal.read_text("utf-8")
+        except FileNotFoundError:
+            return ""

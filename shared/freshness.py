@@ -16,8 +16,8 @@ _PATIENCE_S: Final = 0.25  # a Redis that hangs costs each read this much, until
 class Freshness:
     """Of one projection. A tail with nothing to do looks at the log once a second, too seldom to speak for a read."""
 
-    def __init__(self, directory: Path, log: EventLog) -> None:
-        self._status = TailStatusFile(directory)
+    def __init__(self, home: Path, log: EventLog) -> None:
+        self._status = TailStatusFile(home)
         self._log = log.with_patience(_PATIENCE_S)
 
     def of(self, checkpoint: Checkpoint | None) -> TailStatus:

@@ -51,7 +51,7 @@ class Health:
         self._reader = reader
         self._log = log.with_patience(_PATIENCE_S)
         self._others = others or {}
-        self._freshness = Freshness(reader.directory, log)
+        self._freshness = Freshness(reader.home, log)
 
     def checks(self) -> dict[str, Check]:
         """Each thing that can be looked at now, by name."""

@@ -18,7 +18,7 @@ from flask import Flask, Response, g, request
 from eventlog import EventLog, Position, ProjectionReader
 from eventlog.continuity import Verdict
 from eventlog.errors import InvalidPosition, LogUnavailable
-from eventlog.projection_file import Look
+from eventlog.projection_reader import Look
 from eventlog.tail_status import TailState, TailStatus
 from shared.freshness import Freshness
 from shared.problems import Problem, bad_header, unavailable
@@ -50,7 +50,7 @@ class Reads:
     def __init__(self, reader: ProjectionReader, log: EventLog) -> None:
         self._reader = reader
         self._log = log
-        self._freshness = Freshness(reader.directory, log)
+        self._freshness = Freshness(reader.home, log)
         self._waiters = threading.BoundedSemaphore(_MOST_WAITERS)
 
     @contextmanager

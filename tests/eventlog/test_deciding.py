@@ -23,6 +23,7 @@ from eventlog import (
 from eventlog.continuity import Verdict
 from eventlog.deciding import Decision, DecisionMaker, NewId, NotFresh, Origin
 from eventlog.errors import CommandReused, WrongLog
+from eventlog.generations import home_of
 from eventlog.tail_status import TailState, TailStatus, TailStatusFile
 from tests.eventlog.log_contract import add_foreign, publish, sequences
 from tests.eventlog.parcels import ParcelLost, a_parcel_sent, make_codec, make_post
@@ -55,7 +56,7 @@ def maker(log: EventLog, file: ProjectionFile) -> DecisionMaker:
 
 
 def report(file: ProjectionFile, status: TailStatus) -> None:
-    TailStatusFile(file.directory).report(status)
+    TailStatusFile(home_of(file.directory, file.projection)).report(status)
 
 
 def has_read(reader: ProjectionReader) -> bool:

@@ -80,7 +80,7 @@ class Stranger:
             _wait_until(answers)
 
     def wait_for_tail(self) -> None:
-        status = TailStatusFile(self._directory / "var" / "support")
+        status = TailStatusFile(self._directory / "var" / "support" / "v1")
         _wait_until(lambda: status.read().state is TailState.FOLLOWING)
 
     def leave(self) -> None:

@@ -15,9 +15,11 @@ import pytest
 from eventlog import Insert, Position, Projection, ProjectionFile, ProjectionReader, Table
 from eventlog.checkpoints import Checkpoint
 from eventlog.errors import CheckpointMoved, NotBuilt, TailRunning
+from eventlog.generations import FILE_NAME, Generations, home_of
 from eventlog.parking import Parked
-from eventlog.projection_file import TailLock, list_remembered_logs
+from eventlog.projection_file import list_remembered_logs
 from eventlog.row_changes import Change
+from eventlog.tail_lock import TailLock
 from tests.eventlog.parcels import TABLES, ParcelLost, make_post
 
 PARKED_AT = "2026-01-02T03:04:05.000+00:00"
@@ -84,7 +86,7 @@ def test_checkpoint_stays_when_a_row_cannot_be_written(
     file: ProjectionFile, reader: ProjectionReader
 ) -> None:
     before = commit(file, 1, [a_parcel(1)])
-    with closing(sqlite3.connect(file.directory / "projection.db")) as other:
+    with closing(sqlite3.connect(file.path.resolve())) as other:
         other.execute(
             "CREATE TRIGGER full BEFORE INSERT ON parcels WHEN new.id = 4 BEGIN SELECT RAISE(ABORT, 'full'); END"
         )
@@ -151,11 +153,21 @@ def a_projection(name: str = "post", version: int = 1) -> Projection:
 def test_file_of_another_projection_or_version_is_not_read_and_says_what_to_do(
     file: ProjectionFile, other: Projection, message: str
 ) -> None:
+    home = home_of(file.directory, other)
+    home_of(file.directory, make_post()).rename(home)
     with pytest.raises(NotBuilt, match=message) as refusal:
         ProjectionFile(file.directory, other)
-    assert f"delete {file.directory}" in str(refusal.value)
+    assert f"delete {home}, start it again" in str(refusal.value)
     with pytest.raises(NotBuilt, match=message), ProjectionReader(file.directory, other).look():
         pytest.fail("it must not be read")
+
+
+def test_versions_have_files_of_their_own(file: ProjectionFile, reader: ProjectionReader) -> None:
+    commit(file, 1, [a_parcel(1)])
+    with closing(ProjectionFile(file.directory, make_post(version=2))) as newer:
+        assert newer.checkpoint().sequence == 0
+    assert file.checkpoint().sequence == 1
+    assert parcels(reader) == [1]
 
 
 def test_file_that_passed_over_what_new_code_handles_is_not_read(directory: Path) -> None:
@@ -193,11 +205,12 @@ def test_deleted_file_is_noticed_and_another_in_its_place_too(
 
 
 def test_reader_before_the_tail_has_made_the_file_is_told_to_wait(directory: Path) -> None:
-    reader = ProjectionReader(directory, make_post())
+    reader, generations = ProjectionReader(directory, make_post()), Generations(directory, make_post())
     for content in (None, b"", b"not a database at all, but long enough to be looked at" * 20):
         if content is not None:
-            directory.mkdir(parents=True, exist_ok=True)
-            (directory / "projection.db").write_bytes(content)
+            generation = generations.serving() or generations.begin()
+            (generation / FILE_NAME).write_bytes(content)
+            generations.switch(generation)
         with pytest.raises(NotBuilt), reader.look():
             pytest.fail("there is nothing to read")
 
@@ -205,9 +218,10 @@ def test_reader_before_the_tail_has_made_the_file_is_told_to_wait(directory: Pat
 def test_projections_tell_which_log_they_followed(file: ProjectionFile, directory: Path) -> None:
     assert list_remembered_logs(directory.parent) == {}
     commit(file, 1)
-    (directory.parent / "broken").mkdir()
-    (directory.parent / "broken" / "projection.db").write_bytes(b"x" * 5000)
-    assert list_remembered_logs(directory.parent) == {directory / "projection.db": "log"}
+    broken = Generations(directory.parent / "broken", make_post())
+    broken.switch(broken.begin())
+    broken.served_file.write_bytes(b"x" * 5000)
+    assert list_remembered_logs(directory.parent) == {home_of(directory, make_post()): "log"}
 
 
 # Reading
@@ -374,8 +388,9 @@ def overwrite_all_but_the_first_page(file: Path) -> None:
 def test_damaged_file_is_named_with_its_mend(directory: Path, damage: Callable[[Path], None]) -> None:
     with closing(ProjectionFile(directory, make_post())) as file:
         commit(file, 1, [a_parcel(1)])
-    damage(directory / "projection.db")
-    message = rf"projection\.db is damaged: .*delete {re.escape(str(directory))}, start it again"
+    damage(Generations(directory, make_post()).served_file)
+    home = home_of(directory, make_post())
+    message = rf"projection\.db is damaged: .*delete {re.escape(str(home))}, start it again"
     with pytest.raises(NotBuilt, match=message), ProjectionReader(directory, make_post()).look() as look:
         look.query("SELECT * FROM parcels")
     with pytest.raises(NotBuilt, match=message), closing(ProjectionFile(directory, make_post())) as file:
@@ -386,6 +401,8 @@ def test_damaged_file_is_named_with_its_mend(directory: Path, damage: Callable[[
 
 
 def test_file_that_cannot_be_made_is_named_with_what_to_do(directory: Path) -> None:
-    (directory / "projection.db").mkdir(parents=True)
+    generations = Generations(directory, make_post())
+    generations.switch(generations.begin())
+    generations.served_file.mkdir()
     with pytest.raises(NotBuilt, match=r"cannot be set up: .*Free space on its disk"):
         ProjectionFile(directory, make_post())

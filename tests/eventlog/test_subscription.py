@@ -25,9 +25,11 @@ from eventlog import (
     Subscription,
     Table,
 )
+from eventlog.checkpoints import Checkpoint
 from eventlog.continuity import Verdict
 from eventlog.errors import HandlerFailed, LogUnavailable, NewerSchema, NotBuilt
-from eventlog.tail_requests import TailRequests
+from eventlog.generations import Generations, home_of
+from eventlog.tail_requests import RequestKind, TailRequest
 from eventlog.tail_status import TailState, TailStatusFile
 from tests.clock import FIXED_NOW
 from tests.eventlog.log_contract import STREAM, add_foreign, publish
@@ -111,11 +113,25 @@ def test_run_to_head_applies_all_that_is_there(
         assert look.checkpoint.digest == log.read()[-1].digest()
 
 
-def test_run_to_head_stops_when_asked(log: EventLog, file: ProjectionFile) -> None:
-    publish(log)
-    stop = threading.Event()
-    stop.set()
-    assert Subscription(log, file).run_to_head(stop) == 0
+def test_run_to_head_stops_at_a_position(log: EventLog, file: ProjectionFile) -> None:
+    middle = [publish(log, a_parcel_sent(number)).position for number in range(1, 8)][4]
+    assert Subscription(log, file, batch_size=3).run_to_head(middle) == 5
+    assert file.checkpoint().position == middle
+    assert Subscription(log, file, batch_size=3).run_to_head(middle) == 0
+
+
+def test_run_to_head_tells_how_far_it_is_and_ends_between_batches(
+    log: EventLog, file: ProjectionFile
+) -> None:
+    publish(log, *(a_parcel_sent(number) for number in range(1, 8)))
+
+    def leave(checkpoint: Checkpoint) -> None:
+        if checkpoint.sequence == 6:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Subscription(log, file, batch_size=3).run_to_head(on_batch=leave)
+    assert file.checkpoint().sequence == 6
 
 
 def test_batch_size_does_not_change_the_rows(log: EventLog, tmp_path: Path) -> None:
@@ -231,7 +247,7 @@ def test_batch_is_rolled_back_whole_and_applied_later_when_the_disk_refuses(
     log: EventLog, file: ProjectionFile, reader: ProjectionReader
 ) -> None:
     publish(log, a_parcel_sent(1), a_parcel_sent(2))
-    with closing(sqlite3.connect(file.directory / "projection.db", isolation_level=None)) as other:
+    with closing(sqlite3.connect(file.path.resolve(), isolation_level=None)) as other:
         other.execute(
             "CREATE TRIGGER full BEFORE INSERT ON parcels WHEN new.id = 2 BEGIN SELECT RAISE(ABORT, 'full'); END"
         )
@@ -333,7 +349,7 @@ def running(
 
 
 def state_of(directory: Path) -> TailState:
-    return TailStatusFile(directory).read().state
+    return TailStatusFile(home_of(directory, make_post())).read().state
 
 
 def test_tail_follows_reports_and_stops(log: EventLog, tmp_path: Path) -> None:
@@ -391,7 +407,7 @@ def test_halted_tail_says_why_and_goes_on_by_itself_once_mended(
         assert reader.wait_until_applied(log.state().end, 10)
         client.rename(STREAM, "elsewhere")
         wait_until(lambda: state_of(tmp_path) is TailState.HALTED)
-        status = TailStatusFile(tmp_path).read()
+        status = TailStatusFile(home_of(tmp_path, make_post())).read()
         assert status.verdict is Verdict.REPLACED
         assert "eventlog init --adopt" in status.message
         client.rename("elsewhere", STREAM)
@@ -412,16 +428,20 @@ def test_failing_tail_says_why_and_goes_on_once_mended(log: EventLog, tmp_path: 
     published = publish(log, a_parcel_sent(1))
     with running(log, tmp_path, moody):
         wait_until(lambda: state_of(tmp_path) is TailState.RETRYING)
-        assert "not today" in TailStatusFile(tmp_path).read().message
+        assert "not today" in TailStatusFile(home_of(tmp_path, make_post())).read().message
         broken.clear()
         assert ProjectionReader(tmp_path, moody).wait_until_applied(published.position, 10)
         wait_until(lambda: state_of(tmp_path) is TailState.FOLLOWING)
 
 
+def served_file(directory: Path) -> Path:
+    return Generations(directory, make_post()).served_file.resolve()
+
+
 def test_tail_ends_when_its_file_is_deleted(log: EventLog, tmp_path: Path) -> None:
     """It would go on writing where nobody reads; whoever starts it again builds it anew."""
     with running(log, tmp_path) as run:
-        (tmp_path / "projection.db").unlink()
+        served_file(tmp_path).unlink()
         run.join()
         assert isinstance(run.ended_by, NotBuilt)
 
@@ -431,14 +451,14 @@ def test_tail_ends_when_its_file_is_damaged(log: EventLog, tmp_path: Path) -> No
     published = publish(log, a_parcel_sent(1))
     with running(log, tmp_path) as run:
         assert ProjectionReader(tmp_path, make_post()).wait_until_applied(published.position, 10)
-        with closing(sqlite3.connect(tmp_path / "projection.db")) as connection:
+        with closing(sqlite3.connect(served_file(tmp_path))) as connection:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # all is read from the file again
-        with (tmp_path / "projection.db").open("r+b") as damaged:
+        with served_file(tmp_path).open("r+b") as damaged:
             damaged.write(b"\xff" * 8192)
         publish(log, a_parcel_sent(2))
         run.join()
         assert isinstance(run.ended_by, NotBuilt)
-    assert "is damaged" in TailStatusFile(tmp_path).read().message
+    assert "is damaged" in TailStatusFile(home_of(tmp_path, make_post())).read().message
 
 
 def test_tail_acknowledges_what_it_is_asked_to(log: EventLog, client: redis.Redis, tmp_path: Path) -> None:
@@ -447,8 +467,9 @@ def test_tail_acknowledges_what_it_is_asked_to(log: EventLog, client: redis.Redi
     with running(log, tmp_path):
         reader = ProjectionReader(tmp_path, make_post())
         assert reader.wait_until_applied(log.state().end, 10)
-        TailRequests(tmp_path).leave_acknowledge(1)
-        wait_until(lambda: not TailRequests(tmp_path).is_waiting())
+        request = TailRequest(home_of(tmp_path, make_post()), RequestKind.ACKNOWLEDGE)
+        request.leave(1)
+        wait_until(lambda: not request.is_waiting())
         with reader.look() as look:
             assert [entry.acknowledged_at is not None for entry in look.list_parked()] == [True, False]
             assert look.count_unacknowledged() == 1

@@ -17,11 +17,12 @@ import pytest
 from eventlog import EventLog, ProjectionFile, ProjectionReader
 from eventlog.embedded_redis import EmbeddedRedis
 from eventlog.errors import NotBuilt
+from eventlog.generations import home_of
 from eventlog.parking import Parked
 from eventlog.position import Position
-from eventlog.projection_file import TailLock
 from eventlog.tail import acknowledge_parked
-from eventlog.tail_requests import TailRequests
+from eventlog.tail_lock import TailLock
+from eventlog.tail_requests import RequestKind, TailRequest
 from eventlog.tail_status import DEAD_AFTER_S, TailState, TailStatus, TailStatusFile
 from tests.eventlog import tail_process
 from tests.eventlog.log_contract import publish
@@ -70,10 +71,10 @@ def test_tail_ends_when_asked_and_says_so(
 ) -> None:
     published = publish(log, a_parcel_sent(1))
     process = start(url)
-    wait_until(lambda: TailStatusFile(tmp_path).read().state is TailState.FOLLOWING)
+    wait_until(lambda: TailStatusFile(home_of(tmp_path, tally)).read().state is TailState.FOLLOWING)
     process.send_signal(asked_by)
     assert process.wait(10) == 0
-    assert TailStatusFile(tmp_path).read().state is TailState.STOPPED
+    assert TailStatusFile(home_of(tmp_path, tally)).read().state is TailState.STOPPED
     assert ProjectionReader(tmp_path, tally).wait_until_applied(published.position, 0)
 
 
@@ -82,7 +83,7 @@ def test_second_tail_waits_and_takes_over_when_the_first_is_killed(
     start: Callable[[str], subprocess.Popen[bytes]], log: EventLog, url: str, tmp_path: Path
 ) -> None:
     first = start(url)
-    wait_until(lambda: TailStatusFile(tmp_path).read().state is TailState.FOLLOWING)
+    wait_until(lambda: TailStatusFile(home_of(tmp_path, tally)).read().state is TailState.FOLLOWING)
     second = start(url)
     assert second.stderr is not None
     assert b"waiting for it to end" in second.stderr.readline()
@@ -99,7 +100,7 @@ def test_tail_whose_directory_is_deleted_ends_and_the_next_builds_it_anew(
     published = publish(log, a_parcel_sent(1))
     process = start(url)
     reader = ProjectionReader(tmp_path, tally)
-    wait_until(lambda: TailStatusFile(tmp_path).read().state is TailState.FOLLOWING)
+    wait_until(lambda: TailStatusFile(home_of(tmp_path, tally)).read().state is TailState.FOLLOWING)
     shutil.rmtree(tmp_path)
     assert process.wait(10) != 0
     start(url)
@@ -125,10 +126,10 @@ def test_tail_outlives_its_redis(
         reader = ProjectionReader(tmp_path, tally)
         for number in range(3):
             published = publish(log, a_parcel_sent(number))
-            wait_until(lambda: TailStatusFile(tmp_path).read().state is TailState.FOLLOWING)
+            wait_until(lambda: TailStatusFile(home_of(tmp_path, tally)).read().state is TailState.FOLLOWING)
             assert reader.wait_until_applied(published.position, 20)
             server.kill()
-            wait_until(lambda: TailStatusFile(tmp_path).read().state is TailState.RETRYING)
+            wait_until(lambda: TailStatusFile(home_of(tmp_path, tally)).read().state is TailState.RETRYING)
             server.start()
         last = publish(log, a_parcel_sent(9))
         assert reader.wait_until_applied(last.position, 20)
@@ -161,37 +162,37 @@ def acknowledged(directory: Path) -> list[bool]:
 def test_without_a_tail_the_command_acknowledges_itself(parked_file: ProjectionFile, tmp_path: Path) -> None:
     assert acknowledge_parked(tmp_path, make_post(), 1, "now", wait_s=0)
     assert acknowledged(tmp_path) == [True, False]
-    assert not TailRequests(tmp_path).is_waiting()
+    assert not TailRequest(home_of(tmp_path, make_post()), RequestKind.ACKNOWLEDGE).is_waiting()
 
 
 def test_with_a_tail_the_command_leaves_it_to_it(parked_file: ProjectionFile, tmp_path: Path) -> None:
-    lock = TailLock(tmp_path)
+    lock = TailLock(home_of(tmp_path, make_post()))
     lock.acquire()
     assert not acknowledge_parked(tmp_path, make_post(), 2, "now", wait_s=0)
     assert acknowledged(tmp_path) == [False, False]
-    assert TailRequests(tmp_path).take_acknowledge() == 2
+    assert TailRequest(home_of(tmp_path, make_post()), RequestKind.ACKNOWLEDGE).take() == 2
     lock.release()
 
 
 def test_request_left_while_another_is_carried_out_is_not_lost(tmp_path: Path) -> None:
-    requests = TailRequests(tmp_path)
-    requests.leave_acknowledge(1)
-    assert requests.take_acknowledge() == 1
-    requests.leave_acknowledge(2)
-    requests.finish_acknowledge()
-    assert requests.take_acknowledge() == 2
+    request = TailRequest(tmp_path, RequestKind.ACKNOWLEDGE)
+    request.leave(1)
+    assert request.take() == 1
+    request.leave(2)
+    request.finish()
+    assert request.take() == 2
 
 
 def test_request_that_a_killed_tail_had_taken_is_taken_again(tmp_path: Path) -> None:
-    TailRequests(tmp_path).leave_acknowledge(1)
-    assert TailRequests(tmp_path).take_acknowledge() == 1
-    assert TailRequests(tmp_path).is_waiting()
-    assert TailRequests(tmp_path).take_acknowledge() == 1
+    TailRequest(tmp_path, RequestKind.ACKNOWLEDGE).leave(1)
+    assert TailRequest(tmp_path, RequestKind.ACKNOWLEDGE).take() == 1
+    assert TailRequest(tmp_path, RequestKind.ACKNOWLEDGE).is_waiting()
+    assert TailRequest(tmp_path, RequestKind.ACKNOWLEDGE).take() == 1
 
 
 def test_request_that_cannot_be_read_is_dropped(tmp_path: Path) -> None:
     (tmp_path / "acknowledge.request").write_text("all of them")
-    assert TailRequests(tmp_path).take_acknowledge() is None
+    assert TailRequest(tmp_path, RequestKind.ACKNOWLEDGE).take() is None
     assert list(tmp_path.iterdir()) == []
 
 

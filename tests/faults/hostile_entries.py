@@ -10,7 +10,7 @@ from collections.abc import Callable
 import httpx
 import redis
 
-from eventlog.projection_file import FILE_NAME
+from eventlog.generations import Generations
 from tests.faults.campaign import Fault, Outcome, Piece
 from tests.faults.enemy import LAST_POSITION, OURS, Enemy, Forged
 from tests.faults.entry_rules import Fields
@@ -160,8 +160,8 @@ def _comes_true(condition: Callable[[], bool], within_s: float = _WITHIN_S) -> N
 def _projections_that_differ(pair: Pair, ledger: Ledger) -> list[str]:
     return [
         difference
-        for folder in pair.folders.values()
-        for difference in ledger.differences(folder / FILE_NAME)
+        for projection, folder in pair.folders.items()
+        for difference in ledger.differences(Generations(folder, projection).served_file.resolve())
     ]
 
 

@@ -14,6 +14,7 @@ import psutil
 from accounts.revenue import revenue
 from customers.directory import directory
 from eventlog import Projection, ProjectionReader
+from eventlog.generations import Generations, home_of
 from eventlog.tail_status import TailState, TailStatusFile
 from tests.faults.campaign import Piece
 from tests.faults.conservation import Books, compare, read_log
@@ -71,7 +72,7 @@ class Pair:
 
     def halted(self, projection: Projection) -> str | None:
         """Why the projection's tail has halted; None if it has not."""
-        status = TailStatusFile(self.folders[projection]).read()
+        status = TailStatusFile(home_of(self.folders[projection], projection)).read()
         return f"{status.verdict}: {status.message}" if status.state is TailState.HALTED else None
 
     def any_halted(self) -> bool:
@@ -129,7 +130,10 @@ class Pair:
             self.wait_until_applied(projection, len(log))
             if halted := self.halted(projection):
                 violations.append(f"{projection.name} halted: {halted}")
-        files = [folder / "projection.db" for folder in self.folders.values()]
+        files = [
+            Generations(folder, projection).served_file.resolve()
+            for projection, folder in self.folders.items()
+        ]
         return compare(load.told, violations, log, *files)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from eventlog import EventLog, Projection, ProjectionFile, Subscription
-from eventlog.projection_file import FILE_NAME
+from eventlog.generations import Generations
 
 _PARKED = "SELECT sequence, position, event_type, reason FROM parked ORDER BY sequence"
 
@@ -19,7 +19,7 @@ ProjectionRows = dict[str, list[tuple[Any, ...]]]
 def read_rows(folder: Path, projection: Projection) -> ProjectionRows:
     queries = {table.name: f"SELECT * FROM {table.name} ORDER BY {table.key}" for table in projection.tables}
     queries["parked"] = _PARKED
-    uri = f"{(folder / FILE_NAME).absolute().as_uri()}?mode=ro"
+    uri = f"{Generations(folder, projection).served_file.resolve().as_uri()}?mode=ro"
     with closing(sqlite3.connect(uri, uri=True)) as connection:
         return {name: connection.execute(query).fetchall() for name, query in queries.items()}
 

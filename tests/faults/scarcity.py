@@ -20,6 +20,7 @@ import redis
 from accounts.revenue import revenue
 from customers.directory import directory
 from eventlog import Projection
+from eventlog.generations import home_of
 from eventlog.tail_status import TailState, TailStatusFile
 from tests.faults.campaign import Fault, Outcome, Piece
 from tests.faults.load import Load
@@ -249,7 +250,8 @@ def _states_other_than_following(pair: Pair) -> list[str]:
     return [
         f"the tail of {name} is {status.state}: {status.message}"
         for name, status in (
-            (projection.name, TailStatusFile(folder).read()) for projection, folder in pair.folders.items()
+            (projection.name, TailStatusFile(home_of(folder, projection)).read())
+            for projection, folder in pair.folders.items()
         )
         if status.state is not TailState.FOLLOWING
     ]

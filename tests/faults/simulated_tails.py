@@ -19,7 +19,7 @@ from unittest.mock import patch
 from eventlog import START, EventLog, Moment, Position, ProjectionFile, Subscription
 from eventlog.continuity import Verdict
 from eventlog.errors import CheckpointMoved, WrongLog
-from eventlog.projection_file import FILE_NAME
+from eventlog.generations import Generations
 from tests.eventlog.parcels import make_codec, make_post
 from tests.faults.simulated_connection import make_pool
 from tests.faults.simulated_log import StreamEntry
@@ -151,9 +151,10 @@ class Tails:
         """All tails of a projection end at once; its file is found as it lay there, the WAL not yet moved over."""
         place = self._world.chance.choice(self._places)
         moved = self._new_directory()
-        for path in place.directory.iterdir():
-            if not path.name.endswith("-shm"):
-                shutil.copyfile(path, moved / path.name)
+        without_shared_memory = shutil.ignore_patterns("*-shm")
+        shutil.copytree(
+            place.directory, moved, symlinks=True, ignore=without_shared_memory, dirs_exist_ok=True
+        )
         place.close()
         tails, place.tails = place.tails, []
         place.directory, place.reader = moved, _open_reader(moved)
@@ -268,7 +269,9 @@ class Tails:
     def _new_place(self, *, tails: int, batch_size: int | None = None) -> _Place:
         """An empty projection: a copy of one, because making the tables takes ten times as long."""
         directory = self._new_directory()
-        (directory / FILE_NAME).write_bytes(_empty_file())
+        generations = Generations(directory, _POST)
+        generations.switch(generations.begin())
+        generations.served_file.write_bytes(_empty_file())
         place = _Place(directory, _open_reader(directory))
         for _ in range(tails):
             self._open_tail(place, batch_size or self._world.chance.randint(1, 6))
@@ -298,11 +301,11 @@ class Tails:
 
 
 def _open_reader(directory: Path) -> sqlite3.Connection:
-    return sqlite3.connect(directory / FILE_NAME, isolation_level=None)
+    return sqlite3.connect(Generations(directory, _POST).served_file.resolve(), isolation_level=None)
 
 
 @cache
 def _empty_file() -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         ProjectionFile(Path(folder), _POST).close()
-        return (Path(folder) / FILE_NAME).read_bytes()
+        return Generations(Path(folder), _POST).served_file.read_bytes()

@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from accounts.revenue import revenue
+from eventlog.generations import Generations
 from tests.faults.pair import Pair
 from tests.make_run import Run, wait_until
 
@@ -63,11 +64,11 @@ def test_damaged_projection_is_named_with_its_mend_which_works(start_run: Callab
     assert pair.run.interrupt() == 0
 
     folder = pair.folders[revenue]
-    file = folder / "projection.db"
+    file = Generations(folder, revenue).served_file
     file.write_bytes(b"\xff" * file.stat().st_size)
     failed = start_run()
     failed.wait_for_output(f"{file} is damaged: ")
-    failed.wait_for_output(f"delete {folder}, start it again")
+    failed.wait_for_output(f"delete {file.parent.parent}, start it again")
     wait_until(failed.has_ended, failed.output)
     assert "Traceback" not in failed.output()
 

@@ -10,8 +10,11 @@ import psutil
 import pytest
 import redis
 
+from accounts.revenue import revenue
+from customers.directory import directory
 from eventlog import EventLog
 from eventlog.embedded_redis import EmbeddedRedis
+from eventlog.generations import home_of
 from eventlog.tail_status import TailState, TailStatus, TailStatusFile
 from tests.pair import Pair, running_pair
 
@@ -29,12 +32,12 @@ def pair(real_log: EventLog, tmp_path: Path) -> Iterator[Pair]:
         posted = pair.customers().post("/customers", json={"name": "Ada", "account_id": "1"})
         assert posted.get_json() == {"id": "1"}
         pair.wait_until_applied()
-        for tail, folder in (
-            (pair.accounts_tail, pair.revenue_folder),
-            (pair.customers_tail, pair.directory_folder),
+        for tail, home in (
+            (pair.accounts_tail, home_of(pair.revenue_folder, revenue)),
+            (pair.customers_tail, home_of(pair.directory_folder, directory)),
         ):
             tail.stop()
-            TailStatusFile(folder).report(TailStatus(TailState.FOLLOWING))
+            TailStatusFile(home).report(TailStatus(TailState.FOLLOWING))
         yield pair
 
 

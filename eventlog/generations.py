@@ -1,0 +1,121 @@
+"""Where the built files of a projection lie, and which of them is served.
+
+    DIRECTORY/v<version>/generations/<number>/projection.db    one generation: a file in a directory of its own
+    DIRECTORY/v<version>/serving -> generations/<number>       what is read, and what the tail writes
+    DIRECTORY/v<version>/previous -> generations/<number>      what was served before, to roll back to
+
+Versions of the code have homes of their own, so a new one is built, and an old one kept, while another runs.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Final
+
+from eventlog.errors import NotBuilt, TailRunning
+from eventlog.projection import Projection
+from eventlog.tail_lock import TailLock
+
+FILE_NAME: Final = "projection.db"
+_SERVING, _PREVIOUS = "serving", "previous"
+
+
+def home_of(directory: Path, projection: Projection) -> Path:
+    """What this version of the code has for itself: its generations, its tail's lock, status and requests."""
+    return directory / f"v{projection.version}"
+
+
+class Generations:
+    """Of one projection and version. Numbers only grow; a switch is one rename of a symbolic link."""
+
+    def __init__(self, directory: Path, projection: Projection) -> None:
+        self.home = home_of(directory, projection)
+        self._folder = self.home / "generations"
+
+    @property
+    def served_file(self) -> Path:
+        """The file that is served, by a path that follows each switch."""
+        return self.home / _SERVING / FILE_NAME
+
+    def serving(self) -> Path | None:
+        """The directory of the generation that is served; None before the first, or if it was deleted."""
+        return self._named_by(_SERVING)
+
+    def previous(self) -> Path | None:
+        """The directory of the generation that was served before; None if there is none, or it was pruned."""
+        return self._named_by(_PREVIOUS)
+
+    def list_all(self) -> list[Path]:
+        """The directories of all generations, oldest first."""
+        if not self._folder.is_dir():
+            return []
+        return sorted((path for path in self._folder.iterdir() if path.name.isdecimal()), key=_number)
+
+    def find(self, number: int) -> Path:
+        """The directory of a generation; NotBuilt if there is none."""
+        found = self._folder / str(number)
+        if not (found / FILE_NAME).exists():
+            there = ", ".join(path.name for path in self.list_all()) or "none"
+            raise NotBuilt(f"{self.home} has no generation {number}; there are: {there}")
+        return found
+
+    def begin(self) -> Path:
+        """Make the directory of a new generation, numbered above all others."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        number = max(map(_number, self.list_all()), default=0)
+        while True:
+            number += 1
+            try:
+                (self._folder / str(number)).mkdir()
+            except FileExistsError:
+                continue  # another rebuild took it
+            return self._folder / str(number)
+
+    def switch(self, to: Path) -> None:
+        """Serve another generation from now on; whoever holds the tail lock calls it. Survives a power cut whole."""
+        before = self.serving()
+        if before is not None and before != to:
+            self._link(_PREVIOUS, before)
+        self._link(_SERVING, to)
+
+    def prune(self) -> list[Path]:
+        """Delete all generations but the one served, the previous, and those that are being built; answers which."""
+        kept = {self.serving(), self.previous()}
+        return [path for path in self.list_all() if path not in kept and discard(path)]
+
+    def _named_by(self, link: str) -> Path | None:
+        try:
+            named = self._folder / (self.home / link).readlink().name
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return named if named.is_dir() else None
+
+    def _link(self, name: str, to: Path) -> None:
+        unfinished = self.home / f"{name}.unfinished"
+        unfinished.unlink(missing_ok=True)
+        unfinished.symlink_to(Path(self._folder.name) / to.name)
+        unfinished.replace(self.home / name)
+        directory = os.open(self.home, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+
+
+def discard(generation: Path) -> bool:
+    """Delete a generation; False, and nothing deleted, while something writes it."""
+    lock = TailLock(generation)
+    try:
+        lock.acquire()
+        shutil.rmtree(generation)
+    except TailRunning:
+        return False
+    finally:
+        lock.release()
+    return True
+
+
+def _number(generation: Path) -> int:
+    return int(generation.name)

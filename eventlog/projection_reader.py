@@ -1,0 +1,125 @@
+"""The SQLite file of a projection, as any number of threads and processes read it while its one writer goes on."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from eventlog import checkpoints, parking
+from eventlog.checkpoints import Checkpoint
+from eventlog.errors import NotBuilt
+from eventlog.generations import FILE_NAME, Generations, home_of
+from eventlog.parking import Parked
+from eventlog.position import Position
+from eventlog.projection import Projection
+from eventlog.projection_file import BUSY_TIMEOUT_MS, damage_named, file_identity, require_usable
+from eventlog.row_changes import Key, Row, StoredRows, Table
+
+_FIRST_POLL_S, _LONGEST_POLL_S = 0.001, 0.02
+
+
+class ProjectionReader:
+    """Consistent looks at the generation that is served, or at another; opened lazily, once per thread and process."""
+
+    def __init__(self, directory: Path, projection: Projection, generation: Path | None = None) -> None:
+        self.directory = directory
+        self.projection = projection
+        self.home = home_of(directory, projection)
+        served = Generations(directory, projection).served_file
+        self._path = served if generation is None else generation / FILE_NAME
+        self._opened = threading.local()
+
+    @contextmanager
+    def look(self) -> Iterator[Look]:
+        """One read transaction: rows and checkpoint in it are of the same moment.
+
+        Keep it short: an open reader keeps the WAL from being reused. Raises NotBuilt.
+        """
+        with damage_named(self._path):
+            connection = self._connection()
+            try:
+                connection.execute("BEGIN")
+                stored = require_usable(checkpoints.read_checkpoint(connection), self.projection, self._path)
+                yield Look(connection, self.projection, stored)
+            finally:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+
+    def wait_until_applied(self, position: Position, timeout_s: float) -> bool:
+        """Whether the checkpoint reaches `position` in time. Looks at least once."""
+        deadline = time.monotonic() + timeout_s
+        pause_s = _FIRST_POLL_S
+        while True:
+            with self.look() as look:
+                if look.checkpoint.position >= position:
+                    return True
+            if time.monotonic() + pause_s > deadline:
+                return False
+            time.sleep(pause_s)
+            pause_s = min(pause_s * 1.5, _LONGEST_POLL_S)
+
+    def _connection(self) -> sqlite3.Connection:
+        path = self._path
+        file = file_identity(path)
+        if file is None:
+            raise NotBuilt(f"{path} is not there yet: the tail of {self.projection.name} makes it")
+        identity = (os.getpid(), *file)
+        if getattr(self._opened, "identity", None) != identity:
+            try:
+                # resolved: what SQLite keeps beside the file must be found when the link has been switched
+                uri = f"{path.resolve().as_uri()}?mode=ro"
+                connection = sqlite3.connect(uri, uri=True, isolation_level=None)
+                connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+                connection.execute("SELECT 1 FROM checkpoint")
+            except sqlite3.OperationalError as problem:
+                raise NotBuilt(f"{path} cannot be read yet: {problem}") from problem
+            self._opened.connection = connection
+            self._opened.identity = identity
+        opened: sqlite3.Connection = self._opened.connection
+        return opened
+
+
+class Look:
+    """What one read transaction sees; use it only inside `ProjectionReader.look`."""
+
+    def __init__(
+        self, connection: sqlite3.Connection, projection: Projection, checkpoint: Checkpoint
+    ) -> None:
+        self.checkpoint = checkpoint
+        self._connection = connection
+        self._stored = StoredRows(connection, projection.tables)
+        self._keys = {table.name: table.key for table in projection.tables}
+
+    def find(self, table: str, key: Key) -> Row | None:
+        return self._stored.find(table, key)
+
+    def query(
+        self, sql: str, parameters: Iterable[str | int | None] = ()
+    ) -> list[tuple[str | int | None, ...]]:
+        """All rows of a SELECT, as tuples."""
+        return self._connection.execute(sql, tuple(parameters)).fetchall()
+
+    def largest_key(self, table: str, below: int) -> int:
+        """The largest integer key of a table under a bound; 0 if there is none."""
+        key = self._keys[table]
+        found = self.query(f"SELECT max({key}) FROM {table} WHERE {key} < ?", (below,))[0][0]
+        return int(found or 0)
+
+    def iterate(self, table: Table) -> Iterator[tuple[str | int | None, ...]]:
+        """Every row in the order of its key, its columns in theirs; reads as it goes."""
+        return iter(
+            self._connection.execute(
+                f"SELECT {', '.join(table.columns)} FROM {table.name} ORDER BY {table.key}"
+            )
+        )
+
+    def list_parked(self, *, limit: int = 100, after: int = 0) -> list[Parked]:
+        return parking.list_parked(self._connection, limit=limit, after=after)
+
+    def count_unacknowledged(self) -> int:
+        return parking.count_unacknowledged(self._connection)

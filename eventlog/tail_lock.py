@@ -1,0 +1,29 @@
+"""The lock of whoever writes: one process at a time, freed by the kernel when it ends."""
+
+from __future__ import annotations
+
+import fcntl
+from pathlib import Path
+
+from eventlog.errors import TailRunning
+
+_NAME = "tail.lock"
+
+
+class TailLock:
+    """On a projection's home, held by its tail; on a generation that is not served, by what builds it."""
+
+    def __init__(self, directory: Path) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        self._path = directory / _NAME
+        self._file = self._path.open("a+")
+
+    def acquire(self) -> None:
+        """Take the lock, or raise TailRunning at once."""
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise TailRunning(f"{self._path} is held: another tail writes this projection") from None
+
+    def release(self) -> None:
+        self._file.close()
