@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from flask import Flask
 
+from accounts.as_of import AsOf
 from accounts.command_handler import CommandHandler
 from accounts.identity import Users
 from accounts.revenue import revenue
@@ -34,8 +35,9 @@ def create_app(settings: Settings | None = None, log: EventLog | None = None) ->
     reader = ProjectionReader(settings.projection_directory("accounts", revenue), revenue)
     app = make_app("accounts", Health("accounts", reader, log, {"users": users.check}))
     handler = CommandHandler(DecisionMaker(log, reader), users, lambda: datetime.now(UTC))
+    reads = Reads(reader, log)
     app.register_blueprint(make_sign_in_routes(tokens, users))
-    app.register_blueprint(make_routes(tokens, Reads(reader, log), handler))
+    app.register_blueprint(make_routes(tokens, reads, AsOf(reads, log, revenue, "accounts as-of"), handler))
     return app
 
 

@@ -8,15 +8,17 @@ from datetime import UTC, datetime
 import click
 from marshmallow import ValidationError
 
+from accounts.answers import list_all_accounts
 from accounts.demo import make_demo
 from accounts.identity import UserExists, Users
 from accounts.revenue import revenue
 from accounts.schemas import CreateUserBody
 from eventlog import EventLog, ProjectionReader
 from eventlog.deciding import DecisionMaker
-from shared.cli import Service, make_commands
+from shared.cli import make_commands
 from shared.events import make_codec
 from shared.permissions import Role
+from shared.service import Service
 from shared.settings import Settings
 
 main = make_commands(
@@ -25,6 +27,7 @@ main = make_commands(
         projection=revenue,
         worker="accounts.app:create_worker",
         port=lambda settings: settings.accounts_port,
+        show=list_all_accounts,
     )
 )
 

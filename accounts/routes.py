@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from flask import Blueprint, Response
+from flask import Blueprint, Response, request
 
 from accounts import revenue
+from accounts.answers import show_account_revenue
+from accounts.as_of import AsOf
 from accounts.command_handler import CommandHandler
 from accounts.schemas import CreateAccountBody
 from shared.http import answer, no_content, path_id, require_token
 from shared.log_position import Reads
-from shared.paging import Page, one_page, refuse_unknown_parameters, requested_page
+from shared.paging import one_page, refuse_unknown_parameters, requested_page
 from shared.problems import not_found
 from shared.request_body import load_body
 from shared.tokens import Tokens
@@ -19,7 +19,7 @@ from shared.tokens import Tokens
 _CREATE_ACCOUNT = CreateAccountBody()
 
 
-def make_routes(tokens: Tokens, reads: Reads, handler: CommandHandler) -> Blueprint:
+def make_routes(tokens: Tokens, reads: Reads, as_of: AsOf, handler: CommandHandler) -> Blueprint:
     """Everything about accounts; each path asks for a token first."""
     routes = Blueprint("accounts", __name__)
 
@@ -32,12 +32,12 @@ def make_routes(tokens: Tokens, reads: Reads, handler: CommandHandler) -> Bluepr
     @routes.get("/accounts")
     def list_accounts() -> Response:
         identity = require_token(tokens)
-        refuse_unknown_parameters("limit", "after")
+        refuse_unknown_parameters("limit", "after", "as_of")
         page = requested_page()
-        with reads.look() as look:
+        with as_of.look() if "as_of" in request.args else reads.look() as look:
             found = revenue.list_account_revenue(look, identity.only_owned_by(), page)
         shown, link = one_page(page, found, lambda item: item.account.id)
-        return answer([_shown(item) for item in shown], headers=link)
+        return answer([show_account_revenue(item) for item in shown], headers=link)
 
     @routes.get("/accounts/<account_id>")
     def find_account(account_id: str) -> Response:
@@ -47,7 +47,7 @@ def make_routes(tokens: Tokens, reads: Reads, handler: CommandHandler) -> Bluepr
             found = revenue.find_account_revenue(look, identity.only_owned_by(), key)
         if found is None:
             raise not_found(f"There is no account {key}.")
-        return answer(_shown(found))
+        return answer(show_account_revenue(found))
 
     @routes.delete("/accounts/<account_id>")
     def delete_account(account_id: str) -> Response:
@@ -79,17 +79,3 @@ def make_routes(tokens: Tokens, reads: Reads, handler: CommandHandler) -> Bluepr
         return answer({"ok": account["owned_by"] == username})
 
     return routes
-
-
-def _shown(found: revenue.AccountRevenue) -> dict[str, Any]:
-    shown: dict[str, Any] = {
-        "account": found.account._asdict(),
-        "customers": [customer._asdict() for customer in found.customers],
-        "total_revenue_cents": found.total_revenue_cents,
-    }
-    if found.more_customers:
-        page = Page(revenue.CUSTOMERS_INSIDE, int(found.customers[-1].customer_id))
-        shown["more_customers"] = (
-            f"/accounts/{found.account.id}/customers?limit={page.limit}&after={page.after}"
-        )
-    return shown

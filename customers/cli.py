@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from customers.directory import directory
-from shared.cli import Service, make_commands
+from customers.directory import directory, list_all_customers
+from shared.cli import make_commands
+from shared.service import Service
 
 main = make_commands(
     Service(
@@ -11,5 +12,6 @@ main = make_commands(
         projection=directory,
         worker="customers.app:create_worker",
         port=lambda settings: settings.customers_port,
+        show=lambda look: [customer._asdict() for customer in list_all_customers(look)],
     )
 )

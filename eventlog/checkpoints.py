@@ -105,10 +105,17 @@ def require_same_moment(serving: Checkpoint, candidate: Checkpoint) -> None:
     """Raise SwitchRefused unless both files have applied the same log up to the same entry."""
     if serving.log_id and serving[2:6] != candidate[2:6]:
         raise SwitchRefused(
-            f"what is served has applied log {serving.log_id} up to number {serving.sequence} at {serving.position}; "
-            f"the other generation log {candidate.log_id or 'none'} up to number {candidate.sequence} at "
-            f"{candidate.position}: the log is not what was served. See what the tail says of it"
+            f"{serving.projection} is served as of number {serving.sequence} at {serving.position} of log "
+            f"{serving.log_id}; the other generation stands at number {candidate.sequence} at {candidate.position} of "
+            f"log {candidate.log_id or 'none'}: the log is no longer what is served. See `eventlog doctor`"
         )
+
+
+def require_no_step_back(serving: Checkpoint, candidate: Checkpoint) -> None:
+    """Raise SwitchRefused unless the candidate has applied at least as much of the same log."""
+    ahead = candidate.log_id == serving.log_id and candidate.sequence > serving.sequence
+    if not ahead:
+        require_same_moment(serving, candidate)
 
 
 def _stored(checkpoint: Checkpoint) -> tuple[str, str, int, str, str]:

@@ -27,6 +27,14 @@ def home_of(directory: Path, projection: Projection) -> Path:
     return directory / f"v{projection.version}"
 
 
+def list_versions(directory: Path) -> list[int]:
+    """The versions of the code that have a home in a projection's directory, in order."""
+    if not directory.is_dir():
+        return []
+    names = (path.name for path in directory.iterdir() if path.is_dir())
+    return sorted(int(name[1:]) for name in names if name[:1] == "v" and name[1:].isdecimal())
+
+
 class Generations:
     """Of one projection and version. Numbers only grow; a switch is one rename of a symbolic link."""
 
@@ -104,17 +112,27 @@ class Generations:
             os.close(directory)
 
 
-def discard(generation: Path) -> bool:
-    """Delete a generation; False, and nothing deleted, while something writes it."""
-    lock = TailLock(generation)
+def discard(directory: Path) -> bool:
+    """Delete a generation, or a home; False, and nothing deleted, while something writes it."""
+    lock = TailLock(directory)
     try:
         lock.acquire()
-        shutil.rmtree(generation)
+        shutil.rmtree(directory)
     except TailRunning:
         return False
     finally:
         lock.release()
     return True
+
+
+def remove_version(directory: Path, version: int) -> Path:
+    """Delete the home of a version that has no tail, and answer it. Raises NotBuilt, TailRunning."""
+    home = directory / f"v{version}"
+    if version not in list_versions(directory):
+        raise NotBuilt(f"{directory} has no version {version}")
+    if not discard(home):
+        raise TailRunning(f"version {version} has a tail: end it first")
+    return home
 
 
 def _number(generation: Path) -> int:

@@ -7,7 +7,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from eventlog import checkpoints, parking
@@ -118,8 +118,17 @@ class Look:
             )
         )
 
+    def copy_to(self, path: Path) -> None:
+        """Write all this look sees, rows and checkpoint, as one SQLite file; it must not be there yet."""
+        with closing(sqlite3.connect(path)) as copy:
+            self._connection.backup(copy)
+            copy.execute("PRAGMA journal_mode = DELETE")  # one file: nothing is left beside it
+
     def list_parked(self, *, limit: int = 100, after: int = 0) -> list[Parked]:
         return parking.list_parked(self._connection, limit=limit, after=after)
+
+    def list_acknowledged(self) -> list[Parked]:
+        return parking.list_acknowledged(self._connection)
 
     def count_unacknowledged(self) -> int:
         return parking.count_unacknowledged(self._connection)

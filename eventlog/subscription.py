@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from eventlog.checkpoints import Checkpoint, require_same_moment
+from eventlog.checkpoints import Checkpoint, require_no_step_back
 from eventlog.codec import Malformed, Newer, UnknownType
 from eventlog.continuity import Divergence, NumberedEntry, Verdict, number_entries
 from eventlog.errors import (
@@ -136,7 +136,7 @@ class Subscription:
             lock.acquire()
             with closing(ProjectionFile(serving.directory, serving.projection, generation)) as candidate:
                 Subscription(self._log, candidate, batch_size=self._batch_size).run_to_head(before.position)
-                require_same_moment(before, candidate.checkpoint())
+                require_no_step_back(before, candidate.checkpoint())
                 candidate.carry_over(serving.list_acknowledged())
             generations.switch(generation)
         finally:

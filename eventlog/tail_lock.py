@@ -27,3 +27,15 @@ class TailLock:
 
     def release(self) -> None:
         self._file.close()
+
+
+def is_held(directory: Path) -> bool:
+    """Whether some process holds the lock now."""
+    lock = TailLock(directory)
+    try:
+        lock.acquire()
+    except TailRunning:
+        return True
+    finally:
+        lock.release()
+    return False

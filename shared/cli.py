@@ -1,21 +1,23 @@
-"""The commands every service has: serve, tail, parked."""
+"""The commands every service has: those that run it here, those that look after it in the files beside."""
 
 from __future__ import annotations
 
-import os
+import sqlite3
 import sys
-from collections.abc import Callable
-from datetime import UTC, datetime
-from typing import NamedTuple
 
 import click
 from granian import Granian
 from granian.constants import Interfaces
 
-from eventlog import EventLog, EventLogError, Projection, ProjectionReader
-from eventlog.tail import acknowledge_parked, run_tail
-from shared.events import make_codec
-from shared.settings import InvalidSettings, Settings
+from eventlog import EventLogError
+from eventlog.tail import run_tail
+from shared.backup_commands import backup, restore_file
+from shared.generation_commands import generations, rollback
+from shared.parked_commands import parked
+from shared.rebuild_commands import rebuild, verify
+from shared.replay_commands import as_of, replay, what_if
+from shared.service import Service, pass_service
+from shared.settings import InvalidSettings
 from shared.telemetry import configure_logging
 
 # Measured on two cores: more workers or threads only wait for each other (docs/decisions).
@@ -24,16 +26,7 @@ THREADS = 16
 
 # A worker that is told to stop while it starts may miss it, and one with a slow client waits for that client.
 _STOP_WITHIN_S = 8  # before supervisors lose patience, mostly after 10 s
-_ACKNOWLEDGE_WAIT_S = 10.0
-
-
-class Service(NamedTuple):
-    """What the commands of a service differ in."""
-
-    name: str
-    projection: Projection
-    worker: str
-    port: Callable[[Settings], int]
+_INTERRUPTED = 130  # as shells tell it: 128 and the number of SIGINT
 
 
 class OneLineErrors(click.Group):
@@ -42,77 +35,66 @@ class OneLineErrors(click.Group):
     def invoke(self, ctx: click.Context) -> object:
         try:
             return super().invoke(ctx)
-        except (EventLogError, InvalidSettings, OSError) as problem:
+        except (EventLogError, InvalidSettings, OSError, sqlite3.Error) as problem:
             raise click.ClickException(str(problem)) from problem
+        except KeyboardInterrupt:
+            click.echo("Interrupted: what is served is as it was.", err=True)
+            sys.exit(_INTERRUPTED)
+
+
+@click.command()
+@pass_service
+def serve(service: Service) -> None:
+    """Answer HTTP until SIGTERM or Ctrl-C."""
+    settings = service.read_settings()
+    settings.require_secret()
+    Granian(
+        service.worker,
+        factory=True,
+        interface=Interfaces.WSGI,
+        address=settings.host,
+        port=service.port(settings),
+        workers=WORKERS,
+        blocking_threads=THREADS,
+        respawn_failed_workers=True,
+        workers_kill_timeout=_STOP_WITHIN_S,
+        websockets=False,
+    ).serve()
+
+
+@click.command()
+@pass_service
+def tail(service: Service) -> None:
+    """Follow the log into the projection until SIGTERM or Ctrl-C."""
+    configure_logging(f"{service.name}-tail")
+    run_tail(service.connect(), service.directory, service.projection)
+
+
+_COMMANDS = (
+    serve,
+    tail,
+    parked,
+    rebuild,
+    verify,
+    rollback,
+    generations,
+    as_of,
+    what_if,
+    replay,
+    backup,
+    restore_file,
+)
 
 
 def make_commands(service: Service) -> click.Group:
     """The group `customers` or `accounts`; a service adds its own commands to it."""
 
     @click.group(name=service.name, cls=OneLineErrors)
-    def main() -> None:
+    @click.pass_context
+    def main(context: click.Context) -> None:
         """Run and look after one service; README.md lists the variables it reads."""
+        context.obj = service
 
-    @main.command()
-    def serve() -> None:
-        """Answer HTTP until SIGTERM or Ctrl-C."""
-        settings = Settings.from_environment(os.environ)
-        settings.require_secret()
-        Granian(
-            service.worker,
-            factory=True,
-            interface=Interfaces.WSGI,
-            address=settings.host,
-            port=service.port(settings),
-            workers=WORKERS,
-            blocking_threads=THREADS,
-            respawn_failed_workers=True,
-            workers_kill_timeout=_STOP_WITHIN_S,
-            websockets=False,
-        ).serve()
-
-    @main.command()
-    def tail() -> None:
-        """Follow the log into the projection until SIGTERM or Ctrl-C."""
-        configure_logging(f"{service.name}-tail")
-        settings = Settings.from_environment(os.environ)
-        log = EventLog.connect(settings.redis_url, make_codec(), settings.stream)
-        run_tail(log, settings.projection_directory(service.name, service.projection), service.projection)
-
-    @main.group()
-    def parked() -> None:
-        """Entries the projection set aside."""
-
-    @parked.command("list")
-    def list_parked() -> None:
-        """Print each parked entry: position, type, reason, and whether somebody acknowledged it."""
-        settings = Settings.from_environment(os.environ)
-        reader = ProjectionReader(
-            settings.projection_directory(service.name, service.projection), service.projection
-        )
-        after = 0
-        while True:
-            with reader.look() as look:
-                page = look.list_parked(after=after)
-            for entry in page:
-                seen = "acknowledged" if entry.acknowledged_at else "new"
-                click.echo(f"{entry.position}  {entry.event_type or '?'}  {entry.reason}  [{seen}]")
-            if not page:
-                return
-            after = page[-1].sequence
-
-    @parked.command("acknowledge")
-    def acknowledge() -> None:
-        """Mark all that is parked now as seen. What is served does not change."""
-        settings = Settings.from_environment(os.environ)
-        directory = settings.projection_directory(service.name, service.projection)
-        with ProjectionReader(directory, service.projection).look() as look:
-            up_to = look.checkpoint.sequence
-            new = look.count_unacknowledged()
-        at = datetime.now(UTC).isoformat(timespec="milliseconds")
-        if new and not acknowledge_parked(directory, service.projection, up_to, at, _ACKNOWLEDGE_WAIT_S):
-            click.echo("The tail is busy; it will acknowledge them when it can.", err=True)
-            sys.exit(2)
-        click.echo(f"{new} acknowledged")
-
+    for command in _COMMANDS:
+        main.add_command(command)
     return main

@@ -1,0 +1,63 @@
+"""`?as_of=`: reads as of a moment gone by, replayed from the log for this one answer."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from flask import g, request
+
+from eventlog import EventLog, Projection
+from eventlog.projection_reader import Look
+from eventlog.replay import InvalidMoment, TooMuchToReplay, parse_moment, scratch_file
+from shared.log_position import Reads, format_log_position
+from shared.problems import bad_parameter, unavailable
+
+MOST_ENTRIES: Final = 10_000  # replayed in about half a second; the command has no bound
+_MOST_AT_ONCE = 2  # per process: replaying keeps a core busy
+
+
+class AsOf:
+    """Of one projection."""
+
+    def __init__(self, reads: Reads, log: EventLog, projection: Projection, command: str) -> None:
+        """`command` does the same without a bound on work."""
+        self._reads = reads
+        self._log = log
+        self._projection = projection
+        self._command = command
+        self._replaying = threading.BoundedSemaphore(_MOST_AT_ONCE)
+
+    @contextmanager
+    def look(self) -> Iterator[Look]:
+        """The rows as of the request's `as_of`: what is served, if nothing came after it.
+
+        400 if it names no moment, or if more lies before it than is replayed here.
+        """
+        asked = request.args["as_of"]
+        try:
+            moment = parse_moment(asked)
+        except InvalidMoment as problem:
+            raise bad_parameter("as_of", f"{problem}; write + as %2B") from None
+        if moment >= self._log.state().end:
+            with self._reads.look() as look:
+                yield look
+            return
+        if not self._replaying.acquire(blocking=False):
+            raise unavailable("too-many-waiting", "Too many moments are being replayed already.")
+        try:
+            with scratch_file(self._log, self._projection) as scratch:
+                scratch.replay(moment, most_entries=MOST_ENTRIES)
+                with scratch.look() as look:
+                    checkpoint = look.checkpoint
+                    g.log_position = format_log_position(checkpoint.position, checkpoint.log_id)
+                    g.log_moment = f"{checkpoint.log_id}:{checkpoint.position}:{checkpoint.version}"
+                    yield look
+        except TooMuchToReplay as problem:
+            raise bad_parameter(
+                "as_of", f"{problem}, too many to answer here: run `{self._command} {asked[:100]}`"
+            ) from None
+        finally:
+            self._replaying.release()

@@ -1,0 +1,133 @@
+"""A new generation beside the one that is served: built, caught up with it, and compared at exactly its position."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from eventlog.checkpoints import Checkpoint, require_same_moment
+from eventlog.comparison import Comparison, compare
+from eventlog.errors import NotBuilt, SwitchRefused, TailRunning
+from eventlog.generations import Generations, discard, list_versions
+from eventlog.log import EventLog
+from eventlog.parking import Parked
+from eventlog.projection import Projection
+from eventlog.projection_file import ProjectionFile
+from eventlog.projection_reader import Look, ProjectionReader
+from eventlog.subscription import BATCH_SIZE, Subscription
+from eventlog.tail_lock import TailLock
+
+# Told, after each batch, the sequence applied and the one to reach.
+OnProgress = Callable[[int, int], None]
+
+_CLOSE: Final = (
+    BATCH_SIZE  # entries; what is left then takes one batch, while a look holds the served rows still
+)
+
+
+class Built(NamedTuple):
+    """A generation that is complete and not served yet; `comparison` is None where nothing is served."""
+
+    generation: Path
+    checkpoint: Checkpoint
+    comparison: Comparison | None
+
+
+def build_generation(
+    log: EventLog, directory: Path, projection: Projection, on_progress: OnProgress
+) -> Built:
+    """Build from the log, while what is served goes on, and compare both at one position.
+
+    Raises WrongLog, NewerSchema, HandlerFailed, LogUnavailable, or SwitchRefused where the log is not
+    the one that is served. On any error, and on Ctrl-C, the unfinished generation is deleted.
+    """
+    generation = Generations(directory, projection).begin()
+    try:
+        with _writing(directory, projection, generation) as file:
+            serving = ProjectionReader(directory, projection)
+            subscription = Subscription(log, file)
+            try:
+                _approach(subscription, file, serving, on_progress)
+                with serving.look() as look:
+                    comparison = _compare_at(look, subscription, file, generation)
+            except NotBuilt:
+                _require_usable(file)
+                comparison = None
+                end = log.state().sequence
+                subscription.run_to_head(
+                    on_batch=lambda now: on_progress(now.sequence, max(end, now.sequence))
+                )
+                file.carry_over(_acknowledged_before(directory, projection))
+            return Built(generation, file.checkpoint(), comparison)
+    except BaseException:
+        discard(generation)
+        raise
+
+
+def catch_up(
+    log: EventLog, directory: Path, projection: Projection, generation: Path, on_progress: OnProgress
+) -> None:
+    """Bring a generation that is not served close to the one that is, so that a switch takes no time."""
+    with _writing(directory, projection, generation) as file:
+        _approach(Subscription(log, file), file, ProjectionReader(directory, projection), on_progress)
+
+
+@contextmanager
+def _writing(directory: Path, projection: Projection, generation: Path) -> Iterator[ProjectionFile]:
+    """The generation's file, which nobody else writes meanwhile."""
+    lock = TailLock(generation)
+    try:
+        lock.acquire()
+        with closing(ProjectionFile(directory, projection, generation)) as file:
+            yield file
+    except TailRunning as running:
+        raise SwitchRefused(
+            f"generation {generation.name} is being built: wait until it is done"
+        ) from running
+    finally:
+        lock.release()
+
+
+def _approach(
+    subscription: Subscription, file: ProjectionFile, serving: ProjectionReader, on_progress: OnProgress
+) -> None:
+    """Apply what the served file has applied, until little is left. Never goes beyond it."""
+    while True:
+        with serving.look() as look:
+            target = look.checkpoint
+        if target.sequence - file.checkpoint().sequence <= _CLOSE:
+            return
+        if not subscription.run_to_head(target.position, partial(_tell, on_progress, target)):
+            return  # the log does not reach so far: whoever compares names it
+
+
+def _tell(on_progress: OnProgress, target: Checkpoint, now: Checkpoint) -> None:
+    on_progress(now.sequence, target.sequence)
+
+
+def _compare_at(look: Look, subscription: Subscription, file: ProjectionFile, generation: Path) -> Comparison:
+    subscription.run_to_head(look.checkpoint.position)
+    require_same_moment(look.checkpoint, file.checkpoint())
+    file.carry_over(look.list_acknowledged())
+    with ProjectionReader(file.directory, file.projection, generation).look() as built:
+        return compare(look, built, file.projection)
+
+
+def _require_usable(file: ProjectionFile) -> None:
+    """Raise NotBuilt if it is the new file, not the served one, that cannot be read."""
+    file.checkpoint()
+
+
+def _acknowledged_before(directory: Path, projection: Projection) -> list[Parked]:
+    """What was acknowledged in the newest other version of the projection."""
+    others = [version for version in list_versions(directory) if version != projection.version]
+    for version in reversed(others):
+        try:
+            with ProjectionReader(directory, Projection(projection.name, version, ())).look() as look:
+                return look.list_acknowledged()
+        except NotBuilt:
+            continue
+    return []

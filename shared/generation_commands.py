@@ -1,0 +1,124 @@
+"""The commands about what was built before: list it, serve it again, delete it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from eventlog import Projection, ProjectionReader
+from eventlog.errors import NotBuilt, SwitchRefused
+from eventlog.generations import FILE_NAME, Generations, list_versions, remove_version
+from eventlog.progress import progress
+from eventlog.rebuild import catch_up
+from eventlog.tail_lock import is_held
+from shared.command_output import describe_moment, echo_json, json_option
+from shared.rebuild_commands import switch_or_exit
+from shared.service import Service, pass_service
+
+
+@click.command()
+@json_option
+@pass_service
+def rollback(service: Service, as_json: bool) -> None:
+    """Catch up the generation that was served before, then serve it again. Twice is back again."""
+    previous = service.generations.previous()
+    if previous is None:
+        raise SwitchRefused(
+            "there is no generation to go back to: none was served before, or it was pruned. See "
+            f"`{service.name} generations`"
+        )
+    _serve(service, previous, as_json)
+
+
+@click.group(invoke_without_command=True)
+@json_option
+@click.pass_context
+def generations(context: click.Context, as_json: bool) -> None:
+    """List what was built: version and number, which is served, how large and how far it is."""
+    if context.invoked_subcommand is not None:
+        return
+    service = context.find_object(Service)
+    assert service is not None  # noqa: S101  # the group it is in has one
+    found = list(_list_generations(service.directory, service.projection))
+    if as_json:
+        echo_json(found)
+        return
+    for each in found:
+        click.echo(
+            f"v{each['version']} {each['generation']:>4}  {each['state']:<9} {each['bytes']:>13,} bytes  "
+            f"number {each['sequence']} at {each['position']}"
+        )
+
+
+@generations.command("switch")
+@click.argument("number", type=int)
+@json_option
+@pass_service
+def switch_to(service: Service, number: int, as_json: bool) -> None:
+    """Catch up a generation of this version, then serve it."""
+    _serve(service, service.generations.find(number), as_json)
+
+
+@generations.command()
+@click.option("--version", type=int, help="Delete all of another version, which no tail follows any more.")
+@json_option
+@pass_service
+def prune(service: Service, version: int | None, as_json: bool) -> None:
+    """Delete what is neither served, nor what a rollback would return to, nor being built."""
+    if version is None:
+        deleted = [str(path) for path in service.generations.prune()]
+    elif version == service.projection.version:
+        raise click.UsageError(f"version {version} is what this code serves: prune without --version")
+    else:
+        deleted = [str(remove_version(service.directory, version))]
+    if as_json:
+        echo_json({"deleted": deleted})
+    else:
+        click.echo("\n".join(f"deleted {path}" for path in deleted) or "nothing to delete")
+
+
+def _serve(service: Service, generation: Path, as_json: bool) -> None:
+    with progress(f"catching up generation {generation.name}") as on_progress:
+        catch_up(service.connect(), service.directory, service.projection, generation, on_progress)
+    switch_or_exit(service, generation)
+    with service.reader().look() as look:
+        served = look.checkpoint
+    if as_json:
+        echo_json({"generation": int(generation.name), "version": served.version, **describe_moment(served)})
+    else:
+        click.echo(
+            f"generation {generation.name} of {service.projection.name} is served, as of {served.position}"
+        )
+
+
+def _list_generations(directory: Path, projection: Projection) -> Iterator[dict[str, Any]]:
+    for version in list_versions(directory):
+        theirs = projection if version == projection.version else Projection(projection.name, version, ())
+        built = Generations(directory, theirs)
+        for path in built.list_all():
+            yield {
+                "version": version,
+                "generation": int(path.name),
+                "state": _state(built, path),
+                "bytes": sum(found.stat().st_size for found in path.glob(f"{FILE_NAME}*")),
+                **_how_far(directory, theirs, path),
+            }
+
+
+def _state(built: Generations, path: Path) -> str:
+    if path == built.serving():
+        return "served"
+    if is_held(path):
+        return "building"
+    return "previous" if path == built.previous() else "kept"
+
+
+def _how_far(directory: Path, projection: Projection, path: Path) -> dict[str, Any]:
+    try:
+        with ProjectionReader(directory, projection, path).look() as look:
+            return describe_moment(look.checkpoint)
+    except NotBuilt as unusable:
+        return {"log_id": "", "position": "0-0", "sequence": 0, "problem": str(unusable)}

@@ -1,0 +1,125 @@
+"""The commands that build a new generation beside the one served: rebuild and verify."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import click
+
+from eventlog.generations import discard
+from eventlog.progress import progress
+from eventlog.rebuild import Built, build_generation
+from eventlog.tail import switch_generation
+from shared.command_output import (
+    DIFFERENT,
+    NOT_YET,
+    describe_comparison,
+    describe_moment,
+    echo_json,
+    json_option,
+    list_differences,
+)
+from shared.service import Service, pass_service
+
+_SWITCH_WAIT_S = 30.0
+
+
+@click.command()
+@click.option("--switch", is_flag=True, help="Serve the new generation, whatever differs.")
+@click.option("--switch-if-equal", is_flag=True, help="Serve it if no row differs.")
+@json_option
+@pass_service
+def rebuild(service: Service, switch: bool, switch_if_equal: bool, as_json: bool) -> None:
+    """Build a new generation from the log, beside what is served, and compare both at one position.
+
+    Exit code 3: they differ, and what was served still is. Where nothing was served before, it is served.
+    """
+    started = time.monotonic()
+    nothing_served = service.generations.serving() is None
+    built = _build(service)
+    same = built.comparison is not None and built.comparison.is_same
+    switched = switch or nothing_served or (switch_if_equal and same)
+    if switched:
+        switch_or_exit(service, built.generation)
+    if as_json:
+        echo_json(
+            {
+                "generation": int(built.generation.name),
+                "version": service.projection.version,
+                **describe_moment(built.checkpoint),
+                **describe_comparison(built.comparison),
+                "switched": switched,
+                "seconds": round(time.monotonic() - started, 3),
+            }
+        )
+    else:
+        _say(service, built, switched)
+    if not switched and not same:
+        sys.exit(DIFFERENT)
+
+
+@click.command()
+@click.option("--repair", is_flag=True, help="Where something is wrong, serve what the log gives.")
+@json_option
+@pass_service
+def verify(service: Service, repair: bool, as_json: bool) -> None:
+    """Compute everything again, from the log up to what is served now, and name each row that differs.
+
+    Exit code 3: something is wrong, and was not repaired.
+    """
+    with service.reader().look() as look:
+        wrong_sums = service.find_wrong_sums(look)
+    built = _build(service)
+    right = built.comparison is not None and built.comparison.is_same and not wrong_sums
+    repaired = repair and not right
+    try:
+        if repaired:
+            switch_or_exit(service, built.generation)
+    finally:
+        if built.generation != service.generations.serving():
+            discard(built.generation)
+    if as_json:
+        answer = {**describe_moment(built.checkpoint), **describe_comparison(built.comparison)}
+        echo_json({**answer, "wrong_sums": wrong_sums, "repaired": repaired})
+    else:
+        for sentence in [*wrong_sums, *list_differences(built.comparison)]:
+            click.echo(sentence)
+        rows = built.comparison.rows if built.comparison else 0
+        judged = "as the log gives them" if right else "repaired" if repaired else "not what the log gives"
+        click.echo(f"{service.projection.name} as of {built.checkpoint.position}: {rows} rows, {judged}")
+    if not right and not repaired:
+        sys.exit(DIFFERENT)
+
+
+def switch_or_exit(service: Service, generation: Path) -> None:
+    """Have a generation served; exit code 2 where the tail does not do it in time."""
+    log, directory, projection = service.connect(), service.directory, service.projection
+    if not switch_generation(log, directory, projection, generation, _SWITCH_WAIT_S):
+        click.echo(
+            f"The tail did not switch within {_SWITCH_WAIT_S:.0f} s, and what was served still is: see its log file, "
+            f"then `{service.name} generations switch {generation.name}`.",
+            err=True,
+        )
+        sys.exit(NOT_YET)
+
+
+def _build(service: Service) -> Built:
+    with progress(f"building {service.projection.name}") as on_progress:
+        return build_generation(service.connect(), service.directory, service.projection, on_progress)
+
+
+def _say(service: Service, built: Built, switched: bool) -> None:
+    what = f"generation {built.generation.name} of {service.projection.name} version {service.projection.version}"
+    click.echo(f"{what}, as of number {built.checkpoint.sequence} at {built.checkpoint.position}")
+    if built.comparison is None:
+        click.echo("nothing that can be read was served: it was compared with nothing")
+    elif built.comparison.is_same:
+        click.echo(f"{built.comparison.rows} rows, the same as what is served")
+    for sentence in list_differences(built.comparison):
+        click.echo(sentence)
+    if switched:
+        click.echo("it is served now")
+    else:
+        click.echo(f"not served: `{service.name} generations switch {built.generation.name}` serves it")

@@ -1,0 +1,135 @@
+"""The commands that replay the log into a scratch file: as of a moment, what if, and from a checkpoint."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from eventlog import EventLog, Position
+from eventlog.checkpoints import Checkpoint
+from eventlog.comparison import Comparison, compare
+from eventlog.position import LAST
+from eventlog.progress import progress
+from eventlog.replay import Scratch, Without, parse_moment, scratch_file
+from shared.command_output import (
+    describe_comparison,
+    describe_moment,
+    echo_json,
+    json_option,
+    list_differences,
+)
+from shared.service import Service, pass_service
+
+
+class _Parsed(click.ParamType[Position]):
+    """A position, as a parser reads it."""
+
+    def __init__(self, name: str, parse: Callable[[str], Position]) -> None:
+        self.name = name
+        self._parse = parse
+
+    def convert(
+        self, value: str | Position, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Position:
+        try:
+            return value if isinstance(value, Position) else self._parse(value)
+        except ValueError as problem:
+            self.fail(str(problem), param, ctx)
+
+
+_MOMENT = _Parsed("moment", parse_moment)
+_POSITION = _Parsed("position", Position.parse)
+
+
+@click.command("as-of")
+@click.argument("moment", type=_MOMENT)
+@pass_service
+def as_of(service: Service, moment: Position) -> None:
+    """Print, as JSON, what GET answered at a MOMENT: 2026-10-01T00:00Z, a position, start or now."""
+    log = service.connect()
+    with scratch_file(log, service.projection) as scratch:
+        _replay(log, scratch, moment)
+        with scratch.look() as look:
+            echo_json(service.show(look))
+
+
+@click.command("what-if")
+@click.option(
+    "--without", "left_out", type=_POSITION, multiple=True, required=True, help="An entry; may be repeated."
+)
+@click.option("--as-of", "moment", type=_MOMENT, default="now", show_default=True)
+@json_option
+@pass_service
+def what_if(service: Service, left_out: tuple[Position, ...], moment: Position, as_json: bool) -> None:
+    """Print what would be different had some entries never been written. The log is not touched."""
+    log, projection = service.connect(), service.projection
+    for position in left_out:
+        if log.snapshot(position, 1).at_checkpoint is None:
+            raise click.ClickException(f"the log has no entry {position}: look with `eventlog tail`")
+    without = Without(projection, frozenset(left_out))
+    with scratch_file(log, projection) as as_it_is, scratch_file(log, without) as as_it_would_be:
+        reached = _replay(log, as_it_is, moment)
+        _replay(log, as_it_would_be, reached.position)
+        with as_it_is.look() as before, as_it_would_be.look() as after:
+            comparison = compare(before, after, projection)
+    named = [str(position) for position in left_out]
+    if as_json:
+        echo_json({"left_out": named, **describe_moment(reached), **describe_comparison(comparison)})
+    else:
+        click.echo(f"without {', '.join(named)}, as of number {reached.sequence} at {reached.position}:")
+        _say_differences(comparison)
+
+
+@click.command()
+@click.option(
+    "--from", "start", type=_MOMENT, default="start", show_default=True, help="A position, a time, or start."
+)
+@click.option(
+    "--into", type=click.Path(path_type=Path, dir_okay=False), help="Keep the scratch file under this name."
+)
+@json_option
+@pass_service
+def replay(service: Service, start: Position, into: Path | None, as_json: bool) -> None:
+    """Go back to a checkpoint and apply all behind it once more, in a scratch file; print what that changes."""
+    if into is not None and into.exists():
+        raise click.ClickException(f"{into} is there already: give another name, or delete it")
+    log, projection = service.connect(), service.projection
+    with scratch_file(log, projection) as then:
+        before = _replay(log, then, start)
+        with then.look() as was, scratch_file(log, projection, was) as now:
+            started = time.monotonic()
+            after = _replay(log, now, LAST)
+            seconds = time.monotonic() - started
+            with now.look() as look:
+                comparison = compare(was, look, projection)
+                if into is not None:
+                    look.copy_to(into)
+    applied = after.sequence - before.sequence
+    if as_json:
+        moments = {"from": describe_moment(before), "to": describe_moment(after)}
+        figures = {"applied": applied, "seconds": round(seconds, 3)}
+        echo_json({**moments, **figures, **describe_comparison(comparison)})
+        return
+    click.echo(
+        f"from number {before.sequence} at {before.position} to number {after.sequence} at {after.position}: "
+        f"{applied} entries in {seconds:.2f} s"
+    )
+    _say_differences(comparison)
+    if into is not None:
+        click.echo(f"kept as {into}")
+
+
+def _replay(log: EventLog, scratch: Scratch, up_to: Position) -> Checkpoint:
+    end = log.state().sequence
+    with progress("replaying") as on_progress:
+        return scratch.replay(up_to, on_batch=lambda now: on_progress(now.sequence, max(end, now.sequence)))
+
+
+def _say_differences(comparison: Comparison) -> None:
+    for sentence in list_differences(comparison):
+        click.echo(sentence)
+    if comparison.is_same:
+        click.echo(f"no row of {comparison.rows} is different")

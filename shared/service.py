@@ -1,0 +1,57 @@
+"""A service as its commands see it: what it is called, what it projects, and where that lies."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+
+from eventlog import EventLog, Projection, ProjectionReader
+from eventlog.generations import Generations
+from eventlog.projection_reader import Look
+from shared.events import make_codec
+from shared.settings import Settings
+
+
+class Service(NamedTuple):
+    """What the commands of a service differ in.
+
+    `show` gives what its main list answered at the moment of a look, as JSON; `find_wrong_sums` what does
+    not add up in one, a sentence each.
+    """
+
+    name: str
+    projection: Projection
+    worker: str
+    port: Callable[[Settings], int]
+    show: Callable[[Look], list[dict[str, Any]]]
+    find_wrong_sums: Callable[[Look], list[str]] = lambda _look: []
+
+    def read_settings(self) -> Settings:
+        """From the environment; InvalidSettings if they cannot be used."""
+        return Settings.from_environment(os.environ)
+
+    def connect(self) -> EventLog:
+        """The log, not yet connected to."""
+        settings = self.read_settings()
+        return EventLog.connect(settings.redis_url, make_codec(), settings.stream)
+
+    @property
+    def directory(self) -> Path:
+        """Of the projection."""
+        return self.read_settings().projection_directory(self.name, self.projection)
+
+    @property
+    def generations(self) -> Generations:
+        return Generations(self.directory, self.projection)
+
+    def reader(self) -> ProjectionReader:
+        """Of what is served."""
+        return ProjectionReader(self.directory, self.projection)
+
+
+# Hands a command the service that its group was made for.
+pass_service = click.make_pass_decorator(Service)
