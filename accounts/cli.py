@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import os
+import shlex
+import sys
 from datetime import UTC, datetime
+from typing import Final
+from urllib.parse import urlsplit
 
 import click
 from marshmallow import ValidationError
 
 from accounts.answers import list_all_accounts
 from accounts.demo import make_demo
+from accounts.explanation import as_json, as_text, explain
 from accounts.identity import UserExists, Users
+from accounts.ledger import find_wrong_sums
 from accounts.revenue import revenue
 from accounts.schemas import CreateUserBody
 from eventlog import EventLog, ProjectionReader
 from eventlog.deciding import DecisionMaker
 from shared.cli import make_commands
 from shared.events import make_codec
-from shared.permissions import Role
+from shared.permissions import Absent, Role
 from shared.service import Service
 from shared.settings import Settings
+
+_ID: Final = click.IntRange(1, 10**18 - 1)
 
 main = make_commands(
     Service(
@@ -28,6 +36,7 @@ main = make_commands(
         worker="accounts.app:create_worker",
         port=lambda settings: settings.accounts_port,
         show=list_all_accounts,
+        find_wrong_sums=find_wrong_sums,
     )
 )
 
@@ -42,6 +51,37 @@ def demo() -> None:
     reader = ProjectionReader(settings.projection_directory("accounts", revenue), revenue)
     made = make_demo(Users(settings.data_dir / "accounts"), DecisionMaker(log, reader), datetime.now(UTC))
     click.echo(f"made {', '.join(made)}" if made else "demo users and accounts are there already")
+
+
+@main.command("explain")
+@click.argument("account_id", type=_ID)
+@click.option("--customer", "customer_id", type=_ID, help="Only what this customer has to do with.")
+@click.option("--json", "in_json", is_flag=True, help="One JSON document.")
+def explain_total(account_id: int, customer_id: int | None, in_json: bool) -> None:
+    """Print the entries that make up an account's total: `accounts explain 1`.
+
+    Exit code 3 if they do not sum up to it, so that the file was changed by something else than its tail.
+    """
+    settings = Settings.from_environment(os.environ)
+    reader = ProjectionReader(settings.projection_directory("accounts", revenue), revenue)
+    found = explain(reader, account_id, customer_id)
+    if isinstance(found, Absent):
+        raise click.ClickException(f"there is no {found.what}, as far as the tail has read: check the id")
+    redis_cli = ["redis-cli", "-u", _without_password(settings.redis_url), "XRANGE", settings.stream]
+    for piece in as_json(found) if in_json else as_text(found, shlex.join(redis_cli)):
+        click.echo(piece, nl=False)
+    if found.sum_cents != found.total_revenue_cents:
+        click.echo(
+            f"the entries sum up to {found.sum_cents} cents, not to {found.total_revenue_cents}: something else than "
+            f"the tail changed a row below {reader.directory}. Run `accounts verify --repair`.",
+            err=True,
+        )
+        sys.exit(3)
+
+
+def _without_password(redis_url: str) -> str:
+    parts = urlsplit(redis_url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 @main.group()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final, NamedTuple
 
+from accounts.ledger import LEDGER, entered
 from eventlog import Projection, RecordedEvent, Refused, Rows, Table
 from eventlog.projection_reader import Look
 from eventlog.row_changes import Changes
@@ -23,7 +24,7 @@ CUSTOMERS_INSIDE: Final = 100  # how many an account shows itself; the rest is a
 
 revenue: Final = Projection(
     "revenue",
-    version=1,
+    version=2,
     tables=[
         Table(
             "accounts",
@@ -32,7 +33,8 @@ revenue: Final = Projection(
             [(("owned_by", "id"), "deleted = 0")],
         ),
         Table("customers", "id", {**CUSTOMER_COLUMNS, "name": str}, [(("account_id", "id"), "deleted = 0")]),
-        Table("invoices", "id", {**INVOICE_COLUMNS, "position": str}),
+        Table("invoices", "id", INVOICE_COLUMNS),
+        LEDGER,
     ],
 )
 
@@ -49,16 +51,30 @@ def customer_created(recorded: RecordedEvent[CustomerCreated], rows: Rows) -> Ch
     return follow(recorded.event, rows, name=recorded.event.name)
 
 
+@revenue.handles(CustomerDeleted)
+def customer_deleted(recorded: RecordedEvent[CustomerDeleted], rows: Rows) -> Changes | Refused:
+    event = recorded.event
+    return entered(recorded, follow(event, rows), customer_id=int(event.id), invoice_id=None)
+
+
 @revenue.handles(InvoiceCreated)
 def invoice_created(recorded: RecordedEvent[InvoiceCreated], rows: Rows) -> Changes | Refused:
-    return follow(recorded.event, rows, position=str(recorded.position))
+    event = recorded.event
+    return entered(
+        recorded, follow(event, rows), customer_id=int(event.customer_id), invoice_id=int(event.id)
+    )
+
+
+@revenue.handles(InvoiceDeleted)
+def invoice_deleted(recorded: RecordedEvent[InvoiceDeleted], rows: Rows) -> Changes | Refused:
+    event = recorded.event
+    return entered(
+        recorded, follow(event, rows), customer_id=int(event.customer_id), invoice_id=int(event.id)
+    )
 
 
 @revenue.handles(AccountDeleted)
-@revenue.handles(CustomerDeleted)
-@revenue.handles(InvoiceDeleted)
-def follow_the_rules(recorded: RecordedEvent[Any], rows: Rows) -> Changes | Refused:
-    """What adds no column of this service's own."""
+def account_deleted(recorded: RecordedEvent[AccountDeleted], rows: Rows) -> Changes | Refused:
     return follow(recorded.event, rows)
 
 

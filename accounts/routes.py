@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Blueprint, Response, request
 
-from accounts import revenue
+from accounts import ledger, revenue
 from accounts.answers import show_account_revenue
 from accounts.as_of import AsOf
 from accounts.command_handler import CommandHandler
@@ -67,6 +67,20 @@ def make_routes(tokens: Tokens, reads: Reads, as_of: AsOf, handler: CommandHandl
             found = revenue.list_customer_revenue(look, key, page)
         shown, link = one_page(page, found, lambda item: item.customer_id)
         return answer([item._asdict() for item in shown], headers=link)
+
+    @routes.get("/accounts/<account_id>/ledger")
+    def list_ledger(account_id: str) -> Response:
+        identity = require_token(tokens)
+        key = path_id(account_id, "account id")
+        refuse_unknown_parameters("limit", "after")
+        page = requested_page()
+        with reads.look() as look:
+            if identity.account_in_sight(look.find("accounts", key)) is None:
+                raise not_found(f"There is no account {key}.")
+            balance_cents = ledger.find_balance(look, key, page.after)
+            found = ledger.list_entries(look, key, page, balance_cents=balance_cents)
+        shown, link = one_page(page, found, lambda entry: entry.sequence)
+        return answer([entry._asdict() for entry in shown], headers=link)
 
     @routes.get("/accounts/<account_id>/is-owned-by/<username>")
     def is_owned_by(account_id: str, username: str) -> Response:

@@ -21,7 +21,7 @@ from shared.rules import ACCOUNT_COLUMNS, CUSTOMER_COLUMNS, INVOICE_COLUMNS, fol
 
 directory: Final = Projection(
     "directory",
-    version=1,
+    version=2,
     tables=[
         Table("accounts", "id", ACCOUNT_COLUMNS),
         Table(

@@ -35,6 +35,8 @@ class OneLineErrors(click.Group):
     def invoke(self, ctx: click.Context) -> object:
         try:
             return super().invoke(ctx)
+        except BrokenPipeError:
+            raise  # who read the output has seen enough: click ends without a word
         except (EventLogError, InvalidSettings, OSError, sqlite3.Error) as problem:
             raise click.ClickException(str(problem)) from problem
         except KeyboardInterrupt:

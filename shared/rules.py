@@ -13,7 +13,7 @@ from typing import Final, cast
 
 from eventlog import Add, Event, Insert, Refused, Row, Rows, Update
 from eventlog.deciding import Decision
-from eventlog.row_changes import LARGEST_INTEGER, SMALLEST_INTEGER, Change, Value
+from eventlog.row_changes import LARGEST_INTEGER, Change, Value
 from shared.events import (
     AccountCreated,
     AccountDeleted,
@@ -200,9 +200,11 @@ def _move_revenue(rows: Rows, customer_key: int, cents: int) -> list[Change] | R
 
 
 def _fits(row: Row | None, cents: int) -> bool:
+    """Whether 64 bits hold the amount and the total it makes, and also either taken out again."""
     if row is None:
         return False
-    return SMALLEST_INTEGER <= _number(row["total_revenue_cents"]) + cents <= LARGEST_INTEGER
+    total = _number(row["total_revenue_cents"]) + cents
+    return abs(cents) <= LARGEST_INTEGER and abs(total) <= LARGEST_INTEGER
 
 
 def _number(value: Value) -> int:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import redis
 
+from tests.faults.ledger_sums import totals_unlike_their_ledger
 from tests.faults.load import Answer, Told
 
 _CHUNK = 10_000
@@ -160,6 +161,7 @@ def _miscounted(totals: dict[int, int], revenue_file: Path, directory_file: Path
             seen = (shown.get(customer), decided_on.get(customer), listed[customer])
             if set(seen) != {cents}:
                 wrong.append(f"customer {customer} has {cents} in the log; the projections have {seen}")
+        wrong += totals_unlike_their_ledger(revenue)
         if accounts != sum(totals.values()):
             wrong.append(f"accounts have {accounts} in all, and the log {sum(totals.values())}")
         for name, file in (("accounts", revenue), ("customers", directory)):

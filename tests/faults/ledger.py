@@ -14,7 +14,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tests.faults.entry_rules import LARGEST, SMALLEST, Fields, NotAllowed, read_entry, refuse
+from tests.faults.entry_rules import LARGEST, Fields, NotAllowed, read_entry, refuse
+from tests.faults.ledger_sums import totals_unlike_their_ledger
 
 _SHOWN_CHARACTERS = 400
 
@@ -127,6 +128,7 @@ class Ledger:
         return self._account_with(customer).customers[customer]
 
     def _move_revenue(self, customer: int, cents: int) -> None:
+        _require_room(cents)
         _require_room(sum(self._invoices_of(customer).values()) + cents)
         _require_room(self._account_with(customer).total() + cents)
 
@@ -150,6 +152,7 @@ class Ledger:
                 *_unequal("customer", found.execute(_CUSTOMERS), self._customer_rows()),
                 *_unequal("invoice", found.execute(_INVOICES), self._invoice_rows()),
                 *_unequal("once there", found.execute(_CREATED), self._created),
+                *(totals_unlike_their_ledger(found) if found.execute(_HAS_LEDGER).fetchone() else []),
                 *_unequal("integrity", found.execute("PRAGMA integrity_check"), [("ok",)]),
             ]
         return [f"{file.parent.name}: {difference}" for difference in wrong]
@@ -179,6 +182,7 @@ _INVOICES = """
     SELECT i.id, i.customer_id, i.purchase_price_cents FROM invoices i JOIN customers c ON c.id = i.customer_id
     WHERE NOT i.deleted AND NOT c.deleted
 """
+_HAS_LEDGER = "SELECT 1 FROM sqlite_schema WHERE name = 'ledger'"
 _CREATED = """
     SELECT 'account', id FROM accounts UNION ALL SELECT 'customer', id FROM customers
     UNION ALL SELECT 'invoice', id FROM invoices
@@ -186,7 +190,7 @@ _CREATED = """
 
 
 def _require_room(total: int) -> None:
-    if not SMALLEST <= total <= LARGEST:
+    if not -LARGEST <= total <= LARGEST:
         refuse("a total would not fit 64 bits")
 
 

@@ -43,6 +43,7 @@ class Route(NamedTuple):
 ROUTES = [
     Route("accounts", "GET", "/accounts/{account}", None, 200),
     Route("accounts", "GET", "/accounts/{account}/customers", None, 200),
+    Route("accounts", "GET", "/accounts/{account}/ledger", None, 200),
     Route("accounts", "GET", "/accounts/{account}/is-owned-by/mel", None, 200),
     Route("accounts", "DELETE", "/accounts/{account}", None, 409),
     Route("customers", "POST", "/customers", {"name": "new", "account_id": "{account}"}, 201),

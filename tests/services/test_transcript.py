@@ -146,6 +146,9 @@ def test_their_stream_is_projected_and_parked_alike_by_both_services(
             (1, [{"customer_id": "1", "name": "John Adams", "total_revenue_cents": 17995}], 17995),
             (2, [{"customer_id": "2", "name": "Martin North", "total_revenue_cents": 1}], 1),
         ]
+        entries = pair.accounts().get("/accounts/1/ledger").get_json()
+        amounts = [entry["amount_cents"] for entry in entries]
+        assert (amounts, entries[-1]["balance_cents"]) == ([10000, 8000, -5, 0], 17995)
         assert [found["id"] for found in pair.customers().get("/customers").get_json()] == ["1", "2"]
         invoices = pair.customers().get("/invoices").get_json()
         assert [(found["id"], found["purchase_price_cents"]) for found in invoices] == [
