@@ -120,12 +120,13 @@ def test_page_works_from_top_to_bottom(stranger: Stranger) -> None:
         "customer 7 opened 1",
         "passed over: TicketClosed",
     ]
+    assert stranger.run("python rebuild.py") == "the same: True in 1 rows\n"
     tail.terminate()
     assert tail.wait(20) == 0
 
 
 def test_every_python_block_is_a_file_that_the_page_runs() -> None:
-    assert list(FILES) == ["support.py", "test_support.py", "work.py", "tail.py", "answer.py"]
+    assert list(FILES) == ["support.py", "test_support.py", "work.py", "tail.py", "answer.py", "rebuild.py"]
     assert PORT in FILES["support.py"]
     assert PORT in COMMANDS[0]
 
