@@ -84,9 +84,11 @@ class Generations:
     def switch(self, to: Path) -> None:
         """Serve another generation from now on; whoever holds the tail lock calls it. Survives a power cut whole."""
         before = self.serving()
+        for directory in (self._folder, to):
+            _sync(directory)
+        self._link(_SERVING, to)
         if before is not None and before != to:
             self._link(_PREVIOUS, before)
-        self._link(_SERVING, to)
 
     def prune(self) -> list[Path]:
         """Delete all generations but the one served, the previous, and those that are being built; answers which."""
@@ -105,11 +107,7 @@ class Generations:
         unfinished.unlink(missing_ok=True)
         unfinished.symlink_to(Path(self._folder.name) / to.name)
         unfinished.replace(self.home / name)
-        directory = os.open(self.home, os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        _sync(self.home)
 
 
 def discard(directory: Path) -> bool:
@@ -133,6 +131,14 @@ def remove_version(directory: Path, version: int) -> Path:
     if not discard(home):
         raise TailRunning(f"version {version} has a tail: end it first")
     return home
+
+
+def _sync(directory: Path) -> None:
+    opened = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
 
 
 def _number(generation: Path) -> int:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from eventlog.errors import NotBuilt
 from eventlog.generations import discard
 from eventlog.progress import progress
 from eventlog.rebuild import Built, build_generation
@@ -69,10 +70,13 @@ def verify(service: Service, repair: bool, as_json: bool) -> None:
 
     Exit code 3: something is wrong, and was not repaired.
     """
-    with service.reader().look() as look:
-        wrong_sums = service.find_wrong_sums(look)
+    try:
+        with service.reader().look() as look:
+            wrong = service.find_wrong_sums(look)
+    except NotBuilt as unusable:
+        wrong = [str(unusable)]
     built = _build(service)
-    right = built.comparison is not None and built.comparison.is_same and not wrong_sums
+    right = built.comparison is not None and built.comparison.is_same and not wrong
     repaired = repair and not right
     try:
         if repaired:
@@ -82,9 +86,9 @@ def verify(service: Service, repair: bool, as_json: bool) -> None:
             discard(built.generation)
     if as_json:
         answer = {**describe_moment(built.checkpoint), **describe_comparison(built.comparison)}
-        echo_json({**answer, "wrong_sums": wrong_sums, "repaired": repaired})
+        echo_json({**answer, "wrong": wrong, "repaired": repaired})
     else:
-        for sentence in [*wrong_sums, *list_differences(built.comparison)]:
+        for sentence in [*wrong, *list_differences(built.comparison)]:
             click.echo(sentence)
         rows = built.comparison.rows if built.comparison else 0
         judged = "as the log gives them" if right else "repaired" if repaired else "not what the log gives"

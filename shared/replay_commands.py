@@ -46,6 +46,7 @@ _POSITION = _Parsed("position", Position.parse)
 
 @click.command("as-of")
 @click.argument("moment", type=_MOMENT)
+@click.option("--json", is_flag=True, expose_value=False, help="What it always does.")
 @pass_service
 def as_of(service: Service, moment: Position) -> None:
     """Print, as JSON, what GET answered at a MOMENT: 2026-10-01T00:00Z, a position, start or now."""
