@@ -14,6 +14,7 @@ from marshmallow import ValidationError
 
 from accounts.answers import list_all_accounts
 from accounts.demo import make_demo
+from accounts.doctor import examine_users
 from accounts.explanation import as_json, as_text, explain
 from accounts.identity import UserExists, Users
 from accounts.ledger import find_wrong_sums
@@ -35,6 +36,7 @@ main = make_commands(
         projection=revenue,
         worker="accounts.app:create_worker",
         port=lambda settings: settings.accounts_port,
+        examine=lambda settings: examine_users(Users(settings.data_dir / "accounts"), demo=settings.demo),
         show=list_all_accounts,
         find_wrong_sums=find_wrong_sums,
     )

@@ -115,7 +115,8 @@ class Users:
     def _file(self) -> Iterator[sqlite3.Connection]:
         """A connection for one use: users are few and asked for seldom."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._path.touch(mode=0o600)
+        if not self._path.exists():
+            self._path.touch(mode=0o600)
         # Each statement is its own transaction: one that reads before it writes fails at once beside another.
         connection = sqlite3.connect(self._path, isolation_level=None)
         try:

@@ -12,7 +12,7 @@ from shared.settings import Settings
 def with_secret(settings: Settings) -> Settings:
     """The settings with a usable JWT_SECRET; shared.settings.InvalidSettings if there is none outside demo mode."""
     if settings.demo and not settings.jwt_secret:
-        settings = settings._replace(jwt_secret=_demo_secret(settings.data_dir / "jwt-secret"))
+        settings = settings._replace(jwt_secret=_demo_secret(settings.demo_secret_path))
     settings.require_secret()
     return settings
 

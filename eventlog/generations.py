@@ -20,6 +20,7 @@ from eventlog.tail_lock import TailLock
 
 FILE_NAME: Final = "projection.db"
 _SERVING, _PREVIOUS = "serving", "previous"
+SERVED_FILE: Final = Path(_SERVING, FILE_NAME)  # in a home; a path that follows each switch
 
 
 def home_of(directory: Path, projection: Projection) -> Path:
@@ -31,8 +32,17 @@ def list_versions(directory: Path) -> list[int]:
     """The versions of the code that have a home in a projection's directory, in order."""
     if not directory.is_dir():
         return []
-    names = (path.name for path in directory.iterdir() if path.is_dir())
-    return sorted(int(name[1:]) for name in names if name[:1] == "v" and name[1:].isdecimal())
+    found = (path for path in directory.iterdir() if path.is_dir())
+    return sorted(version_of(path) for path in found if path.name[:1] == "v" and path.name[1:].isdecimal())
+
+
+def version_of(home: Path) -> int:
+    return int(home.name[1:])
+
+
+def list_homes(data_directory: Path) -> list[Path]:
+    """The homes of all projections and versions below a directory that are served."""
+    return sorted(link.parent for link in data_directory.rglob(f"v[0-9]*/{_SERVING}") if link.is_symlink())
 
 
 class Generations:
@@ -45,7 +55,7 @@ class Generations:
     @property
     def served_file(self) -> Path:
         """The file that is served, by a path that follows each switch."""
-        return self.home / _SERVING / FILE_NAME
+        return self.home / SERVED_FILE
 
     def serving(self) -> Path | None:
         """The directory of the generation that is served; None before the first, or if it was deleted."""

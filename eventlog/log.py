@@ -26,6 +26,7 @@ from eventlog.errors import (
 from eventlog.events import Event, Metadata
 from eventlog.position import START, Position
 from eventlog.redis_client import SOCKET_TIMEOUT_S, RedisClient, Script, make_pool
+from eventlog.server_state import ServerState, read_server_state
 
 DEFAULT_STREAM: Final = "event-stream"
 
@@ -40,7 +41,7 @@ _LONGEST_WAIT_MS = (
 _COUNT_CHUNK = 10_000
 _LARGEST_EXACT = 2**53  # Lua counts in doubles
 
-_DURABLE_SETTINGS = {
+DURABLE_SETTINGS: Final = {
     "appendonly": "yes",
     "appendfsync": "always",
     "no-appendfsync-on-rewrite": "no",
@@ -201,7 +202,7 @@ class EventLog:
         """Read the server's settings; raise WeakDurability if it can lose what it acknowledged."""
         weak: dict[str, str] = {}
         hidden = False
-        for setting, durable in _DURABLE_SETTINGS.items():
+        for setting, durable in DURABLE_SETTINGS.items():
             try:
                 found = self._redis.execute("CONFIG", "GET", setting)
             except LogUnavailable as refusal:
@@ -218,6 +219,10 @@ class EventLog:
             raise WeakDurability(weak)
         self._durability = Durability.UNPROVEN if weak or hidden else Durability.PROVEN
         return self._durability
+
+    def server_state(self) -> ServerState:
+        """What the server says of itself; LogUnavailable where it is away or does not tell."""
+        return read_server_state(self._redis)
 
     def check_writable(self) -> None:
         """Ask the script all it asks before an append, and append nothing; raises what publish would raise."""

@@ -13,7 +13,7 @@ from sqlite_utils import Database
 from eventlog import checkpoints, parking
 from eventlog.checkpoints import Checkpoint
 from eventlog.errors import NotBuilt
-from eventlog.generations import FILE_NAME, Generations
+from eventlog.generations import FILE_NAME, SERVED_FILE, Generations, list_homes
 from eventlog.parking import Parked
 from eventlog.projection import Projection
 from eventlog.row_changes import PendingRows, StoredRows, Table
@@ -136,8 +136,8 @@ class ProjectionFile:
 def list_remembered_logs(data_directory: Path) -> dict[Path, str]:
     """The log id that each projection served below a directory has read from, by its home."""
     remembered = {}
-    for link in sorted(data_directory.rglob("serving")):
-        connection = sqlite3.connect(f"{(link / FILE_NAME).resolve().as_uri()}?mode=ro", uri=True)
+    for home in list_homes(data_directory):
+        connection = sqlite3.connect(f"{(home / SERVED_FILE).resolve().as_uri()}?mode=ro", uri=True)
         try:
             found = checkpoints.read_checkpoint(connection)
         except sqlite3.Error:
@@ -145,7 +145,7 @@ def list_remembered_logs(data_directory: Path) -> dict[Path, str]:
         finally:
             connection.close()
         if found is not None and found.log_id:
-            remembered[link.parent] = found.log_id
+            remembered[home] = found.log_id
     return remembered
 
 

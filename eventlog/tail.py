@@ -129,16 +129,21 @@ def _have_done(request: TailRequest, home: Path, do_it: Callable[[int], None], w
 
 def _wait_for_lock(home: Path, stop: threading.Event) -> TailLock | None:
     """The lock, once it is free; None if stopped before."""
-    waiting = False
-    while not stop.is_set():
-        lock = TailLock(home)
-        try:
-            lock.acquire()
-            return lock
-        except TailRunning as running:
-            lock.release()
-            if not waiting:
-                _logger.warning("%s: waiting for it to end", running)
-                waiting = True
-            stop.wait(_LOCK_POLL_S)
-    return None
+    waiting: TailLock | None = None  # kept open, by which a doctor sees who waits
+    try:
+        while not stop.is_set():
+            lock = TailLock(home)
+            try:
+                lock.acquire()
+                return lock
+            except TailRunning as running:
+                if waiting is None:
+                    _logger.warning("%s: waiting for it to end", running)
+                else:
+                    waiting.release()
+                waiting = lock
+                stop.wait(_LOCK_POLL_S)
+        return None
+    finally:
+        if waiting is not None:
+            waiting.release()

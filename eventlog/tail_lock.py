@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import fcntl
 from pathlib import Path
+from typing import Final
 
 from eventlog.errors import TailRunning
 
-_NAME = "tail.lock"
+LOCK_NAME: Final = "tail.lock"
 
 
 class TailLock:
@@ -15,7 +16,7 @@ class TailLock:
 
     def __init__(self, directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
-        self._path = directory / _NAME
+        self._path = directory / LOCK_NAME
         self._file = self._path.open("a+")
 
     def acquire(self) -> None:

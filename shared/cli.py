@@ -10,8 +10,12 @@ from granian import Granian
 from granian.constants import Interfaces
 
 from eventlog import EventLogError
+from eventlog.doctor.findings import Finding
+from eventlog.doctor.report import report
 from eventlog.tail import run_tail
 from shared.backup_commands import backup, restore_file
+from shared.command_output import json_option
+from shared.doctor import as_running, examine_service, follower_of_service
 from shared.generation_commands import generations, rollback
 from shared.parked_commands import parked
 from shared.rebuild_commands import rebuild, verify
@@ -72,7 +76,27 @@ def tail(service: Service) -> None:
     run_tail(service.connect(), service.directory, service.projection)
 
 
+@click.command()
+@json_option
+@pass_service
+def doctor(service: Service, as_json: bool) -> None:
+    """Say what is wrong with this service, its projection and its tail, with the mend; change nothing.
+
+    `eventlog doctor` looks at the log and the machine. Exit code 0: nothing found. 3: something found.
+    1: it could not look at all.
+    """
+    settings = service.read_settings()
+    follower = follower_of_service(settings, service.name, service.projection)
+    settings = as_running(settings, follower)
+
+    def examine() -> list[Finding]:
+        return examine_service(settings, follower, service.connect()) + service.examine(settings)
+
+    report(examine, as_document=as_json)
+
+
 _COMMANDS = (
+    doctor,
     serve,
     tail,
     parked,

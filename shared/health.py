@@ -12,12 +12,15 @@ from flask import Blueprint, Response
 from eventlog import EventLog, EventLogError, ProjectionReader
 from eventlog.checkpoints import Checkpoint
 from eventlog.continuity import LogState
-from eventlog.errors import NotBuilt, WeakDurability, WrongLog
-from eventlog.log import LOG_MEND, NO_LOG_MEND, Durability
+from eventlog.doctor.entries import judge_state, judge_writes
+from eventlog.doctor.findings import Finding, Name
+from eventlog.doctor.followers import count_behind, judge_lag, judge_parked
+from eventlog.doctor.server import judge_durability
+from eventlog.errors import NotBuilt, WrongLog
+from eventlog.log import Durability
 from eventlog.tail_status import TailState
 from shared.freshness import Freshness
 
-_LAGGING_EVENTS = 10_000
 _PATIENCE_S = 1.0  # with a Redis that hangs; who asks seldom waits for longer than a few
 
 
@@ -60,14 +63,11 @@ class Health:
         found["tail"] = self._check_tail(applied.checkpoint if isinstance(applied, _Applied) else None)
         if isinstance(log, Check):
             found["log"] = log
-        elif log.log_id is None or not log.stream_exists:
-            followed = isinstance(applied, _Applied) and applied.checkpoint.log_id
-            found["log"] = Check("degraded", "there is no log", LOG_MEND if followed else NO_LOG_MEND)
         else:
-            found["log"] = _check_whole(log)
-            if isinstance(applied, _Applied):
+            followed = isinstance(applied, _Applied) and bool(applied.checkpoint.log_id)
+            found |= self._check_log(log, followed)
+            if isinstance(applied, _Applied) and "writes" in found:
                 found["lag"] = _check_lag(log, applied.checkpoint)
-            found["writes"] = self._check_writes()
         if not isinstance(log, Check):
             found["durability"] = self._check_durability()
         return found | {name: look() for name, look in self._others.items()}
@@ -97,51 +97,38 @@ class Health:
             return Check("degraded", str(problem), "start Redis; check REDIS_URL")
 
     def _check_applied(self, applied: _Applied) -> dict[str, Check]:
-        parked = Check("ok", "none unacknowledged")
-        if applied.parked:
-            mend = f"look at `{self._service} parked list`, then `{self._service} parked acknowledge`"
-            parked = Check("degraded", f"{applied.parked} entries parked, unacknowledged", mend)
+        parked = judge_parked(applied.parked, self._service)
         return {
             "projection": Check("ok", f"applied up to {applied.checkpoint.position}"),
-            "parked": parked,
+            "parked": _degraded_by(parked) or Check("ok", "none unacknowledged"),
         }
 
-    def _check_writes(self) -> Check:
-        try:
-            self._log.check_writable()
-        except EventLogError as problem:
-            return Check("degraded", "refused", str(problem))
-        return Check("ok", "accepted")
+    def _check_log(self, log: LogState, followed: bool) -> dict[str, Check]:
+        judged = judge_state(log, followed=followed)
+        whole = Check("ok", f"log {log.log_id}, {log.sequence} entries counted, ends at {log.end}")
+        found = {"log": _degraded_by(judged) or whole}
+        if judged is None or judged.name is not Name.LOG_MISSING:
+            found["writes"] = _degraded_by(judge_writes(self._log)) or Check("ok", "accepted")
+        return found
 
     def _check_durability(self) -> Check:
         try:
-            durability = self._log.check_durability()
-        except WeakDurability as problem:
-            return Check("degraded", "weak: writes are refused", str(problem))
+            judged = judge_durability(self._log)
         except EventLogError as problem:
             return Check("degraded", str(problem), "start Redis; check REDIS_URL")
-        if durability is Durability.UNPROVEN:
-            return Check(
-                "degraded", "durability unproven", "let CONFIG GET be read, or check appendfsync by hand"
-            )
-        return Check("ok", durability.value)
-
-
-def _check_whole(log: LogState) -> Check:
-    if log.missing:
-        return Check(
-            "degraded",
-            f"{log.missing} of the entries that it counted are missing",
-            f"What was applied before is right, and a rebuild would lack them. {LOG_MEND}",
-        )
-    return Check("ok", f"log {log.log_id}, {log.sequence} entries counted, ends at {log.end}")
+        if not judged:
+            return Check("ok", Durability.PROVEN.value)
+        details, mends = zip(*((each.detail, each.mend) for each in judged), strict=True)
+        return Check("degraded", "; ".join(details), "; ".join(mends))
 
 
 def _check_lag(log: LogState, checkpoint: Checkpoint) -> Check:
-    behind = max(0, log.sequence - checkpoint.sequence)
-    if behind > _LAGGING_EVENTS:
-        return Check("degraded", f"{behind} events behind", "wait; if it grows, see the tail's log")
-    return Check("ok", f"{behind} events behind")
+    lag = Check("ok", f"{count_behind(log, checkpoint)} events behind")
+    return _degraded_by(judge_lag(log, checkpoint)) or lag
+
+
+def _degraded_by(finding: Finding | None) -> Check | None:
+    return None if finding is None else Check("degraded", finding.detail, finding.mend)
 
 
 def make_health_routes(health: Health) -> Blueprint:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import click
 
 from eventlog import EventLog, Projection, ProjectionReader
+from eventlog.doctor.findings import Finding
 from eventlog.generations import Generations
 from eventlog.projection_reader import Look
 from shared.events import make_codec
@@ -20,7 +21,7 @@ class Service(NamedTuple):
     """What the commands of a service differ in.
 
     `show` gives what its main list answered at the moment of a look, as JSON; `find_wrong_sums` what does
-    not add up in one, a sentence each.
+    not add up in one, a sentence each; `examine` finds what only this service can have wrong.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Service(NamedTuple):
     port: Callable[[Settings], int]
     show: Callable[[Look], list[dict[str, Any]]]
     find_wrong_sums: Callable[[Look], list[str]] = lambda _look: []
+    examine: Callable[[Settings], list[Finding]] = lambda _settings: []
 
     def read_settings(self) -> Settings:
         """From the environment; InvalidSettings if they cannot be used."""

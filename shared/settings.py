@@ -52,6 +52,11 @@ class Settings(NamedTuple):
         """Where a service keeps a projection's file, its lock and its tail's status."""
         return self.data_dir / service / projection.name
 
+    @property
+    def demo_secret_path(self) -> Path:
+        """Where `make run` keeps the secret that it makes in demo mode."""
+        return self.data_dir / "jwt-secret"
+
     def require_secret(self) -> str:
         """The signing secret; InvalidSettings if it is missing or short."""
         if len(self.jwt_secret.encode()) < SHORTEST_SECRET_BYTES:

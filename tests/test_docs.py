@@ -14,6 +14,8 @@ import pytest
 from deploy.installation import Installation
 from deploy.tour import tour
 from eventlog import EventLog
+from eventlog.doctor.findings import Name
+from shared.doctor import ServiceName
 from shared.events import make_codec
 from tests.faults.all_faults import FAULTS
 from tests.make_run import ROOT
@@ -94,6 +96,18 @@ def test_every_variable_the_code_reads_is_in_the_table() -> None:
     settings = (ROOT / "shared" / "settings.py").read_text("utf-8")
     read = set(re.findall(r"environment(?:\.get\(|, )\"([A-Z_]+)\"", settings))
     assert read == documented
+
+
+def test_every_finding_of_a_doctor_has_a_row_in_the_runbook() -> None:
+    page = (ROOT / "docs" / "runbook.md").read_text("utf-8")
+    table = page.partition("<!-- findings -->")[2].partition("<!-- /findings -->")[0]
+    rows = [row.split("|")[1:4] for row in table.splitlines() if row.startswith("| `")]
+    named = [name for names, _, _ in rows for name in re.findall(r"`([a-z-]+)`", names)]
+    assert sorted(named) == sorted([*Name, *ServiceName])
+    assert all(meaning.strip() and mend.strip() for _, meaning, mend in rows)
+    sections = set(re.findall(r"^## (.*)$", page, re.MULTILINE))
+    pointed_to = {title for _, _, mend in rows for title in re.findall(r'"([^"]+)"', mend)}
+    assert all(any(section.startswith(title) for section in sections) for title in pointed_to)
 
 
 def test_every_decision_says_what_was_decided_and_over_what() -> None:

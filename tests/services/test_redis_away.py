@@ -101,6 +101,7 @@ def test_a_redis_that_could_lose_events_gets_none(
             assert pair.accounts().get("/accounts").status_code == 200
             durability = pair.accounts().get("/health/ready").get_json()["checks"]["durability"]
             assert durability["status"] == "degraded"
-            assert "appendfsync is 'everysec'" in durability["mend"]
+            assert "appendfsync is 'everysec'" in durability["detail"]
+            assert "CONFIG SET appendfsync always" in durability["mend"]
             server.config_set("appendfsync", "always")
         assert pair.accounts().post("/accounts", json={"name": "three"}).status_code == 201

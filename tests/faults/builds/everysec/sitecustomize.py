@@ -16,4 +16,4 @@ def _syncing_seldom(path: Path, command: list[str]) -> NoReturn:
 
 
 os.execv = _syncing_seldom  # type: ignore[assignment]  # that is what breaks it
-log._DURABLE_SETTINGS.clear()  # noqa: SLF001  # likewise
+log.DURABLE_SETTINGS.clear()  # likewise

@@ -1,0 +1,80 @@
+"""What a doctor says: findings by stable names; docs/runbook.md has a row for each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import StrEnum
+from typing import NamedTuple
+
+
+class Severity(StrEnum):
+    """`warning` may become a problem, or loses nothing; `ok` was looked for and not found."""
+
+    PROBLEM = "problem"
+    WARNING = "warning"
+    NOT_LOOKED_AT = "not-looked-at"
+    OK = "ok"
+
+
+class Name(StrEnum):
+    """What may be wrong with a log, its machine and its projections. Scripts hang on these words."""
+
+    REDIS_AWAY = "redis-away"
+    AOF_OFF = "aof-off"
+    FSYNC_NOT_ALWAYS = "fsync-not-always"
+    FSYNC_PAUSED_BY_REWRITE = "fsync-paused-by-rewrite"
+    EVICTION_POLICY = "eviction-policy"
+    DURABILITY_UNPROVEN = "durability-unproven"
+    REDIS_MEMORY = "redis-memory"
+    REDIS_OUTDATED = "redis-outdated"
+    CLOCKS_DIFFER = "clocks-differ"
+    IDS_AHEAD_OF_CLOCK = "ids-ahead-of-clock"
+    LOG_MISSING = "log-missing"
+    LOG_DAMAGED = "log-damaged"
+    ENTRIES_MISSING = "entries-missing"
+    WRITES_REFUSED = "writes-refused"
+    LOG_REPLACED = "log-replaced"
+    LOG_REWOUND = "log-rewound"
+    LOG_TRIMMED = "log-trimmed"
+    PROJECTION_UNREADABLE = "projection-unreadable"
+    PARKED_ENTRIES = "parked-entries"
+    FAR_BEHIND = "far-behind"
+    TAIL_DEAD = "tail-dead"
+    TAIL_STOPPED = "tail-stopped"
+    TAIL_HALTED = "tail-halted"
+    TAIL_RETRYING = "tail-retrying"
+    TAIL_STUCK = "tail-stuck"
+    SECOND_TAIL = "second-tail"
+    WAL_GROWN = "wal-grown"
+    DISK_NEARLY_FULL = "disk-nearly-full"
+
+
+class Finding(NamedTuple):
+    """One thing looked for: what was seen, and what to do about it."""
+
+    name: StrEnum
+    severity: Severity
+    detail: str = ""
+    mend: str = ""
+
+
+class Limits(NamedTuple):
+    """Where it begins to be wrong."""
+
+    free_bytes: int = 500_000_000
+    free_share: float = 0.05
+    memory_share: float = 0.9
+    wal_bytes: int = 64 * 1024 * 1024
+    clock_difference_s: float = 60.0
+    stuck_after_s: float = 3.0  # a tail that works moves several times a second
+
+
+def with_all_clear(looked_for: Iterable[StrEnum], found: Iterable[Finding]) -> list[Finding]:
+    """The findings, and `ok` for each name that none of them bears."""
+    findings = list(found)
+    names = {finding.name for finding in findings}
+    return findings + [Finding(name, Severity.OK) for name in looked_for if name not in names]
+
+
+def not_looked_at(names: Iterable[StrEnum], why: str) -> list[Finding]:
+    return [Finding(name, Severity.NOT_LOOKED_AT, why) for name in names]

@@ -1,0 +1,104 @@
+"""Who follows the log: whether each projection can be read, is of this log, and keeps up."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from typing import Final
+
+from eventlog.checkpoints import Checkpoint, read_checkpoint
+from eventlog.continuity import Divergence, LogState, Verdict, number_entries
+from eventlog.doctor.findings import Finding, Limits, Name, Severity, not_looked_at, with_all_clear
+from eventlog.doctor.places import Follower, opened, unreadable_file
+from eventlog.doctor.tails import TAIL_NAMES, examine_tail, moves
+from eventlog.errors import LogUnavailable, NotBuilt, WrongLog
+from eventlog.log import LOG_MEND, NO_LOG_MEND, EventLog
+from eventlog.parking import count_unacknowledged
+from eventlog.projection_file import require_usable
+from eventlog.subscription import BATCH_SIZE
+
+_LAGGING_ENTRIES: Final = 10_000
+
+_LOG: Final = (Name.LOG_REPLACED, Name.LOG_REWOUND, Name.LOG_TRIMMED, Name.FAR_BEHIND, Name.TAIL_STUCK)
+FOLLOWER_NAMES: Final = (Name.PROJECTION_UNREADABLE, Name.PARKED_ENTRIES, *_LOG, *TAIL_NAMES)
+
+_DIVERGED: Final = {
+    Verdict.REPLACED: Name.LOG_REPLACED,
+    Verdict.REWOUND: Name.LOG_REWOUND,
+    Verdict.TRIMMED: Name.LOG_TRIMMED,
+}
+
+
+def examine_follower(
+    follower: Follower, log: EventLog, state: LogState | None, limits: Limits
+) -> list[Finding]:
+    """`state` is None where the log cannot be read. Takes up to `limits.stuck_after_s` where the tail is behind."""
+    found = examine_tail(follower, limits)
+    try:
+        with opened(follower.file) as connection:
+            checkpoint = require_usable(read_checkpoint(connection), follower.projection, follower.file)
+            parked = count_unacknowledged(connection)
+        found += _labelled(follower, judge_parked(parked, follower.service))
+        if state is None:
+            found += not_looked_at(_LOG, f"{follower.label}: the log cannot be read")
+        else:
+            found += _judge_place(follower, checkpoint, log, state, limits)
+    except (NotBuilt, sqlite3.Error, UnicodeDecodeError) as problem:
+        what = str(problem) if isinstance(problem, NotBuilt) else f"{follower.file} cannot be read: {problem}"
+        found.append(unreadable_file(follower.label, what))
+        found += not_looked_at((Name.PARKED_ENTRIES, *_LOG), f"{follower.label}: its file cannot be read")
+    except (LogUnavailable, WrongLog) as problem:
+        found += not_looked_at(_LOG, f"{follower.label}: {problem}")
+    return with_all_clear(FOLLOWER_NAMES, found)
+
+
+def judge_parked(count: int, service: str) -> Finding | None:
+    """None where somebody has looked at every parked entry."""
+    if not count:
+        return None
+    return Finding(
+        Name.PARKED_ENTRIES,
+        Severity.WARNING,
+        f"{count} entries parked, unacknowledged",
+        f"look at `{service} parked list`, then `{service} parked acknowledge`",
+    )
+
+
+def judge_lag(state: LogState, checkpoint: Checkpoint) -> Finding | None:
+    """None where the projection is about as far as the log."""
+    behind = count_behind(state, checkpoint)
+    if behind <= _LAGGING_ENTRIES:
+        return None
+    mend = "wait; if it grows, see the tail's log"
+    return Finding(Name.FAR_BEHIND, Severity.WARNING, f"{behind} events behind", mend)
+
+
+def count_behind(state: LogState, checkpoint: Checkpoint) -> int:
+    """How many events the projection has not applied, foreign ones that wait to be counted aside."""
+    return max(0, state.sequence - checkpoint.sequence)
+
+
+def _judge_place(
+    follower: Follower, checkpoint: Checkpoint, log: EventLog, state: LogState, limits: Limits
+) -> Iterator[Finding]:
+    """The judgement that the tail makes before each batch; then whether it moves."""
+    snapshot = log.snapshot(checkpoint.position, BATCH_SIZE)
+    numbered = number_entries(checkpoint, snapshot, log.count_entries)
+    if isinstance(numbered, Divergence):
+        mend = LOG_MEND if checkpoint.log_id else NO_LOG_MEND
+        detail = f"{follower.label}: {numbered.explanation}"
+        yield Finding(_DIVERGED[numbered.verdict], Severity.PROBLEM, detail, mend)
+        return
+    yield from _labelled(follower, judge_lag(state, checkpoint))
+    if numbered and not moves(follower, checkpoint, limits.stuck_after_s):
+        yield Finding(
+            Name.TAIL_STUCK,
+            Severity.PROBLEM,
+            f"{follower.label}: the log goes on to {snapshot.state.end}; the tail says that it follows, and stayed at "
+            f"{checkpoint.position} for {limits.stuck_after_s:g} s",
+            "kill -9 the tail: its supervisor starts another; if that is stuck too, see its log and its disk",
+        )
+
+
+def _labelled(follower: Follower, finding: Finding | None) -> list[Finding]:
+    return [] if finding is None else [finding._replace(detail=f"{follower.label}: {finding.detail}")]

@@ -1,0 +1,135 @@
+"""A projection's tail: whether it lives, works, is alone, and who keeps it from ending its WAL."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Final
+
+from eventlog.checkpoints import Checkpoint, read_checkpoint
+from eventlog.doctor.findings import Finding, Limits, Name, Severity, not_looked_at
+from eventlog.doctor.places import Follower, opened
+from eventlog.doctor.processes import can_look, list_opened
+from eventlog.tail_status import TailState, TailStatus, TailStatusFile
+
+_POLL_S: Final = 0.1
+
+TAIL_NAMES: Final = (
+    Name.TAIL_DEAD,
+    Name.TAIL_STOPPED,
+    Name.TAIL_HALTED,
+    Name.TAIL_RETRYING,
+    Name.SECOND_TAIL,
+    Name.WAL_GROWN,
+)
+
+
+def examine_tail(follower: Follower, limits: Limits) -> list[Finding]:
+    status = TailStatusFile(follower.home).read()
+    if not can_look():
+        unseen = not_looked_at([Name.SECOND_TAIL], "only Linux tells which processes have a file open")
+        return [*_judge_tail(follower, status, set()), *_judge_wal(follower, set(), limits), *unseen]
+    users = list_opened([follower.file, follower.lock])
+    at_lock, at_file = users[follower.lock], users[follower.file]
+    holders = {each.pid for each in at_lock if each.locked}
+    writers = {each.pid for each in at_file if each.to_write}
+    readers = {each.pid for each in at_file} - writers
+    return [
+        *_judge_tail(follower, status, holders),
+        *_judge_wal(follower, readers, limits),
+        *_judge_second_tail(
+            follower, status, holders, writers, {each.pid for each in at_lock} - holders - writers
+        ),
+    ]
+
+
+def find_tail(follower: Follower) -> int | None:
+    """The process that holds the projection's lock; None if there is none that this user may see."""
+    if not can_look():
+        return None
+    lock = follower.lock
+    return next((each.pid for each in list_opened([lock])[lock] if each.locked), None)
+
+
+def moves(follower: Follower, before: Checkpoint, within_s: float) -> bool:
+    """Whether the tail applies something in time, or itself says why it does not."""
+    deadline = time.monotonic() + within_s
+    while True:
+        state = TailStatusFile(follower.home).read().state
+        if state not in {TailState.FOLLOWING, TailState.CATCHING_UP}:
+            return True
+        with opened(follower.file) as connection:
+            if read_checkpoint(connection) != before:
+                return True
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_POLL_S)
+
+
+def _judge_tail(follower: Follower, status: TailStatus, holders: set[int]) -> list[Finding]:
+    match status.state:
+        case TailState.DEAD:
+            if holders:
+                detail = (
+                    f"process {_named(holders)} holds its lock and gives no heartbeat: it is paused, or hangs"
+                )
+                mend = f"kill -CONT {_named(holders)}, or kill -9: its supervisor starts another"
+            else:
+                detail, mend = status.message, "start the tail; its log says why it ended"
+            return [Finding(Name.TAIL_DEAD, Severity.PROBLEM, f"{follower.label}: {detail}", mend)]
+        case TailState.STOPPED:
+            detail = f"{follower.label}: {status.message}"
+            return [Finding(Name.TAIL_STOPPED, Severity.PROBLEM, detail, "start the tail")]
+        case TailState.HALTED:
+            detail = f"{follower.label}: it applies nothing, with verdict {status.verdict}; reads are stale"
+            mend = f"{status.message} Once mended, it goes on by itself."
+            return [Finding(Name.TAIL_HALTED, Severity.PROBLEM, detail, mend)]
+        case TailState.RETRYING:
+            detail = f"{follower.label}: {status.message}"
+            mend = "mend what it names; it goes on by itself"
+            return [Finding(Name.TAIL_RETRYING, Severity.WARNING, detail, mend)]
+        case TailState.FOLLOWING | TailState.CATCHING_UP:
+            return []
+
+
+def _judge_second_tail(
+    follower: Follower, status: TailStatus, holders: set[int], writers: set[int], waiting: set[int]
+) -> Iterator[Finding]:
+    if len(holders | writers) > 1:
+        yield Finding(
+            Name.SECOND_TAIL,
+            Severity.PROBLEM,
+            f"{follower.label}: processes {_named(holders | writers)} have its file open to write; "
+            f"{_named(holders) or 'none'} holds its lock",
+            "end all but the one that holds the lock. Nothing was applied twice: each batch compares the checkpoint",
+        )
+    elif waiting and holders:
+        yield Finding(
+            Name.SECOND_TAIL,
+            Severity.WARNING,
+            f"{follower.label}: process {_named(waiting)} waits for the lock that {_named(holders)} holds",
+            f"if it is not meant to take over: kill {_named(waiting)}",
+        )
+    elif not holders and status.state not in {TailState.DEAD, TailState.STOPPED}:
+        why = f"{follower.label}: its tail runs where this user cannot look"
+        yield from not_looked_at([Name.SECOND_TAIL], why)
+
+
+def _judge_wal(follower: Follower, readers: set[int], limits: Limits) -> Iterator[Finding]:
+    wal = follower.wal
+    try:
+        size = wal.stat().st_size
+    except FileNotFoundError:
+        size = 0
+    if size > limits.wal_bytes:
+        who = f"read by process {_named(readers)}" if readers else "who reads it cannot be seen from here"
+        yield Finding(
+            Name.WAL_GROWN,
+            Severity.WARNING,
+            f"{follower.label}: {wal.name} has {size:,} bytes, for a reader keeps a look open ({who})",
+            "end the reader that does not end its look; the tail then writes the WAL from its start again",
+        )
+
+
+def _named(pids: set[int]) -> str:
+    return " ".join(map(str, sorted(pids)))
