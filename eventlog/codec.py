@@ -143,7 +143,7 @@ class Codec:
         """
         if sum(map(len, entry.fields)) > _LARGEST_ENTRY_BYTES:
             return Malformed("", f"entry is larger than {_LARGEST_ENTRY_BYTES} bytes")
-        found = _own_or_foreign_fields(entry)
+        found = read_fields(entry)
         if found is None:
             return Malformed("", f"fields are not {EVENT_TYPE.decode()} and {PAYLOAD.decode()}, each once")
         name, payload = found
@@ -198,7 +198,8 @@ def _refuse_repeated_keys(raw: bytes) -> None:
     json.loads(raw, object_pairs_hook=without_repeats)
 
 
-def _own_or_foreign_fields(entry: Entry) -> tuple[bytes, bytes] | None:
+def read_fields(entry: Entry) -> tuple[bytes, bytes] | None:
+    """An entry's type and payload, as written; None if it has neither our own form nor a foreign one."""
     fields = entry.fields
     if entry.claimed_sequence is not None:
         return fields[1], fields[3]

@@ -1,6 +1,6 @@
 -- Makes the log once: its random id, and the empty stream, so that a vanished stream can be told from a new one.
 --
--- KEYS  1 stream  2 meta  3 subjects    ARGV  new log id, '1' to make a new log of the entries that are there
+-- KEYS  1 stream  2 meta  3 subjects  4 readers    ARGV  new log id, '1' to make a new log of the entries that are there
 -- Answers  {'created', log id}  {'exists', log id}  {'entries', how many}  {'damaged', log id}
 --          {'wrong type', what it is}
 
@@ -49,6 +49,11 @@ if kind == 'none' then
   redis.call('XGROUP', 'CREATE', stream, 'created', '$', 'MKSTREAM')
   redis.call('XGROUP', 'DESTROY', stream, 'created')
 end
+local readers_kind = redis.call('TYPE', KEYS[4])
+if (readers_kind.ok or readers_kind) == 'hash' then
+  for _, name in ipairs(redis.call('HKEYS', KEYS[4])) do redis.call('XGROUP', 'DESTROY', stream, name) end
+end
+redis.call('DEL', KEYS[4]) -- whoever read the former log has read nothing of this one
 redis.call('DEL', KEYS[3]) -- what an earlier log touched means nothing here
 redis.call('HSET', KEYS[3], '', ARGV[1]) -- so that publishing notices when it is deleted
 redis.call('HSET', meta, 'log_id', ARGV[1], 'sequence', string.format('%d', entries), 'last_position', newest,

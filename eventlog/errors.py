@@ -83,6 +83,21 @@ class WeakDurability(EventLogError):
         self.settings = settings
 
 
+class ReaderUnreadable(EventLogError):
+    """What a reader made known of itself is nonsense: how far it is cannot be told."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"what reader {name!r} made known of itself cannot be read: run `eventlog readers remove {name}`; "
+            "one that is alive makes itself known again"
+        )
+        self.name = name
+
+
+class TrimRefused(EventLogError):
+    """Entries would be nowhere any more; nothing was freed."""
+
+
 class NewerSchema(EventLogError):
     """An entry has a schema version this code does not know."""
 

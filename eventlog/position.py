@@ -34,9 +34,15 @@ class Position(NamedTuple):
             return Position(self.milliseconds, self.counter + 1)
         return Position(self.milliseconds + 1, 0) if self.milliseconds < _LARGEST else None
 
+    def previous(self) -> Position:
+        """The largest position before this one; `START` has none, and is its own."""
+        if self.counter > 0:
+            return Position(self.milliseconds, self.counter - 1)
+        return Position(self.milliseconds - 1, _LARGEST) if self.milliseconds > 0 else self
+
     def __str__(self) -> str:
         return f"{self.milliseconds}-{self.counter}"
 
 
 START: Final = Position(0, 0)  # before the first entry
-LAST: Final = Position(_LARGEST, _LARGEST)  # at or after every entry
+LAST: Final = Position(_LARGEST, _LARGEST)  # the very last that Redis can give

@@ -13,7 +13,7 @@ from sqlite_utils import Database
 from eventlog import checkpoints, parking
 from eventlog.checkpoints import Checkpoint
 from eventlog.errors import NotBuilt
-from eventlog.generations import FILE_NAME, SERVED_FILE, Generations, list_homes
+from eventlog.generations import FILE_NAME, Generations
 from eventlog.parking import Parked
 from eventlog.projection import Projection
 from eventlog.row_changes import PendingRows, StoredRows, Table
@@ -131,22 +131,6 @@ class ProjectionFile:
                     self._connection, Checkpoint(self.projection.name, self.projection.version)
                 )
         self.checkpoint()
-
-
-def list_remembered_logs(data_directory: Path) -> dict[Path, str]:
-    """The log id that each projection served below a directory has read from, by its home."""
-    remembered = {}
-    for home in list_homes(data_directory):
-        connection = sqlite3.connect(f"{(home / SERVED_FILE).resolve().as_uri()}?mode=ro", uri=True)
-        try:
-            found = checkpoints.read_checkpoint(connection)
-        except sqlite3.Error:
-            continue
-        finally:
-            connection.close()
-        if found is not None and found.log_id:
-            remembered[home] = found.log_id
-    return remembered
 
 
 def file_identity(path: Path) -> tuple[int, int] | None:

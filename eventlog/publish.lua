@@ -25,18 +25,6 @@ local function next_list()
   return list
 end
 
--- Halves of a position have up to 20 digits, more than a Lua number holds: compare them as text.
-local function larger(a, b)
-  if #a ~= #b then return #a > #b end
-  return a > b
-end
-local function is_after(a, b)
-  local a_ms, a_counter = a:match('^(%d+)-(%d+)$')
-  local b_ms, b_counter = b:match('^(%d+)-(%d+)$')
-  if a_ms ~= b_ms then return larger(a_ms, b_ms) end
-  return larger(a_counter, b_counter)
-end
-
 local log_id, decided_at, fingerprint = next_argument(), next_argument(), next_argument()
 local record_lifetime_ms, result = next_argument(), next_argument()
 local guards, touches = next_list(), next_list()

@@ -24,10 +24,11 @@ _FIRST_RETRY_PAUSE_S, _LONGEST_RETRY_PAUSE_S = 0.02, 0.5
 
 
 class Script:
-    """A Lua script of this package, run by its digest, and sent whole only to a server that has not got it."""
+    """Lua files of this package, joined: run by digest, and sent whole only to a server that has not got it."""
 
-    def __init__(self, name: str) -> None:
-        self._source = resources.files("eventlog").joinpath(f"{name}.lua").read_text("utf-8")
+    def __init__(self, *names: str) -> None:
+        files = resources.files("eventlog")
+        self._source = "".join(files.joinpath(f"{name}.lua").read_text("utf-8") for name in names)
         self._sha1 = hashlib.sha1(self._source.encode(), usedforsecurity=False).hexdigest()
 
     def run(self, connection: Any, keys: Sequence[str], arguments: Sequence[Any]) -> Any:

@@ -30,6 +30,8 @@ from eventlog.parking import Parked
 from eventlog.position import LAST, Position
 from eventlog.projection import Projection, Refused
 from eventlog.projection_file import ProjectionFile
+from eventlog.reader_report import ReaderReport
+from eventlog.readers import ReaderKind
 from eventlog.row_changes import PendingRows
 from eventlog.tail_lock import TailLock
 from eventlog.tail_requests import RequestKind, TailRequest
@@ -149,7 +151,14 @@ class Subscription:
 
         What must halt it is reported in the tail status and looked at again and again, so it goes
         on by itself once it is mended. What may pass is retried with growing pauses. NotBuilt ends it.
+        How far it is it makes known to the log, as `<projection>-v<version>`.
         """
+        projection = self._file.projection
+        name = f"{projection.name}-v{projection.version}"
+        with closing(ReaderReport(self._log, name, ReaderKind.PROJECTION)) as report:
+            self._follow(stop, report, wake_every_ms)
+
+    def _follow(self, stop: threading.Event, report: ReaderReport, wake_every_ms: int) -> None:
         status = TailStatusFile(home_of(self._file.directory, self._file.projection))
         pause_s = _FIRST_PAUSE_S
         while not stop.is_set():
@@ -159,8 +168,10 @@ class Subscription:
                     applied = self.run_once()
                 self._report(status, _CATCHING_UP if self._behind >= self._batch_size else _FOLLOWING)
                 pause_s = _FIRST_PAUSE_S
+                checkpoint = self._file.checkpoint()
+                report.tell(checkpoint)
                 if applied == 0:
-                    self._log.wait(self._file.checkpoint().position, wake_every_ms)
+                    self._log.wait(checkpoint.position, wake_every_ms)
             except CheckpointMoved as moved:
                 _logger.warning("batch rolled back: %s", moved)
             except NotBuilt as unusable:

@@ -8,11 +8,12 @@ from pathlib import Path
 import click
 
 from eventlog.backup import back_up, restore
+from eventlog.commands.common import json_option, print_json
 from eventlog.errors import NotBuilt
 from eventlog.generations import discard
 from eventlog.progress import progress
 from eventlog.rebuild import catch_up
-from shared.command_output import describe_moment, echo_json, json_option
+from shared.command_output import describe_moment
 from shared.rebuild_commands import switch_or_exit
 from shared.service import Service, pass_service
 
@@ -28,7 +29,7 @@ def backup(service: Service, file: Path, as_json: bool) -> None:
     checkpoint = back_up(service.directory, service.projection, file)
     size = file.stat().st_size
     if as_json:
-        echo_json({"file": str(file), "bytes": size, **describe_moment(checkpoint)})
+        print_json({"file": str(file), "bytes": size, **describe_moment(checkpoint)})
     else:
         click.echo(f"{file}: {size:,} bytes, as of number {checkpoint.sequence} at {checkpoint.position}")
 
@@ -51,7 +52,7 @@ def restore_file(service: Service, file: Path, as_json: bool) -> None:
             discard(generation)
         raise
     if as_json:
-        echo_json({"generation": int(generation.name), **describe_moment(checkpoint)})
+        print_json({"generation": int(generation.name), **describe_moment(checkpoint)})
     else:
         click.echo(
             f"generation {generation.name} is served: the backup as of number {checkpoint.sequence} at "

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import sqlite3
-import sys
 
 import click
 from granian import Granian
 from granian.constants import Interfaces
 
-from eventlog import EventLogError
+from eventlog.commands.common import OneLineErrors, json_option
 from eventlog.doctor.findings import Finding
 from eventlog.doctor.report import report
 from eventlog.tail import run_tail
 from shared.backup_commands import backup, restore_file
-from shared.command_output import json_option
 from shared.doctor import as_running, examine_service, follower_of_service
 from shared.generation_commands import generations, rollback
 from shared.parked_commands import parked
@@ -30,22 +28,11 @@ THREADS = 16
 
 # A worker that is told to stop while it starts may miss it, and one with a slow client waits for that client.
 _STOP_WITHIN_S = 8  # before supervisors lose patience, mostly after 10 s
-_INTERRUPTED = 130  # as shells tell it: 128 and the number of SIGINT
 
 
-class OneLineErrors(click.Group):
-    """What goes wrong for a reason we know is one line with the mend, and exit code 1."""
-
-    def invoke(self, ctx: click.Context) -> object:
-        try:
-            return super().invoke(ctx)
-        except BrokenPipeError:
-            raise  # who read the output has seen enough: click ends without a word
-        except (EventLogError, InvalidSettings, OSError, sqlite3.Error) as problem:
-            raise click.ClickException(str(problem)) from problem
-        except KeyboardInterrupt:
-            click.echo("Interrupted: what is served is as it was.", err=True)
-            sys.exit(_INTERRUPTED)
+class _ServiceCommands(OneLineErrors):
+    known = (*OneLineErrors.known, InvalidSettings, sqlite3.Error)
+    interrupted = "what is served is as it was"
 
 
 @click.command()
@@ -115,7 +102,7 @@ _COMMANDS = (
 def make_commands(service: Service) -> click.Group:
     """The group `customers` or `accounts`; a service adds its own commands to it."""
 
-    @click.group(name=service.name, cls=OneLineErrors)
+    @click.group(name=service.name, cls=_ServiceCommands)
     @click.pass_context
     def main(context: click.Context) -> None:
         """Run and look after one service; README.md lists the variables it reads."""

@@ -5,21 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
-import click
-import msgspec
-
 from eventlog.checkpoints import Checkpoint
 from eventlog.comparison import Comparison, RowDifference
 
 NOT_YET: Final = 2  # exit code: what was asked is not done, and nothing is wrong
 DIFFERENT: Final = 3  # exit code: something differs, as that of diff
-
-json_option = click.option("--json", "as_json", is_flag=True, help="Answer with one JSON document.")
-
-
-def echo_json(document: Any) -> None:
-    """One line on standard output."""
-    click.echo(msgspec.json.encode(document).decode())
 
 
 def describe_moment(checkpoint: Checkpoint) -> dict[str, Any]:

@@ -9,12 +9,13 @@ from typing import Any
 import click
 
 from eventlog import Projection, ProjectionReader
+from eventlog.commands.common import json_option, print_json
 from eventlog.errors import NotBuilt, SwitchRefused
 from eventlog.generations import FILE_NAME, Generations, list_versions, remove_version
 from eventlog.progress import progress
 from eventlog.rebuild import catch_up
 from eventlog.tail_lock import is_held
-from shared.command_output import describe_moment, echo_json, json_option
+from shared.command_output import describe_moment
 from shared.rebuild_commands import switch_or_exit
 from shared.service import Service, pass_service
 
@@ -44,7 +45,7 @@ def generations(context: click.Context, as_json: bool) -> None:
     assert service is not None  # noqa: S101  # the group it is in has one
     found = list(_list_generations(service.directory, service.projection))
     if as_json:
-        echo_json(found)
+        print_json(found)
         return
     for each in found:
         click.echo(
@@ -75,7 +76,7 @@ def prune(service: Service, version: int | None, as_json: bool) -> None:
     else:
         deleted = [str(remove_version(service.directory, version))]
     if as_json:
-        echo_json({"deleted": deleted})
+        print_json({"deleted": deleted})
     else:
         click.echo("\n".join(f"deleted {path}" for path in deleted) or "nothing to delete")
 
@@ -87,7 +88,7 @@ def _serve(service: Service, generation: Path, as_json: bool) -> None:
     with service.reader().look() as look:
         served = look.checkpoint
     if as_json:
-        echo_json({"generation": int(generation.name), "version": served.version, **describe_moment(served)})
+        print_json({"generation": int(generation.name), "version": served.version, **describe_moment(served)})
     else:
         click.echo(
             f"generation {generation.name} of {service.projection.name} is served, as of {served.position}"

@@ -7,9 +7,10 @@ from datetime import UTC, datetime
 
 import click
 
+from eventlog.commands.common import json_option, print_json
 from eventlog.parking import Parked
 from eventlog.tail import acknowledge_parked
-from shared.command_output import NOT_YET, echo_json, json_option
+from shared.command_output import NOT_YET
 from shared.service import Service, pass_service
 
 _ACKNOWLEDGE_WAIT_S = 10.0
@@ -34,7 +35,7 @@ def list_parked(service: Service, as_json: bool) -> None:
             break
         found += page
     if as_json:
-        echo_json([{**entry._asdict(), "position": str(entry.position)} for entry in found])
+        print_json([{**entry._asdict(), "position": str(entry.position)} for entry in found])
         return
     for entry in found:
         seen = "acknowledged" if entry.acknowledged_at else "new"
@@ -54,6 +55,6 @@ def acknowledge(service: Service, as_json: bool) -> None:
         click.echo("The tail is busy; it will acknowledge them when it can.", err=True)
         sys.exit(NOT_YET)
     if as_json:
-        echo_json({"acknowledged": new})
+        print_json({"acknowledged": new})
     else:
         click.echo(f"{new} acknowledged")

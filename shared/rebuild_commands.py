@@ -8,20 +8,13 @@ from pathlib import Path
 
 import click
 
+from eventlog.commands.common import json_option, print_json
 from eventlog.errors import NotBuilt
 from eventlog.generations import discard
 from eventlog.progress import progress
 from eventlog.rebuild import Built, build_generation
 from eventlog.tail import switch_generation
-from shared.command_output import (
-    DIFFERENT,
-    NOT_YET,
-    describe_comparison,
-    describe_moment,
-    echo_json,
-    json_option,
-    list_differences,
-)
+from shared.command_output import DIFFERENT, NOT_YET, describe_comparison, describe_moment, list_differences
 from shared.service import Service, pass_service
 
 _SWITCH_WAIT_S = 30.0
@@ -45,7 +38,7 @@ def rebuild(service: Service, switch: bool, switch_if_equal: bool, as_json: bool
     if switched:
         switch_or_exit(service, built.generation)
     if as_json:
-        echo_json(
+        print_json(
             {
                 "generation": int(built.generation.name),
                 "version": service.projection.version,
@@ -86,7 +79,7 @@ def verify(service: Service, repair: bool, as_json: bool) -> None:
             discard(built.generation)
     if as_json:
         answer = {**describe_moment(built.checkpoint), **describe_comparison(built.comparison)}
-        echo_json({**answer, "wrong": wrong, "repaired": repaired})
+        print_json({**answer, "wrong": wrong, "repaired": repaired})
     else:
         for sentence in [*wrong, *list_differences(built.comparison)]:
             click.echo(sentence)

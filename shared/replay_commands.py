@@ -10,17 +10,12 @@ import click
 
 from eventlog import EventLog, Position
 from eventlog.checkpoints import Checkpoint
+from eventlog.commands.common import json_option, print_json
 from eventlog.comparison import Comparison, compare
 from eventlog.position import LAST
 from eventlog.progress import progress
 from eventlog.replay import Scratch, Without, parse_moment, scratch_file
-from shared.command_output import (
-    describe_comparison,
-    describe_moment,
-    echo_json,
-    json_option,
-    list_differences,
-)
+from shared.command_output import describe_comparison, describe_moment, list_differences
 from shared.service import Service, pass_service
 
 
@@ -54,7 +49,7 @@ def as_of(service: Service, moment: Position) -> None:
     with scratch_file(log, service.projection) as scratch:
         _replay(log, scratch, moment)
         with scratch.look() as look:
-            echo_json(service.show(look))
+            print_json(service.show(look))
 
 
 @click.command("what-if")
@@ -78,7 +73,7 @@ def what_if(service: Service, left_out: tuple[Position, ...], moment: Position, 
             comparison = compare(before, after, projection)
     named = [str(position) for position in left_out]
     if as_json:
-        echo_json({"left_out": named, **describe_moment(reached), **describe_comparison(comparison)})
+        print_json({"left_out": named, **describe_moment(reached), **describe_comparison(comparison)})
     else:
         click.echo(f"without {', '.join(named)}, as of number {reached.sequence} at {reached.position}:")
         _say_differences(comparison)
@@ -112,7 +107,7 @@ def replay(service: Service, start: Position, into: Path | None, as_json: bool) 
     if as_json:
         moments = {"from": describe_moment(before), "to": describe_moment(after)}
         figures = {"applied": applied, "seconds": round(seconds, 3)}
-        echo_json({**moments, **figures, **describe_comparison(comparison)})
+        print_json({**moments, **figures, **describe_comparison(comparison)})
         return
     click.echo(
         f"from number {before.sequence} at {before.position} to number {after.sequence} at {after.position}: "

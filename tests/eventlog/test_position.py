@@ -45,3 +45,9 @@ def test_next_is_the_smallest_that_follows() -> None:
     assert Position(5, 0).next() == (5, 1)
     assert Position(5, LARGEST).next() == (6, 0)
     assert Position(LARGEST, LARGEST).next() is None
+
+
+def test_position_before_another() -> None:
+    assert Position(5, 3).previous() == Position(5, 2)
+    assert Position(5, 0).previous() == Position(4, 2**64 - 1)
+    assert START.previous() == START

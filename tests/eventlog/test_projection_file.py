@@ -15,9 +15,9 @@ import pytest
 from eventlog import Insert, Position, Projection, ProjectionFile, ProjectionReader, Table
 from eventlog.checkpoints import Checkpoint
 from eventlog.errors import CheckpointMoved, NotBuilt, TailRunning
+from eventlog.found_projections import list_remembered_logs
 from eventlog.generations import FILE_NAME, Generations, home_of
 from eventlog.parking import Parked
-from eventlog.projection_file import list_remembered_logs
 from eventlog.row_changes import Change
 from eventlog.tail_lock import TailLock
 from tests.eventlog.parcels import TABLES, ParcelLost, make_post

@@ -362,6 +362,37 @@ def test_tail_follows_reports_and_stops(log: EventLog, tmp_path: Path) -> None:
     assert customer(ProjectionReader(tmp_path, make_post())) == {"id": 7, "parcels": 3, "weight_g": 300}
 
 
+def test_tail_makes_known_how_far_it_is(log: EventLog, client: redis.Redis, tmp_path: Path) -> None:
+    with running(log, tmp_path):
+        wait_until(lambda: [reader.name for reader in log.list_readers()] == ["post-v1"])
+        last = publish(log, a_parcel_sent(1), a_parcel_sent(2))
+        wait_until(lambda: log.list_readers()[0].position == last.position)
+        assert log.list_readers()[0].sequence == 2
+
+
+def test_tail_that_cannot_make_known_how_far_it_is_follows_all_the_same(
+    log: EventLog, client: redis.Redis, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    client.set("{event-stream}:readers", "text")
+    with running(log, tmp_path):
+        wait_until(lambda: "cannot make known" in caplog.text)
+        for number in range(1, 4):
+            published = publish(log, a_parcel_sent(number))
+            assert ProjectionReader(tmp_path, make_post()).wait_until_applied(published.position, 10)
+        assert state_of(tmp_path) is TailState.FOLLOWING
+    assert caplog.text.count("cannot make known") == 1
+
+
+def test_tail_of_a_log_that_went_makes_nothing_known(
+    log: EventLog, client: redis.Redis, tmp_path: Path
+) -> None:
+    with running(log, tmp_path):
+        wait_until(lambda: len(log.list_readers()) == 1)
+        client.flushall()
+        wait_until(lambda: state_of(tmp_path) is TailState.HALTED)
+        assert client.keys("*") == []
+
+
 def test_tail_with_more_than_a_batch_to_go_says_that_it_catches_up(log: EventLog, tmp_path: Path) -> None:
     """Its second batch waits until the status of after the first was read."""
     second_batch, go_on = threading.Event(), threading.Event()

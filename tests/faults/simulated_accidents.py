@@ -121,7 +121,7 @@ class Accidents:
         if len(own) < 2 or not truth.is_whole(entries):
             return
         count = world.chance.randrange(1, len(own))
-        truth.trimmed_to = own[count - 1]
+        truth.trimmed_to = own[count]
         truth.trimmed += count
         world.server.answer(b"XTRIM", STREAM, b"MINID", str(own[count]).encode())
         world.server.answer(b"HSET", META, b"trimmed_to", str(truth.trimmed_to).encode())

@@ -66,7 +66,7 @@ class EditedPublish(Script):
     """The script that publishes, with one thing in it replaced."""
 
     def __init__(self, there: str, instead: str) -> None:
-        super().__init__("publish")
+        super().__init__("positions", "publish")
         assert self._source.count(there) == 1, there
         self._source = self._source.replace(there, instead)
         self._sha1 = hashlib.sha1(self._source.encode(), usedforsecurity=False).hexdigest()

@@ -398,4 +398,4 @@ def test_explain_ends_quietly_when_its_reader_does_and_with_130_on_ctrl_c(pair: 
             else:
                 process.send_signal(ending)
             assert process.stderr.read() == expected
-        assert process.returncode == (1 if ending is None else 130)
+        assert process.returncode == (0 if ending is None else 130)

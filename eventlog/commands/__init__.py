@@ -1,0 +1,1 @@
+"""Operators' commands, a file for each family; eventlog/cli.py joins them."""

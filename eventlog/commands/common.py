@@ -1,0 +1,103 @@
+"""What all operators' commands share: which log is meant, errors in one line, Ctrl-C, and JSON."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from functools import wraps
+from pathlib import Path
+from typing import Any, Concatenate, Final, NamedTuple, ParamSpec
+
+import click
+import msgspec
+
+from eventlog.codec import Codec
+from eventlog.errors import EventLogError
+from eventlog.log import DEFAULT_STREAM, EventLog
+
+_PRIVATE_REDIS_PORT = 16379
+INTERRUPTED: Final = 130  # as shells say it of a program that Ctrl-C ended
+
+P = ParamSpec("P")
+
+
+class OneLineErrors(click.Group):
+    """What goes wrong for a reason we know is one line with the mend, and exit code 1; Ctrl-C is 130."""
+
+    known: tuple[type[Exception], ...] = (EventLogError, OSError)
+    interrupted = "the log is whole, and what was done so far stays"
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            # `| head` has seen enough. What is left in the buffer must not be tried again at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            ctx.exit(0)
+        except KeyboardInterrupt:
+            click.echo(f"Interrupted: {self.interrupted}.", err=True)
+            ctx.exit(INTERRUPTED)
+        except self.known as problem:
+            raise click.ClickException(str(problem)) from problem
+
+
+class Place(NamedTuple):
+    """The log a command is about, and where the projections lie that follow it."""
+
+    log: EventLog
+    data_dir: Path
+
+
+def at_the_log(command: Callable[Concatenate[Place, P], None]) -> Callable[..., None]:
+    """Give a command the options that say which log, and call it with the Place first; the log is closed behind it."""
+
+    @click.option(
+        "--redis-url", envvar="REDIS_URL", default="", help="[env REDIS_URL] Default: the private server."
+    )
+    @click.option("--redis-port", envvar="REDIS_PORT", default=_PRIVATE_REDIS_PORT, help="[env REDIS_PORT]")
+    @click.option(
+        "--stream",
+        envvar="EVENT_STREAM",
+        default=DEFAULT_STREAM,
+        show_default=True,
+        help="[env EVENT_STREAM]",
+    )
+    @click.option(
+        "--data-dir",
+        envvar="DATA_DIR",
+        default="./var",
+        show_default=True,
+        type=click.Path(path_type=Path, file_okay=False),
+        help="[env DATA_DIR] Where the projections lie.",
+    )
+    @wraps(command)
+    def connected(*, redis_url: str, redis_port: int, stream: str, data_dir: Path, **options: Any) -> None:
+        try:
+            log = EventLog.connect(redis_url or f"redis://127.0.0.1:{redis_port}", Codec([]), stream)
+        except ValueError as problem:
+            raise click.ClickException(f"REDIS_URL cannot be read: {problem}") from problem
+        with closing(log):
+            command(Place(log, data_dir), **options)  # type: ignore[call-arg]  # click gives what it was told of
+
+    return connected
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document instead of text.")
+
+
+def checked_by(parse: Callable[[str], Any]) -> Callable[..., Any]:
+    """The callback of an option whose text `parse` turns into a value, or finds wrong with a ValueError."""
+
+    def check(_context: click.Context, _option: click.Parameter, text: str | None) -> Any:
+        try:
+            return None if text is None else parse(text)
+        except ValueError as problem:
+            raise click.BadParameter(str(problem)) from problem
+
+    return check
+
+
+def print_json(document: Any) -> None:
+    click.echo(msgspec.json.encode(document))

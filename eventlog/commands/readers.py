@@ -1,0 +1,108 @@
+"""`eventlog readers` and `eventlog trim`: who reads the log, and what that leaves to be freed."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+from click.core import ParameterSource
+
+from eventlog.commands.common import Place, at_the_log, checked_by, json_option, print_json
+from eventlog.durations import short_duration
+from eventlog.log_status import ReaderStatus, list_reader_statuses
+from eventlog.readers import WhyKept
+from eventlog.trimming import Keep, Trim, UnseenReader
+from eventlog.trimming import trim as trim_log
+
+
+def describe_reader(reader: ReaderStatus) -> str:
+    """One line of a list."""
+    lag = f"{reader.lag_events:,} behind" if reader.lag_events else "has all"
+    since = f", {short_duration(reader.lag_seconds)}" if reader.lag_events else ""
+    seen = short_duration(reader.seen_seconds_ago)
+    return f"{reader.name:<24} {reader.kind:<10} {reader.position:<18} {lag}{since}; seen {seen} ago"
+
+
+@click.group(invoke_without_command=True)
+@json_option
+@at_the_log
+def readers(place: Place, as_json: bool) -> None:
+    """List who reads the log: name, kind, position, how far behind in events and time, when last seen."""
+    context = click.get_current_context()
+    if context.invoked_subcommand is not None:
+        if any(context.get_parameter_source(name) is ParameterSource.COMMANDLINE for name in context.params):
+            raise click.UsageError(f"Give options behind `{context.invoked_subcommand}`.")
+        return
+    found = list_reader_statuses(place.log)
+    if as_json:
+        print_json(found)
+        return
+    for reader in found:
+        click.echo(describe_reader(reader))
+    if not found:
+        click.echo("No reader has made itself known yet: a tail does when it follows.", err=True)
+
+
+@readers.command()
+@click.argument("name")
+@at_the_log
+def remove(place: Place, name: str) -> None:
+    """Forget a reader that is gone for good, so that what it has not got can be freed."""
+    if not place.log.remove_reader(name):
+        raise click.ClickException(f"no reader is named {name!r}: `eventlog readers` lists them")
+    click.echo(f"{name} is forgotten; if it is alive, it makes itself known again within half a minute.")
+
+
+@click.command()
+@click.option(
+    "--keep",
+    required=True,
+    metavar="ENTRIES|AGE|SIZE",
+    callback=checked_by(Keep.parse),
+    help="What stays in Redis: 100000 entries, 7d or 12h, or 512mb.",
+)
+@click.option("--dry-run", is_flag=True, help="Free nothing, and say what would be.")
+@json_option
+@at_the_log
+def trim(place: Place, keep: Keep, dry_run: bool, as_json: bool) -> None:
+    """Free Redis of the oldest entries, as far as every known reader and the archive have them.
+
+    The log's last entry always stays. Ctrl-C between two steps leaves the log whole.
+    """
+    freed = 0
+
+    def progress(more: int) -> None:
+        nonlocal freed
+        freed += more
+        if sys.stderr.isatty():
+            click.echo(f"\r{freed:,} entries", nl=False, err=True)
+
+    done = trim_log(place.log, keep, dry_run=dry_run, progress=progress)
+    if sys.stderr.isatty():
+        click.echo(err=True)
+    if as_json:
+        print_json(done)
+    else:
+        click.echo(_describe_trim(done))
+    for reader in done.unseen:
+        click.echo(_describe_unseen(reader), err=True)
+
+
+def _describe_trim(done: Trim) -> str:
+    would = "would be freed" if done.dry_run else "freed"
+    memory = ""
+    if done.bytes_before is not None and done.bytes_after is not None:
+        memory = f", {max(0, done.bytes_before - done.bytes_after):,} bytes of {done.bytes_before:,}"
+    stays = f"{done.left:,} stay" + (f", from {done.first_kept} on" if done.first_kept else "")
+    bound = {
+        WhyKept.READER: f"bounded by reader {done.bounded_by}, which has no more yet",
+        WhyKept.LAST: "bounded by the log's own last entry, which always stays",
+    }.get(done.why_kept, "as asked")
+    return f"{done.freed:,} entries {would}{memory}; {stays}: {bound}"
+
+
+def _describe_unseen(reader: UnseenReader) -> str:
+    return (
+        f"Reader {reader.name}, at {reader.position}, was last seen at {reader.seen_at:%Y-%m-%d %H:%M:%S} UTC. "
+        f"Start it; or, if it is gone for good, remove it by hand: eventlog readers remove {reader.name}"
+    )

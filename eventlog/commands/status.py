@@ -1,0 +1,62 @@
+"""`eventlog status`: the log at a glance."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import click
+
+from eventlog.commands.common import Place, at_the_log, json_option, print_json
+from eventlog.commands.readers import describe_reader
+from eventlog.log_status import EntryStatus, LogStatus, describe_log
+
+
+@click.command()
+@json_option
+@at_the_log
+def status(place: Place, as_json: bool) -> None:
+    """Show the log: its length and memory, its readers and their lag, what projections parked."""
+    found = describe_log(place.log, place.data_dir)
+    if as_json:
+        print_json(found)
+        return
+    for line in _describe(found):
+        click.echo(line)
+
+
+def _describe(found: LogStatus) -> Iterator[str]:
+    memory = found.memory
+    weak = ", ".join(f"{name} is {value!r}" for name, value in found.weak_settings.items())
+    yield f"log         {found.log_id} on stream {found.stream}"
+    yield f"length      {found.length:,} entries; the last of its own is number {found.sequence:,}"
+    if found.missing:
+        yield f"missing     {found.missing:,} of the entries that it counted"
+    yield f"first       {_describe_entry(found.first)}"
+    yield f"last        {_describe_entry(found.last)}"
+    yield f"trimmed     {found.trimmed:,} entries, all below {found.trimmed_to}"
+    yield f"floor       {found.floor}"
+    yield f"durability  {found.durability}{f': {weak}' if weak else ''}"
+    yield (
+        f"memory      stream {_describe_bytes(memory.stream)}, subjects {_describe_bytes(memory.subjects)}, "
+        f"{memory.command_record_count:,} command records about {_describe_bytes(memory.command_records)}"
+    )
+    yield f"archive     {', '.join(found.archives) or 'none: nothing can be trimmed'}"
+    for reader in found.readers:
+        yield f"reader      {describe_reader(reader)}"
+    for projection in found.projections:
+        parked = f"{projection.parked_unacknowledged:,} new of {projection.parked:,} parked"
+        other = "" if projection.log_id in {"", found.log_id} else f"; of another log, {projection.log_id}"
+        yield (
+            f"projection  {projection.projection} version {projection.version} at {projection.position}: {parked}; "
+            f"{projection.home}{other}"
+        )
+
+
+def _describe_entry(entry: EntryStatus | None) -> str:
+    return f"{entry.position}  {entry.at:%Y-%m-%d %H:%M:%S} UTC" if entry else "none"
+
+
+def _describe_bytes(size: int | None) -> str:
+    if size is None:
+        return "unknown"
+    return f"{size / 1024**2:,.1f} MiB"

@@ -1,0 +1,282 @@
+"""`eventlog tail`: the stream as it is, whatever wrote it."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+import click
+import msgspec
+
+from eventlog.checkpoints import Checkpoint
+from eventlog.codec import Entry, read_fields
+from eventlog.commands.common import Place, at_the_log, checked_by
+from eventlog.continuity import find_divergence
+from eventlog.durations import parse_duration
+from eventlog.errors import InvalidPosition, LogUnavailable
+from eventlog.log import EventLog, wrong_log
+from eventlog.log_status import time_of
+from eventlog.position import START, Position
+
+_CHUNK = 1000
+_SHOWN_AT_FIRST = 10
+_WAKE_EVERY_MS = 1000
+_PAUSE_S = 1.0
+_SEQUENCE = re.compile(rb"[0-9]{1,18}")
+_SUBJECT = re.compile(r"([a-z][a-z0-9_]*)-([0-9A-Za-z_.:-]+)", re.ASCII)
+
+
+class ShownEvent(msgspec.Struct, frozen=True):
+    """A line of `--json`. `sequence` is what the entry says; a foreign one says none, and has no metadata."""
+
+    position: str
+    sequence: int | None
+    type: str
+    payload: msgspec.Raw
+    metadata: msgspec.Raw | None
+
+
+class ShownRaw(msgspec.Struct, frozen=True):
+    """What cannot be read as an event, and why; `fields` are names and values in turn."""
+
+    position: str
+    fields: list[str]
+    reason: str
+
+
+class Subject(NamedTuple):
+    """`customer-7`: what has a `customer_id` of 7, and `Customer…` events whose `id` is 7."""
+
+    kind: str
+    id: str
+
+    @classmethod
+    def parse(cls, text: str) -> Subject:
+        found = _SUBJECT.fullmatch(text)
+        if found is None:
+            raise ValueError(f"{text!r} is no subject: expected one like customer-7")
+        return cls(found[1], found[2])
+
+    def concerns(self, event_type: str, payload: dict[str, Any]) -> bool:
+        named = payload.get(f"{self.kind}_id")
+        if event_type.startswith(self.kind.title().replace("_", "")):
+            return self.id in {str(named), str(payload.get("id"))}
+        return str(named) == self.id
+
+
+class Wanted(NamedTuple):
+    """Which entries are shown; no types means all."""
+
+    types: frozenset[str]
+    subject: Subject | None
+
+    def includes(self, shown: ShownEvent | ShownRaw) -> bool:
+        """What cannot be read is shown only where all is wanted."""
+        if not self.types and self.subject is None:
+            return True
+        if isinstance(shown, ShownRaw) or (self.types and shown.type not in self.types):
+            return False
+        return self.subject is None or self.subject.concerns(shown.type, msgspec.json.decode(shown.payload))
+
+
+def _parse_since(text: str) -> Any:
+    """A Position, a datetime with its zone (UTC where none is given), or a timedelta."""
+    try:
+        return Position.parse(text)
+    except InvalidPosition:
+        pass
+    age = parse_duration(text)
+    if age is not None:
+        return age
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(
+            f"{text!r} is neither a position (1795219641181-0), nor a time (2026-10-01T00:00Z), nor an age (10m)"
+        ) from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+@click.command()
+@click.option("-f", "--follow", is_flag=True, help="Go on with what is published, until Ctrl-C.")
+@click.option(
+    "--type", "types", multiple=True, metavar="TYPE", help="Only events of this type; may be repeated."
+)
+@click.option(
+    "--subject",
+    callback=checked_by(Subject.parse),
+    help="Only what concerns it: customer-7 is a customer_id of 7, or an id of 7 in events named Customer….",
+)
+@click.option(
+    "--since",
+    metavar="POSITION|TIME|AGE",
+    callback=checked_by(_parse_since),
+    help="Only from there on: 10m is ten minutes ago.",
+)
+@click.option(
+    "-n", "count", type=click.IntRange(min=0), help="Only the last COUNT. [default: 10, all with --since]"
+)
+@click.option("--json", "as_json", is_flag=True, help="A JSON document a line.")
+@at_the_log
+def tail(
+    place: Place,
+    *,
+    follow: bool,
+    types: tuple[str, ...],
+    subject: Subject | None,
+    since: Any,
+    count: int | None,
+    as_json: bool,
+) -> None:
+    """Show the stream as it is: time, position, sequence, type and payload of each entry.
+
+    With -f, a log that is replaced meanwhile is an error (exit code 1), and Ctrl-C is how it ends (0).
+    """
+    wanted = Wanted(frozenset(types), subject)
+    log = place.log
+    checkpoint = _begin(log)
+    first = _first_position(log, since)
+    try:
+        if count is None and since is None:
+            count = _SHOWN_AT_FIRST
+        if count is not None:
+            last, checkpoint = _last_entries(log, checkpoint, wanted, first, count)
+            _print(last, as_json)
+            if not follow:
+                return
+        else:
+            checkpoint = checkpoint._replace(position=first.previous())
+        for entries in _entries_behind(log, checkpoint, follow):
+            _print(filter(wanted.includes, map(read_entry, entries)), as_json)
+    except KeyboardInterrupt:
+        if not follow:
+            raise
+
+
+def read_entry(entry: Entry) -> ShownEvent | ShownRaw:
+    """An entry as it is shown; nothing it holds makes this raise."""
+    try:
+        return _read_event(entry)
+    except (ValueError, RecursionError) as problem:  # msgspec's errors are ValueErrors
+        fields = [field.decode("utf-8", "backslashreplace") for field in entry.fields]
+        return ShownRaw(str(entry.position), fields, str(problem))
+
+
+def _read_event(entry: Entry) -> ShownEvent:
+    found = read_fields(entry)
+    if found is None:
+        raise ValueError("its fields are neither ours nor those of a foreign entry")
+    event_type, payload = found[0].decode(), _one_line(found[1])
+    if not isinstance(msgspec.json.decode(payload), dict):
+        raise ValueError("its Payload is no JSON object")  # noqa: TRY004  # what is wrong is the entry's text
+    claimed = entry.claimed_sequence
+    if claimed is None:
+        return ShownEvent(str(entry.position), None, event_type, payload, None)
+    if not _SEQUENCE.fullmatch(claimed):
+        raise ValueError("its Sequence is no number")
+    return ShownEvent(str(entry.position), int(claimed), event_type, payload, _one_line(entry.fields[7]))
+
+
+def _one_line(text: bytes) -> msgspec.Raw:
+    """The same JSON without white space between its parts; every digit stays."""
+    msgspec.json.decode(text)
+    return msgspec.Raw(msgspec.json.format(text, indent=-1))
+
+
+def _begin(log: EventLog) -> Checkpoint:
+    """At the log's start; WrongLog if there is none."""
+    state = log.state()
+    checkpoint = Checkpoint("tail", 1, state.log_id or "")
+    divergence = find_divergence(checkpoint, state, None)
+    if divergence is not None:
+        raise wrong_log(divergence, checkpoint)
+    return checkpoint
+
+
+def _first_position(log: EventLog, since: Any) -> Position:
+    match since:
+        case None:
+            return START
+        case Position():
+            return since
+        case datetime():
+            moment = since
+        case _:
+            moment = log.now() - since
+    return Position(max(0, int(moment.timestamp() * 1000)), 0)
+
+
+def _last_entries(
+    log: EventLog, checkpoint: Checkpoint, wanted: Wanted, first: Position, count: int
+) -> tuple[list[ShownEvent | ShownRaw], Checkpoint]:
+    """The last that are wanted, the oldest first, and the checkpoint at the log's end they were looked for from."""
+    newest = log.read_back(count=1)
+    if newest:
+        checkpoint = checkpoint._replace(position=newest[0].position, digest=newest[0].digest())
+    found: list[ShownEvent | ShownRaw] = []
+    up_to: Position | None = checkpoint.position
+    while up_to is not None and len(found) < count:
+        chunk = log.read_back(up_to, _CHUNK)
+        for entry in chunk:
+            if entry.position < first:
+                return found[::-1], checkpoint
+            shown = read_entry(entry)
+            if len(found) < count and wanted.includes(shown):
+                found.append(shown)
+        up_to = chunk[-1].position.previous() if len(chunk) == _CHUNK else None
+    return found[::-1], checkpoint
+
+
+def _entries_behind(log: EventLog, checkpoint: Checkpoint, follow: bool) -> Iterator[list[Entry]]:
+    """Batch by batch, each once, in order; without `follow` up to the end.
+
+    WrongLog once the log is not the one that was read so far.
+    """
+    away = False
+    while True:
+        try:
+            snapshot = log.snapshot(checkpoint.position, _CHUNK)
+            # Where it began behind a position that was only asked for, there need be no entry.
+            seen = checkpoint if checkpoint.digest else checkpoint._replace(position=START)
+            divergence = find_divergence(seen, snapshot.state, snapshot.at_checkpoint)
+            if divergence is not None:
+                raise wrong_log(divergence, checkpoint)
+            away = False
+            if snapshot.entries:
+                last = snapshot.entries[-1]
+                checkpoint = checkpoint._replace(position=last.position, digest=last.digest())
+                yield snapshot.entries
+            elif follow:
+                log.wait(checkpoint.position, _WAKE_EVERY_MS)
+            if snapshot.reached_end and not follow:
+                return
+        except LogUnavailable as problem:
+            if not follow:
+                raise
+            if not away:
+                click.echo(f"{problem}; trying again", err=True)
+            away = True
+            time.sleep(_PAUSE_S)
+
+
+def _print(entries: Iterable[ShownEvent | ShownRaw], as_json: bool) -> None:
+    for shown in entries:
+        click.echo(msgspec.json.encode(shown) if as_json else _pretty(shown))
+
+
+def _pretty(shown: ShownEvent | ShownRaw) -> str:
+    position = Position.parse(shown.position)
+    when = click.style(f"{time_of(position):%Y-%m-%d %H:%M:%S.%f}"[:-3], dim=True)
+    if isinstance(shown, ShownRaw):
+        return f"{when}  {position}  {click.style(_harmless(f'{shown.reason}: {shown.fields}'), fg='red')}"
+    sequence = "-" if shown.sequence is None else shown.sequence
+    event_type = click.style(_harmless(shown.type), fg="cyan")
+    return f"{when}  {position}  {sequence}  {event_type}  {_harmless(bytes(shown.payload).decode())}"
+
+
+def _harmless(text: str) -> str:
+    """In one line, and without what a terminal would obey: anybody may write to the stream."""
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)

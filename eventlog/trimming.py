@@ -1,0 +1,144 @@
+"""Frees Redis of what every reader has: no more than was asked for, and nothing that the archive lacks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from typing import Final, NamedTuple
+
+import msgspec
+
+from eventlog.continuity import LogState, Verdict
+from eventlog.durations import parse_duration
+from eventlog.errors import TrimRefused, WrongLog
+from eventlog.log import NO_LOG_MEND, EventLog
+from eventlog.position import LAST, START, Position
+from eventlog.readers import Freed, WhyKept
+
+UNSEEN_AFTER: Final = timedelta(hours=1)
+
+_SIZE = re.compile(r"([0-9]{1,9})([kmg]b)", re.ASCII)
+_SIZE_UNITS = {"kb": 1024, "mb": 1024**2, "gb": 1024**3}
+_COUNT = re.compile(r"[0-9]{1,15}", re.ASCII)
+
+
+class Keep(NamedTuple):
+    """What is to stay in Redis; one of the three is given. `stream_bytes` is what the stream takes in memory."""
+
+    entries: int = 0
+    age: timedelta | None = None
+    stream_bytes: int | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Keep:
+        """`Keep.parse("100000")` entries, `"7d"` or `"12h"` of them, or `"512mb"`; else ValueError."""
+        if _COUNT.fullmatch(text):
+            return cls(entries=int(text))
+        if age := parse_duration(text):
+            return cls(age=age)
+        if size := _SIZE.fullmatch(text.lower()):
+            return cls(stream_bytes=int(size[1]) * _SIZE_UNITS[size[2]])
+        raise ValueError(f"{text!r} is neither entries (100000), nor an age (7d, 12h), nor a size (512mb)")
+
+
+class UnseenReader(msgspec.Struct, frozen=True):
+    """A reader that has not been heard of for over an hour, and still holds what it has not got."""
+
+    name: str
+    position: str
+    seen_at: datetime
+
+
+class Trim(msgspec.Struct, frozen=True):
+    """What a trim did, or would do; bytes are None where Redis does not say, and after a dry run.
+
+    `first_kept` is None for an empty stream, and `bounded_by` unless a reader is why no more was freed.
+    """
+
+    log_id: str
+    dry_run: bool
+    freed: int
+    left: int
+    first_kept: str | None
+    why_kept: WhyKept
+    bounded_by: str | None
+    bytes_before: int | None
+    bytes_after: int | None
+    unseen: list[UnseenReader]
+
+
+def trim(
+    log: EventLog, keep: Keep, *, dry_run: bool = False, progress: Callable[[int], None] = lambda _: None
+) -> Trim:
+    """Free what may go, in small steps of which each leaves the log whole; `progress` is told how many each freed.
+
+    Raises what EventLog.free_some raises, and TrimRefused for a size where Redis does not tell sizes.
+    """
+    state = log.state()
+    if state.log_id is None:
+        raise WrongLog(Verdict.REPLACED, "there is no log", NO_LOG_MEND)
+    log_id, now = state.log_id, log.now()
+    keep_from = _at(now - keep.age) if keep.age is not None else LAST
+    before = after = log.stream_bytes()
+    freed = 0
+    while True:
+        keep_entries = keep.entries if keep.stream_bytes is None else _share(state, after, keep.stream_bytes)
+        for step in _steps(log, log_id, keep_entries, keep_from, dry_run=dry_run):
+            progress(step.entries)
+            freed += step.entries
+        after = None if dry_run else log.stream_bytes()
+        small_enough = keep.stream_bytes is None or after is None or after <= keep.stream_bytes
+        if small_enough or step.why_kept is not WhyKept.KEEP:
+            break
+        state = log.state()
+    return Trim(
+        log_id=log_id,
+        dry_run=dry_run,
+        freed=freed,
+        left=state.entries - freed if dry_run else log.state().entries,
+        first_kept=str(step.first_kept) if step.first_kept != START else None,
+        why_kept=step.why_kept,
+        bounded_by=step.slowest if step.why_kept is WhyKept.READER else None,
+        bytes_before=before,
+        bytes_after=after,
+        unseen=[
+            UnseenReader(reader.name, str(reader.position), reader.seen_at)
+            for reader in log.list_readers()
+            if now - reader.seen_at > UNSEEN_AFTER
+        ],
+    )
+
+
+def _steps(
+    log: EventLog, log_id: str, keep_entries: int, keep_from: Position, *, dry_run: bool
+) -> Iterator[Freed]:
+    """One at least; the last is the one behind which nothing may go."""
+    start, already = START, 0
+    while True:
+        step = log.free_some(
+            log_id,
+            keep_entries=keep_entries,
+            keep_from=keep_from,
+            dry_run=dry_run,
+            start=start,
+            already=already,
+        )
+        if dry_run:
+            start, already = step.first_kept, already + step.entries
+        yield step
+        if step.why_kept is not WhyKept.MORE:
+            return
+
+
+def _share(state: LogState, there: int | None, wanted: int) -> int:
+    """How many entries fit in so many bytes, by what they take on average now."""
+    if there is None:
+        raise TrimRefused(
+            "this Redis does not say what the stream takes in memory: keep a number of entries, or an age"
+        )
+    return state.entries if there <= wanted else state.entries * wanted // there
+
+
+def _at(moment: datetime) -> Position:
+    return Position(max(0, int(moment.timestamp() * 1000)), 0)

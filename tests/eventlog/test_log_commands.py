@@ -1,0 +1,229 @@
+"""`eventlog readers`, `trim` and `status`: what they print, and how they end."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from click.testing import CliRunner, Result
+
+from eventlog import EventLog, ProjectionFile, Subscription
+from eventlog.cli import main
+from eventlog.embedded_redis import free_port
+from tests.eventlog.log_contract import META, STREAM, add_foreign, publish
+from tests.eventlog.parcels import ParcelLost, a_parcel_sent, make_post
+from tests.eventlog.reader_contract import READERS, archive, positions, publish_many, report
+
+pytestmark = pytest.mark.processes
+
+ROOT = Path(__file__).parents[2]
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(url: str, tmp_path: Path) -> Run:
+    def run(*words: str) -> Result:
+        return CliRunner().invoke(main, [*words, "--redis-url", url, "--data-dir", str(tmp_path)])
+
+    return run
+
+
+def document(result: Result) -> Any:
+    assert result.exit_code == 0, result.output
+    assert result.stdout.count("\n") == 1
+    return json.loads(result.stdout)
+
+
+# Readers
+
+
+def test_readers_are_listed_with_their_lag(run: Run, log: EventLog) -> None:
+    publish_many(log, 3)
+    report(log, "post-v1", 1)
+    archive(log, 3)
+    post, archived = document(run("readers", "--json"))
+    assert (post["name"], post["kind"], post["sequence"]) == ("post-v1", "projection", 1)
+    assert post["position"] == str(positions(log)[0])
+    assert post["lag_events"] == 2
+    assert 0 <= post["lag_seconds"] < 100
+    assert 0 <= post["seen_seconds_ago"] < 100
+    assert (archived["name"], archived["lag_events"], archived["lag_seconds"]) == ("archive", 0, 0)
+    lines = run("readers").stdout.splitlines()
+    assert [line.split()[0] for line in lines] == ["post-v1", "archive"]
+    assert ("2 behind" in lines[0], "has all" in lines[1]) == (True, True)
+
+
+def test_lag_is_as_old_as_the_oldest_entry_that_waits(run: Run, log: EventLog, client: redis.Redis) -> None:
+    client.flushall()
+    now = int(log.now().timestamp() * 1000)
+    for seconds_ago in (7200, 3600, 60):
+        add_foreign(client, f"{now - seconds_ago * 1000}-0")
+    log.create(adopt=True)
+    report(log, "post-v1", 1)
+    (post,) = document(run("readers", "--json"))
+    assert 3600 <= post["lag_seconds"] < 3700
+    assert "2 behind, 1h" in run("readers").stdout
+
+
+def test_reader_is_removed_by_hand(run: Run, log: EventLog, client: redis.Redis) -> None:
+    publish_many(log, 1)
+    report(log, "post-v1", 1)
+    assert run("readers", "remove", "post-v1").exit_code == 0
+    assert (log.list_readers(), client.xinfo_stream(STREAM)["groups"]) == ([], 0)
+    again = run("readers", "remove", "post-v1")
+    assert (again.exit_code, again.stderr) == (
+        1,
+        "Error: no reader is named 'post-v1': `eventlog readers` lists them\n",
+    )
+    assert run("readers").stdout == ""
+
+
+def test_options_before_a_subcommand_are_not_taken_for_its_own(url: str) -> None:
+    misplaced = CliRunner().invoke(main, ["readers", "--redis-url", url, "remove", "post-v1"])
+    assert (misplaced.exit_code, "Give options behind `remove`" in misplaced.stderr) == (2, True)
+
+
+# Trim
+
+
+def test_trim_says_what_it_freed_and_what_bounds_it(run: Run, log: EventLog) -> None:
+    publish_many(log, 1000)
+    archive(log, 900)
+    dry = run("trim", "--keep", "50", "--dry-run")
+    assert dry.stdout.startswith("899 entries would be freed; 101 stay, from ")
+    assert log.state().entries == 1000
+    done = document(run("trim", "--keep", "50", "--json"))
+    assert (done["freed"], done["left"], done["bounded_by"], done["why_kept"]) == (
+        899,
+        101,
+        "archive",
+        "reader",
+    )
+    assert done["bytes_after"] < done["bytes_before"]
+    assert done["first_kept"] == str(positions(log)[0])
+    archive(log, 1000)
+    assert run("trim", "--keep", "100").stdout.endswith(": as asked\n")
+    assert "its" not in run("trim", "--keep", "5000").stdout
+    assert "the log's own last entry" in run("trim", "--keep", "0").stdout
+
+
+def test_trim_names_the_reader_that_is_gone(run: Run, log: EventLog, client: redis.Redis) -> None:
+    publish_many(log, 5)
+    archive(log, 5)
+    position = positions(log)[1]
+    client.hset(READERS, "gone", f"projection {position} 2 1000000000000")
+    trimmed = run("trim", "--keep", "0")
+    assert (trimmed.exit_code, "1 entries freed" in trimmed.stdout) == (0, True)
+    assert "bounded by reader gone" in trimmed.stdout
+    assert "last seen at 2001-09-09 01:46:40 UTC" in trimmed.stderr
+    assert "remove it by hand: eventlog readers remove gone" in trimmed.stderr
+
+
+@pytest.mark.parametrize("keep", ["", "-1", "soon", "7 days"])
+def test_trim_that_cannot_be_understood_is_wrong_usage(run: Run, log: EventLog, keep: str) -> None:
+    refused = run("trim", "--keep", keep)
+    assert (refused.exit_code, "neither entries (100000)" in refused.stderr) == (2, True)
+
+
+def test_trim_without_an_archive_is_refused(run: Run, log: EventLog) -> None:
+    publish_many(log, 5)
+    refused = run("trim", "--keep", "0")
+    assert (refused.exit_code, refused.stdout) == (1, "")
+    assert "start the archive: `eventlog archive`" in refused.stderr
+    assert log.state().entries == 5
+
+
+# Status
+
+
+def test_status_is_the_log_at_a_glance(run: Run, log: EventLog, client: redis.Redis, tmp_path: Path) -> None:
+    publish(log, a_parcel_sent(1), ParcelLost(id=5), touches=["parcel-1"])
+    add_foreign(client)
+    publish(log, a_parcel_sent(3))
+    with closing(ProjectionFile(tmp_path / "service" / "post", make_post())) as file:
+        Subscription(log, file).run_to_head()
+    report(log, "post-v1", 3)
+    archive(log, 4)
+    log.free_some(log.create(), keep_entries=3)
+    found = document(run("status", "--json"))
+    entries = positions(log)
+    assert (found["log_id"], found["stream"]) == (log.create(), STREAM)
+    assert (found["length"], found["sequence"], found["missing"], found["trimmed"]) == (3, 4, 0, 1)
+    assert found["trimmed_to"] == found["first"]["position"] == str(entries[0])
+    assert found["last"]["position"] == str(entries[-1])
+    assert datetime.fromisoformat(found["last"]["at"]) == datetime.fromtimestamp(
+        entries[-1].milliseconds / 1000, UTC
+    )
+    assert found["floor"] == str(entries[1])
+    assert (found["durability"], found["weak_settings"]) == ("proven", {})
+    assert found["memory"]["command_record_count"] == 2
+    assert all(found["memory"][part] > 0 for part in ("stream", "subjects", "command_records"))
+    assert [(reader["name"], reader["lag_events"]) for reader in found["readers"]] == [
+        ("post-v1", 1),
+        ("archive", 0),
+    ]
+    assert found["archives"] == ["archive"]
+    (projection,) = found["projections"]
+    assert projection["home"].startswith(str(tmp_path / "service" / "post"))
+    assert (projection["projection"], projection["version"], projection["sequence"]) == ("post", 1, 4)
+    assert (projection["parked"], projection["parked_unacknowledged"]) == (1, 1)
+    printed = run("status").stdout
+    for fact in (
+        found["log_id"],
+        str(entries[-1]),
+        "durability  proven",
+        "archive     archive",
+        "1 new of 1",
+    ):
+        assert fact in printed
+
+
+def test_status_names_what_is_wrong(run: Run, log: EventLog, client: redis.Redis) -> None:
+    publish_many(log, 3)
+    client.xdel(STREAM, str(positions(log)[0]))
+    client.config_set("appendfsync", "everysec")
+    printed = run("status").stdout
+    assert "missing     1 of the entries" in printed
+    assert "durability  weak: appendfsync is 'everysec'" in printed
+    assert "archive     none: nothing can be trimmed" in printed
+
+
+@pytest.mark.parametrize("command", [["status"], ["trim", "--keep", "1"], ["tail"], ["readers"]], ids=str)
+def test_log_that_is_not_there_is_one_line(run: Run, client: redis.Redis, command: list[str]) -> None:
+    missing = run(*command)
+    assert missing.exit_code == (0 if command == ["readers"] else 1)
+    assert len(missing.stderr.splitlines()) == 1
+    assert client.keys("*") == []
+    away = CliRunner().invoke(main, [*command, "--redis-url", f"redis://127.0.0.1:{free_port()}"])
+    assert (away.exit_code, len(away.stderr.splitlines())) == (1, 1)
+    assert "Redis is away" in away.stderr
+    client.hset(META, "log_id", "f" * 32)
+    assert len(run(*command).stderr.splitlines()) == 1
+
+
+def test_ctrl_c_is_one_line_and_130() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        command = [sys.executable, "-c", "from eventlog.cli import main; main()", "trim", "--keep", "1"]
+        with subprocess.Popen(
+            [*command, "--redis-url", f"redis://127.0.0.1:{silent.getsockname()[1]}"],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        ) as process:
+            connection, _ = silent.accept()
+            with connection:
+                connection.recv(1)
+                process.send_signal(signal.SIGINT)
+                output, complaint = process.communicate(timeout=20)
+    assert (process.returncode, output, len(complaint.splitlines())) == (130, b"", 1)
