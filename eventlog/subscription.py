@@ -70,6 +70,7 @@ class Subscription:
         self._batch_size = batch_size
         self._clock = clock
         self._behind = 0  # entries not applied yet, as of the last run
+        self._applied_to = Checkpoint(file.projection.name, file.projection.version)  # likewise
 
     def close(self) -> None:
         """Close the file that it writes now."""
@@ -105,6 +106,7 @@ class Subscription:
             )
         if after != before:
             self._file.commit(before, after, batch.rows, batch.parked)
+        self._applied_to = after
         if problem is not None:
             raise problem
         return len(applied)
@@ -168,10 +170,9 @@ class Subscription:
                     applied = self.run_once()
                 self._report(status, _CATCHING_UP if self._behind >= self._batch_size else _FOLLOWING)
                 pause_s = _FIRST_PAUSE_S
-                checkpoint = self._file.checkpoint()
-                report.tell(checkpoint)
+                report.tell(self._applied_to)
                 if applied == 0:
-                    self._log.wait(checkpoint.position, wake_every_ms)
+                    self._log.wait(self._applied_to.position, wake_every_ms)
             except CheckpointMoved as moved:
                 _logger.warning("batch rolled back: %s", moved)
             except NotBuilt as unusable:
