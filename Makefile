@@ -21,7 +21,7 @@ COMPILE := build/lock/bin/uv pip compile --universal --python-version 3.11 --upg
 .PHONY: help run test test-unit faults lock clean
 
 help:
-	@echo "make run        start Redis, both services and their tails; Ctrl-C stops them"
+	@echo "make run        start Redis, both services, their tails and the archive; Ctrl-C stops them"
 	@echo "make test       lint, types, import contracts and all tests"
 	@echo "make test-unit  the tests that start no processes and simulate no faults"
 	@echo "make faults     attack the running pair: FAULT=network SEED=1 TRIALS=100; all and whole without them; goes on"

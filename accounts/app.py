@@ -29,7 +29,7 @@ from shared.tokens import Tokens
 def create_app(settings: Settings | None = None, log: EventLog | None = None) -> Flask:
     """The app for these settings; without them, for the environment's. Opens no connection yet."""
     settings = settings or Settings.from_environment(os.environ)
-    log = log or EventLog.connect(settings.redis_url, make_codec(), settings.stream)
+    log = log or EventLog.connect(settings.redis_url, make_codec(), settings.stream, archive=settings.archive)
     tokens = Tokens(settings.require_secret())
     users = Users(settings.data_dir / "accounts")
     reader = ProjectionReader(settings.projection_directory("accounts", revenue), revenue)

@@ -49,7 +49,7 @@ def demo() -> None:
     settings = Settings.from_environment(os.environ)
     if not settings.demo:
         raise click.ClickException("demo users have known passwords: set DEMO=1 if you want them")
-    log = EventLog.connect(settings.redis_url, make_codec(), settings.stream)
+    log = EventLog.connect(settings.redis_url, make_codec(), settings.stream, archive=settings.archive)
     reader = ProjectionReader(settings.projection_directory("accounts", revenue), revenue)
     made = make_demo(Users(settings.data_dir / "accounts"), DecisionMaker(log, reader), datetime.now(UTC))
     click.echo(f"made {', '.join(made)}" if made else "demo users and accounts are there already")

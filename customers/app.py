@@ -26,7 +26,7 @@ from shared.tokens import Tokens
 def create_app(settings: Settings | None = None, log: EventLog | None = None) -> Flask:
     """The app for these settings; without them, for the environment's. Opens no connection yet."""
     settings = settings or Settings.from_environment(os.environ)
-    log = log or EventLog.connect(settings.redis_url, make_codec(), settings.stream)
+    log = log or EventLog.connect(settings.redis_url, make_codec(), settings.stream, archive=settings.archive)
     reader = ProjectionReader(settings.projection_directory("customers", directory), directory)
     app = make_app("customers", Health("customers", reader, log))
     handler = CommandHandler(DecisionMaker(log, reader), lambda: datetime.now(UTC))

@@ -1,4 +1,4 @@
-"""`make run`: starts Redis, both services and their tails, shows how to use them, and stops them in order."""
+"""`make run`: starts Redis, both services with their tails, and the archive; stops them in order."""
 
 from __future__ import annotations
 
@@ -122,6 +122,7 @@ def _services(installation: Installation, claim: Claim) -> Iterator[Supervisor]:
         for service in ("customers", "accounts")
         for part, command in (("web", "serve"), ("tail", "tail"))
     }
+    programs["archive"] = [str(PROGRAMS_DIR / "eventlog"), "archive"]
     supervisor = Supervisor(installation, "services", programs, stop_wait_s=_SERVICES_STOP_WAIT_S)
     with _supervised(supervisor, claim):
         for service in ("customers", "accounts"):

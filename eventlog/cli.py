@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
+from eventlog.archive import ArchiveReader
+from eventlog.commands.archive import archive, reseed_log
 from eventlog.commands.common import OneLineErrors, Place, at_the_log, json_option
 from eventlog.commands.readers import readers, trim
 from eventlog.commands.status import status
 from eventlog.commands.tail import tail
 from eventlog.doctor import examine
 from eventlog.doctor.report import report
+from eventlog.errors import ArchiveUnusable
 from eventlog.found_projections import list_remembered_logs
 
 
@@ -24,29 +29,28 @@ def main() -> None:
 def init(place: Place, adopt: bool) -> None:
     """Make the log, once: its id and its empty stream. Harmless when it is there already.
 
-    Refuses, with exit code 1, where a projection under the data directory remembers another log:
-    making a new one would leave it stale for ever.
+    Refuses, with exit code 1, where a projection or the archive under the data directory remembers another
+    log: making a new one would leave them stale for ever.
     """
-    log, data_dir = place
+    log, data_dir = place.log, place.data_dir
     log.check_durability()
     if adopt:
         click.echo(f"log {log.create(adopt=True)} on stream {log.stream}")
-        followers = sorted(str(path.parent) for path in list_remembered_logs(data_dir))
+        followers = sorted({str(path.parent) for path in list_remembered_logs(data_dir)})
         if followers:
             click.echo(f"Now delete {' and '.join(followers)}: their tails rebuild by themselves.")
+        if _archived_logs(place.archive):
+            click.echo(f"Then move {place.archive.parent} aside: another archive begins by itself.")
         return
     existing = log.state().log_id
-    strangers = {
-        path.parent: remembered
-        for path, remembered in list_remembered_logs(data_dir).items()
-        if remembered != existing
-    }
+    remembered = {*list_remembered_logs(data_dir).values(), *_archived_logs(place.archive)}
+    strangers = sorted(remembered - {existing})
     if strangers:
         raise click.ClickException(
-            f"projections remember a log ({', '.join(sorted(set(strangers.values())))}) that is not what is here "
+            f"projections or the archive remember a log ({', '.join(strangers)}) that is not what is here "
             f"({existing or 'no log'}): make sure that this is the Redis and the stream you mean (REDIS_URL, "
-            "EVENT_STREAM). Then restore the Redis data that held it; or accept what is here: run "
-            "`eventlog init --adopt`."
+            "EVENT_STREAM). Then restore the Redis data that held it; or, where Redis lost everything, run "
+            "`eventlog reseed`; or accept what is here: run `eventlog init --adopt`."
         )
     click.echo(f"log {log.create()} on stream {log.stream}")
 
@@ -66,5 +70,13 @@ def doctor(place: Place, as_json: bool) -> None:
     report(lambda: examine(place.log, place.data_dir), as_document=as_json)
 
 
-for command in (readers, status, tail, trim):
+def _archived_logs(archive: Path) -> set[str]:
+    """The id of the log that the archive keeps, if there is one."""
+    try:
+        return {ArchiveReader(archive).checkpoint().log_id} - {""}
+    except ArchiveUnusable:
+        return set()
+
+
+for command in (archive, readers, reseed_log, status, tail, trim):
     main.add_command(command)

@@ -27,9 +27,9 @@ class LogState(NamedTuple):
     """What the log says of itself. `log_id` is None where there is no log.
 
     `sequence` and `last_position` are those of its own last entry; `end` is the position of the
-    last entry of all, foreign ones included, and `entries` how many there are; `trimmed_to` bounds what
-    was trimmed on purpose, `trimmed` entries, and `adopted_to` what was there when the log was made of
-    it, under numbers of another log.
+    last entry of all, foreign ones included, and `entries` how many there are; `trimmed_to` is the first
+    entry behind the `trimmed` ones that were freed on purpose, and `adopted_to` bounds what was there when
+    the log was made of it, under numbers of another log.
     """
 
     log_id: str | None
@@ -49,12 +49,16 @@ class LogState(NamedTuple):
 
 
 class Snapshot(NamedTuple):
-    """One consistent look at the log from a checkpoint on; `reached_end` if no entry is left behind it."""
+    """One consistent look at the log from a checkpoint on; `reached_end` if no entry is left behind it.
+
+    `unarchived` says why what was trimmed cannot be read; it is empty where the archive gave it.
+    """
 
     state: LogState
     at_checkpoint: Entry | None
     entries: list[Entry]
     reached_end: bool
+    unarchived: str = "there is no archive to read it from"
 
 
 class NumberedEntry(NamedTuple):
@@ -84,7 +88,7 @@ def number_entries(
     checkpoint: Checkpoint, snapshot: Snapshot, count_entries: CountEntries
 ) -> list[NumberedEntry] | Divergence:
     """The snapshot's entries with their sequences, or the reason none of them may be applied."""
-    divergence = find_divergence(checkpoint, snapshot.state, snapshot.at_checkpoint)
+    divergence = find_divergence(checkpoint, snapshot)
     if divergence is not None:
         return divergence
     numbered: list[NumberedEntry] = []
@@ -99,16 +103,15 @@ def number_entries(
             nothing_missing = _counts_fit(checkpoint, snapshot.state, count_entries)
             if not nothing_missing:
                 return _missing(
-                    checkpoint, snapshot.state, f"{entry.id.decode()} should be number {sequence} and is not"
+                    checkpoint, snapshot, f"{entry.id.decode()} should be number {sequence} and is not"
                 )
         numbered.append(NumberedEntry(entry, sequence, not own and not adopted, adopted))
-    return _check_end(checkpoint, snapshot, numbered) or _check_count(checkpoint, snapshot.state) or numbered
+    return _check_end(checkpoint, snapshot, numbered) or _check_count(checkpoint, snapshot) or numbered
 
 
-def find_divergence(
-    checkpoint: Checkpoint, state: LogState, at_checkpoint: Entry | None
-) -> Divergence | None:
+def find_divergence(checkpoint: Checkpoint, snapshot: Snapshot) -> Divergence | None:
     """Compare a checkpoint, and the entry now at its position, with the log; None if it is the same."""
+    state, at_checkpoint = snapshot.state, snapshot.at_checkpoint
     if state.log_id is None:
         followed = f"; the checkpoint is of log {checkpoint.log_id}" if checkpoint.log_id else " yet"
         return Divergence(Verdict.REPLACED, f"there is no log{followed}")
@@ -121,7 +124,7 @@ def find_divergence(
     if checkpoint.position == START:
         return None
     if at_checkpoint is None:
-        return _missing(checkpoint, state, f"the entry at the checkpoint, {checkpoint.position}, is gone")
+        return _missing(checkpoint, snapshot, f"the entry at the checkpoint, {checkpoint.position}, is gone")
     if at_checkpoint.digest() != checkpoint.digest:
         return Divergence(
             Verdict.REWOUND, f"the entry at the checkpoint, {checkpoint.position}, has other content"
@@ -150,7 +153,7 @@ def _check_end(
     if seen_to < state.last_position:
         if snapshot.reached_end:
             return _missing(
-                checkpoint, state, f"it ends at {seen_to}, and its last was {state.last_position}"
+                checkpoint, snapshot, f"it ends at {seen_to}, and its last was {state.last_position}"
             )
         return None
     at_last = next(
@@ -160,21 +163,26 @@ def _check_end(
         found = "missing" if at_last is None else f"number {at_last.sequence} at {at_last.entry.position}"
         return _missing(
             checkpoint,
-            state,
+            snapshot,
             f"its own last entry should be {state.sequence} at {state.last_position}: {found}",
         )
     return None
 
 
-def _check_count(checkpoint: Checkpoint, state: LogState) -> Divergence | None:
+def _check_count(checkpoint: Checkpoint, snapshot: Snapshot) -> Divergence | None:
     """A projection begins only on a whole log; what goes missing behind one that is further, it has applied."""
-    if checkpoint.position == START and (state.trimmed or state.missing):
-        return _missing(
-            checkpoint, state, f"{state.trimmed + state.missing} of the entries that it counted are gone"
-        )
+    state = snapshot.state
+    gone = state.missing + (state.trimmed if snapshot.unarchived else 0)
+    if checkpoint.position == START and gone:
+        return _missing(checkpoint, snapshot, f"{gone} of the entries that it counted are gone")
     return None
 
 
-def _missing(checkpoint: Checkpoint, state: LogState, explanation: str) -> Divergence:
-    verdict = Verdict.TRIMMED if checkpoint.position < state.trimmed_to else Verdict.REWOUND
-    return Divergence(verdict, f"log {state.log_id}: {explanation}")
+def _missing(checkpoint: Checkpoint, snapshot: Snapshot, explanation: str) -> Divergence:
+    """What the archive gave is not missing: then the hole lies above what was trimmed."""
+    state = snapshot.state
+    if snapshot.unarchived and checkpoint.position < state.trimmed_to:
+        return Divergence(
+            Verdict.TRIMMED, f"log {state.log_id}: {explanation}: trimmed, and {snapshot.unarchived}"
+        )
+    return Divergence(Verdict.REWOUND, f"log {state.log_id}: {explanation}")

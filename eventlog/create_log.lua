@@ -1,6 +1,7 @@
 -- Makes the log once: its random id, and the empty stream, so that a vanished stream can be told from a new one.
 --
--- KEYS  1 stream  2 meta  3 subjects  4 readers    ARGV  new log id, '1' to make a new log of the entries that are there
+-- KEYS  1 stream  2 meta  3 subjects  4 readers  5 named commands
+-- ARGV  new log id, '1' to make a new log of the entries that are there
 -- Answers  {'created', log id}  {'exists', log id}  {'entries', how many}  {'damaged', log id}
 --          {'wrong type', what it is}
 
@@ -54,7 +55,7 @@ if (readers_kind.ok or readers_kind) == 'hash' then
   for _, name in ipairs(redis.call('HKEYS', KEYS[4])) do redis.call('XGROUP', 'DESTROY', stream, name) end
 end
 redis.call('DEL', KEYS[4]) -- whoever read the former log has read nothing of this one
-redis.call('DEL', KEYS[3]) -- what an earlier log touched means nothing here
+redis.call('DEL', KEYS[3], KEYS[5]) -- what an earlier log touched and did means nothing here
 redis.call('HSET', KEYS[3], '', ARGV[1]) -- so that publishing notices when it is deleted
 redis.call('HSET', meta, 'log_id', ARGV[1], 'sequence', string.format('%d', entries), 'last_position', newest,
   'floor', newest, 'trimmed', '0', 'trimmed_to', '0-0', 'adopted_to', newest)

@@ -119,6 +119,14 @@ class SwitchRefused(EventLogError):
     """Another generation cannot be served now; what was served before still is."""
 
 
+class ArchiveUnusable(EventLogError):
+    """The archive is not there, damaged, of another log, or lacks what was asked of it; the message names the file."""
+
+
+class ReseedRefused(EventLogError):
+    """The log was not written back; nothing was changed."""
+
+
 class TailRunning(EventLogError):
     """Another process holds the projection's tail lock."""
 

@@ -6,17 +6,20 @@ import hashlib
 import re
 import secrets
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import redis
 
+from eventlog.archive import ArchiveReader, Kept, NamedCommand
 from eventlog.checkpoints import Checkpoint
 from eventlog.codec import Codec, Entry
 from eventlog.continuity import Divergence, LogState, Snapshot, Verdict, find_divergence
 from eventlog.errors import (
+    ArchiveUnusable,
     CommandReused,
     Conflict,
     LogUnavailable,
@@ -31,6 +34,7 @@ from eventlog.position import LAST, START, Position
 from eventlog.readers import Freed, Measures, Reader, ReaderKind, WhyKept
 from eventlog.redis_client import SOCKET_TIMEOUT_S, RedisClient, Script, make_pool
 from eventlog.server_state import ServerState, read_server_state
+from eventlog.staging import Staging
 
 DEFAULT_STREAM: Final = "event-stream"
 
@@ -61,7 +65,13 @@ _META_FIELDS = ("log_id", "sequence", "last_position", "trimmed_to", "trimmed", 
 NO_LOG_MEND: Final = "Run `eventlog init`."
 LOG_MEND: Final = (
     "Make sure that this is the Redis and the stream you mean (REDIS_URL, EVENT_STREAM). Then restore the Redis "
-    "data that held the log; or accept what is there now: run `eventlog init --adopt`, then delete the "
+    "data that held the log; or, where Redis lost everything, write it back from the archive: `eventlog reseed`; "
+    "or accept what is there now: run `eventlog init --adopt`, then delete the "
+    "directory of each projection that followed the log: the tails rebuild by themselves."
+)
+TRIMMED_MEND: Final = (
+    "Put back the archive that has it (DATA_DIR/archive), and start it: `eventlog archive`. If it is lost, restore "
+    "the Redis data of before; or accept what is there now: run `eventlog init --adopt`, then delete the "
     "directory of each projection that followed the log: the tails rebuild by themselves."
 )
 
@@ -115,6 +125,8 @@ class Published(NamedTuple):
 def wrong_log(divergence: Divergence, checkpoint: Checkpoint) -> WrongLog:
     """The error for whoever follows the log from this checkpoint, with the mend."""
     mend = LOG_MEND if checkpoint.log_id else NO_LOG_MEND
+    if divergence.verdict is Verdict.TRIMMED:
+        mend = TRIMMED_MEND
     return WrongLog(divergence.verdict, divergence.explanation, mend)
 
 
@@ -139,10 +151,14 @@ class EventLog:
         codec: Codec,
         stream: str = DEFAULT_STREAM,
         *,
+        archive: ArchiveReader | None = None,
         accept_weak_durability: bool = False,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """`pool` must speak RESP2 and not retry by itself; `accept_weak_durability` is for tests."""
+        """`pool` must speak RESP2 and not retry by itself; what was trimmed is read from `archive`.
+
+        `accept_weak_durability` is for tests.
+        """
         self.codec = codec
         self.stream = stream
         self._redis = RedisClient(pool)
@@ -150,15 +166,33 @@ class EventLog:
         self._meta = f"{{{stream}}}:meta"
         self._subjects = f"{{{stream}}}:subjects"
         self._readers = f"{{{stream}}}:readers"
+        self._named_commands = f"{{{stream}}}:named-commands"
+        self._archive = archive
+        self._trimmed_to = START  # as of the last look; only a hint at where to look next
         self._accept_weak_durability = accept_weak_durability
         self._durability: Durability | None = None
 
     @classmethod
     def connect(
-        cls, url: str, codec: Codec, stream: str = DEFAULT_STREAM, *, accept_weak_durability: bool = False
+        cls,
+        url: str,
+        codec: Codec,
+        stream: str = DEFAULT_STREAM,
+        *,
+        archive: Path | None = None,
+        accept_weak_durability: bool = False,
     ) -> EventLog:
-        """The log on this server. Opens no connection yet, so Redis may be away."""
-        return cls(make_pool(url), codec, stream, accept_weak_durability=accept_weak_durability)
+        """The log on this server, and what was trimmed of it in the file `archive`.
+
+        Opens no connection and no file yet, so Redis may be away, and the archive not be there.
+        """
+        return cls(
+            make_pool(url),
+            codec,
+            stream,
+            archive=ArchiveReader(archive) if archive else None,
+            accept_weak_durability=accept_weak_durability,
+        )
 
     def with_patience(self, timeout_s: float) -> EventLog:
         """The same log over connections of its own, which take no answer within `timeout_s` for none."""
@@ -166,6 +200,7 @@ class EventLog:
             self._redis.make_impatient_pool(timeout_s),
             self.codec,
             self.stream,
+            archive=self._archive,
             accept_weak_durability=self._accept_weak_durability,
             clock=self._clock,
         )
@@ -185,7 +220,7 @@ class EventLog:
         with self._wrong_types_named():
             answer = self._redis.run(
                 _CREATE_LOG,
-                [self.stream, self._meta, self._subjects, self._readers],
+                [self.stream, self._meta, self._subjects, self._readers, self._named_commands],
                 [secrets.token_hex(16), "1" if adopt else "0"],
             )
         outcome, detail = answer[0].decode(), answer[1]
@@ -240,7 +275,7 @@ class EventLog:
             raise WrongLog(Verdict.REPLACED, "there is no log", LOG_MEND)
         moment, command = Moment(state.log_id, START), Command.unnamed()
         arguments = [moment.log_id, str(moment.position), "", 0, "", 0, 0]
-        keys = [self.stream, self._meta, self._subjects, self._record_key(command, state.log_id)]
+        keys = self._publish_keys(command, state.log_id)
         _read_publish_answer(self._redis.run(_PUBLISH, keys, arguments), moment, command, "")
 
     # Writing
@@ -313,7 +348,7 @@ class EventLog:
                 command=command_name,
             )
             arguments += self.codec.encode(event, metadata)
-        keys = [self.stream, self._meta, self._subjects, self._record_key(command, decided_at.log_id)]
+        keys = self._publish_keys(command, decided_at.log_id)
         try:
             answer = self._redis.run_until_known(_PUBLISH, keys, arguments, retry_unknown_for_s)
         except (LogUnavailable, OutcomeUnknown):
@@ -333,22 +368,33 @@ class EventLog:
         commands.append(("XRANGE", self.stream, str(after), str(after)))
         following = after.next()
         if following is not None:
-            commands.append(("XRANGE", self.stream, str(following), "+", "COUNT", count))
+            # Where the archive gives the whole batch, don't fetch another from Redis to drop it.
+            archived = self._archive is not None and self._archive.has(
+                after, self._trimmed_to.previous(), count
+            )
+            from_redis = 1 if archived else count
+            commands.append(("XRANGE", self.stream, str(following), "+", "COUNT", from_redis))
         meta, entries, exists, newest, at, *behind = self._look(commands)
         state = _log_state(meta, entries, exists, newest)
+        self._trimmed_to = state.trimmed_to
         following_entries = [Entry(*entry) for entry in behind[0]] if behind else []
         seen_to = following_entries[-1].position if following_entries else after
-        return Snapshot(state, Entry(*at[0]) if at else None, following_entries, seen_to >= state.end)
+        snapshot = Snapshot(state, Entry(*at[0]) if at else None, following_entries, seen_to >= state.end)
+        if self._archive and state.trimmed and after < state.trimmed_to:
+            return self._archive.complete(snapshot, after, count)
+        return snapshot
 
     def require_same(self, checkpoint: Checkpoint) -> None:
         """Raise WrongLog unless this is still the log that the checkpoint is of, as far as it had read it."""
         snapshot = self.snapshot(checkpoint.position, 1)
-        divergence = find_divergence(checkpoint, snapshot.state, snapshot.at_checkpoint)
+        divergence = find_divergence(checkpoint, snapshot)
         if divergence is not None:
             raise wrong_log(divergence, checkpoint)
 
     def read(self, after: Position = START, count: int = 1000) -> list[Entry]:
         """Up to `count` entries behind a position; an empty list at the end."""
+        if self._archive:
+            return self.snapshot(after, count).entries
         following = after.next()
         if following is None:
             return []
@@ -366,6 +412,20 @@ class EventLog:
 
     def count_entries(self, after: Position, up_to: Position) -> int:
         """How many entries lie behind `after`, up to and including `up_to`. Reads them all."""
+        if self._archive is None:
+            return self._count_in_redis(after, up_to)
+        while True:
+            trimmed_to = self.state().trimmed_to
+            last_trimmed = trimmed_to.previous()
+            archived = 0
+            with suppress(ArchiveUnusable):  # they are missing then, and the verdict says why
+                if after < last_trimmed:
+                    archived = self._archive.count(after, min(up_to, last_trimmed))
+            counted = archived + self._count_in_redis(max(after, last_trimmed), up_to)
+            if self.state().trimmed_to == trimmed_to:  # else some went from there to here
+                return counted
+
+    def _count_in_redis(self, after: Position, up_to: Position) -> int:
         counted = 0
         following = after.next()
         while following is not None:
@@ -375,6 +435,21 @@ class EventLog:
             counted += len(chunk)
             following = Position.parse(chunk[-1][0]).next() if len(chunk) == _COUNT_CHUNK else None
         return counted
+
+    def read_kept(self, after: Position, up_to: Position) -> Kept:
+        """What the archive keeps beside the entries behind `after`, up to and including `up_to`."""
+        following = after.next() or up_to
+        fields, values, commands = self._look(
+            [
+                ("HKEYS", self._meta),
+                ("HVALS", self._meta),
+                ("XRANGE", self._named_commands, str(following), str(up_to)),
+            ]
+        )
+        return Kept(
+            dict(zip(fields, values, strict=True)),
+            [command for command in (_named_command(Entry(*entry)) for entry in commands) if command],
+        )
 
     def wait(self, after: Position, timeout_ms: int) -> bool:
         """Block until an entry may lie behind `after`; False after `timeout_ms` (3,000 at most).
@@ -484,6 +559,13 @@ class EventLog:
             raise
         return int(answer or 0)
 
+    # Writing it back
+
+    def staging(self) -> Staging:
+        """Where the log can be written back beside what is there, unseen until it is whole."""
+        own_keys = [self._meta, self._subjects, self._named_commands]
+        return Staging(self._redis, self.stream, own_keys, self._record_prefix)
+
     # Speaking to Redis
 
     def _state_commands(self) -> list[tuple[Any, ...]]:
@@ -511,10 +593,18 @@ class EventLog:
                 ) from problem
             raise
 
+    def _publish_keys(self, command: Command, log_id: str) -> list[str]:
+        keys = [self.stream, self._meta, self._subjects, self._record_key(command, log_id)]
+        return [*keys, self._named_commands] if command.named else keys
+
     def _record_key(self, command: Command, log_id: str) -> str:
         # With the log's id: what was done in a log that was given up is not done in the one after it.
         identity = hashlib.sha256(f"{log_id}\n{command.key}".encode()).hexdigest()[:32]
-        return f"{{{self.stream}}}:command:{identity}"
+        return f"{self._record_prefix}{identity}"
+
+    @property
+    def _record_prefix(self) -> str:
+        return f"{{{self.stream}}}:command:"
 
 
 def _glob_escaped(text: str) -> str:
@@ -539,6 +629,15 @@ def _log_state(meta: list[bytes | None], entries: int, exists: int, newest: list
         raise WrongLog(
             Verdict.REWOUND, f"what the log says of itself is damaged: {problem}", LOG_MEND
         ) from None
+
+
+def _named_command(entry: Entry) -> NamedCommand | None:
+    """As publish.lua adds it; None for what somebody else put there."""
+    try:
+        _, record, _, fingerprint, _, sequence, _, result = (field.decode() for field in entry.fields)
+        return NamedCommand(record, entry.position, int(sequence), fingerprint, result)
+    except ValueError:
+        return None
 
 
 def _read_publish_answer(answer: list[Any], decided_at: Moment, command: Command, result: str) -> Published:

@@ -1,6 +1,7 @@
 -- Appends events to the log, all or nothing, in one round trip.
 --
 -- KEYS  1 stream  2 meta (hash)  3 subjects (hash)  4 command record (hash)
+--       5 named commands (stream), only where the client named the command
 -- ARGV  log id, decided at, fingerprint, record lifetime in ms, result,
 --       number of guards, guards..., number of touches, touches..., then type, payload, metadata per event
 --
@@ -110,4 +111,19 @@ redis.call('HSET', subjects, '', log_id)
 for _, subject in ipairs(touches) do redis.call('HSET', subjects, subject, last) end
 redis.call('HSET', record, 'fingerprint', fingerprint, 'sequence', written, 'position', last, 'result', result)
 redis.call('PEXPIRE', record, record_lifetime_ms)
+
+-- For the archive: the record once more, at its event's own position, and for as long. Nothing else reads it, so
+-- what is in the way is dropped, and cannot refuse what is written already.
+local named = KEYS[5]
+if named then
+  local oldest = math.max(0, tonumber(last:match('^%d+')) - tonumber(record_lifetime_ms))
+  local function keep()
+    return redis.pcall('XADD', named, 'MINID', '~', string.format('%.0f-0', oldest), last,
+      'record', record:match('[^:]+$'), 'fingerprint', fingerprint, 'sequence', written, 'result', result)
+  end
+  if type(keep()) == 'table' then
+    redis.call('DEL', named)
+    keep()
+  end
+end
 return answer

@@ -11,13 +11,14 @@ from typing import Final, NamedTuple
 from eventlog.checkpoints import Checkpoint, require_same_moment
 from eventlog.comparison import Comparison, compare
 from eventlog.errors import NotBuilt, SwitchRefused, TailRunning
+from eventlog.follower import BATCH_SIZE
 from eventlog.generations import Generations, discard, list_versions
 from eventlog.log import EventLog
 from eventlog.parking import Parked
 from eventlog.projection import Projection
 from eventlog.projection_file import ProjectionFile
 from eventlog.projection_reader import Look, ProjectionReader
-from eventlog.subscription import BATCH_SIZE, Subscription
+from eventlog.subscription import Subscription
 from eventlog.tail_lock import TailLock
 
 # Told, after each batch, the sequence applied and the one to reach.

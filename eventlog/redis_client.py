@@ -85,7 +85,7 @@ class RedisClient:
     def read_all(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
         """Run commands that read, each with its key first, at one moment; every one of them must succeed."""
         try:
-            return self._read_in_multi(commands)
+            return self.execute_all(commands)
         except LogUnavailable as problem:
             if not isinstance(problem.__cause__, redis.exceptions.OutOfMemoryError):
                 raise
@@ -95,7 +95,11 @@ class RedisClient:
         answers: list[Any] = self.run(_READ_ALL, list(keys), words)
         return answers
 
-    def _read_in_multi(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+    def execute_all(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """Run commands at one moment, synced to disk once; LogUnavailable for the first that is refused.
+
+        Where there is no memory, all of them are.
+        """
         with self._connection() as connection, _unavailable_if_failing():
             connection.send_packed_command(connection.pack_commands([("MULTI",), *commands, ("EXEC",)]))
             for _ in range(len(commands) + 1):
@@ -103,7 +107,7 @@ class RedisClient:
             answers: list[Any] = connection.read_response()
         for answer in answers:
             if isinstance(answer, redis.ResponseError):
-                raise LogUnavailable(f"Redis refused to read the log: {answer}") from answer
+                raise LogUnavailable(f"Redis refused: {answer}") from answer
         return answers
 
     def run(self, script: Script, keys: Sequence[str], arguments: Sequence[Any]) -> Any:

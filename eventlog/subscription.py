@@ -2,55 +2,35 @@
 
 from __future__ import annotations
 
-import logging
 import sqlite3
-import threading
 from collections.abc import Callable, Iterable
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
 
 from eventlog.checkpoints import Checkpoint, require_no_step_back
 from eventlog.codec import Malformed, Newer, UnknownType
-from eventlog.continuity import Divergence, NumberedEntry, Verdict, number_entries
+from eventlog.continuity import Divergence, NumberedEntry, number_entries
 from eventlog.errors import (
-    CheckpointMoved,
     EventLogError,
     HandlerFailed,
-    LogUnavailable,
     NewerSchema,
-    NotBuilt,
-    WrongLog,
 )
 from eventlog.events import Event, RecordedEvent
+from eventlog.follower import BATCH_SIZE, Follower
 from eventlog.generations import Generations, home_of
 from eventlog.log import EventLog, wrong_log
 from eventlog.parking import Parked
 from eventlog.position import LAST, Position
 from eventlog.projection import Projection, Refused
 from eventlog.projection_file import ProjectionFile
-from eventlog.reader_report import ReaderReport
 from eventlog.readers import ReaderKind
 from eventlog.row_changes import PendingRows
 from eventlog.tail_lock import TailLock
 from eventlog.tail_requests import RequestKind, TailRequest
-from eventlog.tail_status import TailState, TailStatus, TailStatusFile
-
-BATCH_SIZE: Final = 1000  # entries; one transaction each, so also how much a crash repeats at most
-
-_WAKE_EVERY_MS = 1000  # also how long a change of the log may go unnoticed while nothing arrives
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 2.0
-
-_FOLLOWING = TailStatus(TailState.FOLLOWING)
-_CATCHING_UP = TailStatus(
-    TailState.CATCHING_UP, message="what is read is incomplete: wait until it is applied"
-)
-
-_logger = logging.getLogger(__name__)
 
 
-class Subscription:
+class Subscription(Follower):
     """Moves events from the log to a projection's file, each exactly once, in order.
 
     Only one process at a time should run it for a file (see TailLock); if two do, the
@@ -65,11 +45,17 @@ class Subscription:
         batch_size: int = BATCH_SIZE,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self._log = log
+        projection = file.projection
+        super().__init__(
+            log,
+            home_of(file.directory, projection),
+            projection.name,
+            ReaderKind.PROJECTION,
+            f"{projection.name}-v{projection.version}",
+            batch_size=batch_size,
+        )
         self._file = file
-        self._batch_size = batch_size
         self._clock = clock
-        self._behind = 0  # entries not applied yet, as of the last run
         self._applied_to = Checkpoint(file.projection.name, file.projection.version)  # likewise
 
     def close(self) -> None:
@@ -111,20 +97,6 @@ class Subscription:
             raise problem
         return len(applied)
 
-    def run_to_head(
-        self, up_to: Position = LAST, on_batch: Callable[[Checkpoint], None] | None = None
-    ) -> int:
-        """Run until nothing is left up to a position; answers how many entries were applied.
-
-        `on_batch` is told the checkpoint after each batch; what it raises ends the run between two batches.
-        """
-        total = 0
-        while applied := self.run_once(up_to):
-            total += applied
-            if on_batch is not None:
-                on_batch(self._file.checkpoint())
-        return total
-
     def switch_to(self, generation: Path) -> None:
         """Serve another generation, brought to exactly the position of this one; go on with it.
 
@@ -148,55 +120,19 @@ class Subscription:
         self._file = ProjectionFile(serving.directory, serving.projection)
         serving.close()
 
-    def run_forever(self, stop: threading.Event, *, wake_every_ms: int = _WAKE_EVERY_MS) -> None:
-        """Follow the log until `stop` is set, finishing the batch at hand.
+    def checkpoint(self) -> Checkpoint:
+        return self._applied_to
 
-        What must halt it is reported in the tail status and looked at again and again, so it goes
-        on by itself once it is mended. What may pass is retried with growing pauses. NotBuilt ends it.
-        How far it is it makes known to the log, as `<projection>-v<version>`.
-        """
-        projection = self._file.projection
-        name = f"{projection.name}-v{projection.version}"
-        with closing(ReaderReport(self._log, name, ReaderKind.PROJECTION)) as report:
-            self._follow(stop, report, wake_every_ms)
+    def damage_named(self) -> AbstractContextManager[None]:
+        return self._file.damage_named()
 
-    def _follow(self, stop: threading.Event, report: ReaderReport, wake_every_ms: int) -> None:
-        status = TailStatusFile(home_of(self._file.directory, self._file.projection))
-        pause_s = _FIRST_PAUSE_S
-        while not stop.is_set():
-            try:
-                with self._file.damage_named():
-                    self._carry_out_requests()
-                    applied = self.run_once()
-                self._report(status, _CATCHING_UP if self._behind >= self._batch_size else _FOLLOWING)
-                pause_s = _FIRST_PAUSE_S
-                report.tell(self._applied_to)
-                if applied == 0:
-                    self._log.wait(self._applied_to.position, wake_every_ms)
-            except CheckpointMoved as moved:
-                _logger.warning("batch rolled back: %s", moved)
-            except NotBuilt as unusable:
-                self._report(status, TailStatus(TailState.STOPPED, message=str(unusable)))
-                raise
-            except (WrongLog, NewerSchema) as halt:
-                self._report(status, _halted(halt))
-                stop.wait(_LONGEST_PAUSE_S / 2)
-            except (LogUnavailable, HandlerFailed, sqlite3.Error, OSError) as trouble:
-                self._report(
-                    status, TailStatus(TailState.RETRYING, message=f"{type(trouble).__name__}: {trouble}")
-                )
-                stop.wait(pause_s)
-                pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
-        self._report(status, TailStatus(TailState.STOPPED, message="the tail was stopped: start it"))
-
-    def _carry_out_requests(self) -> None:
-        home = home_of(self._file.directory, self._file.projection)
-        acknowledge = TailRequest(home, RequestKind.ACKNOWLEDGE)
+    def carry_out_requests(self) -> None:
+        acknowledge = TailRequest(self._home, RequestKind.ACKNOWLEDGE)
         up_to_sequence = acknowledge.take()
         if up_to_sequence is not None:
             self._file.acknowledge(up_to_sequence, self._clock().isoformat(timespec="milliseconds"))
             acknowledge.finish()
-        switch = TailRequest(home, RequestKind.SWITCH)
+        switch = TailRequest(self._home, RequestKind.SWITCH)
         number = switch.take()
         if number is not None:
             switch.finish(self._switch_or_refuse(number))
@@ -208,12 +144,6 @@ class Subscription:
         except (EventLogError, sqlite3.Error, OSError) as refusal:
             return str(refusal)
         return ""
-
-    def _report(self, file: TailStatusFile, status: TailStatus) -> None:
-        if file.report(status):
-            level = logging.ERROR if status.state in (TailState.RETRYING, TailState.HALTED) else logging.INFO
-            name = self._file.projection.name
-            _logger.log(level, "%s %s %s", name, status.state, status.message or f"verdict {status.verdict}")
 
 
 class _Batch:
@@ -284,8 +214,3 @@ class _Batch:
                 parked_at,
             )
         )
-
-
-def _halted(halt: WrongLog | NewerSchema) -> TailStatus:
-    verdict = halt.verdict if isinstance(halt, WrongLog) else Verdict.SAME
-    return TailStatus(TailState.HALTED, verdict, str(halt))

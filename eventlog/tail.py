@@ -31,6 +31,16 @@ def run_tail(log: EventLog, directory: Path, projection: Projection) -> None:
 
     Raises NotBuilt if the file must be rebuilt, or was deleted: start again to build it anew.
     """
+
+    def follow(stop: threading.Event) -> None:
+        with closing(Subscription(log, ProjectionFile(directory, projection))) as subscription:
+            subscription.run_forever(stop)
+
+    follow_until_stopped(home_of(directory, projection), follow)
+
+
+def follow_until_stopped(home: Path, follow: Callable[[threading.Event], None]) -> None:
+    """Call `follow` with the lock in `home` held, once it is free; SIGTERM and SIGINT set the event it is given."""
     stop = threading.Event()
 
     def leave(_signal: int, _frame: FrameType | None) -> None:
@@ -38,12 +48,11 @@ def run_tail(log: EventLog, directory: Path, projection: Projection) -> None:
 
     signal.signal(signal.SIGTERM, leave)
     signal.signal(signal.SIGINT, leave)
-    lock = _wait_for_lock(home_of(directory, projection), stop)
+    lock = _wait_for_lock(home, stop)
     if lock is None:
         return
     try:
-        with closing(Subscription(log, ProjectionFile(directory, projection))) as subscription:
-            subscription.run_forever(stop)
+        follow(stop)
     finally:
         lock.release()
 

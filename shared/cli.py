@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
-
 import click
 from granian import Granian
 from granian.constants import Interfaces
@@ -31,7 +29,7 @@ _STOP_WITHIN_S = 8  # before supervisors lose patience, mostly after 10 s
 
 
 class _ServiceCommands(OneLineErrors):
-    known = (*OneLineErrors.known, InvalidSettings, sqlite3.Error)
+    known = (*OneLineErrors.known, InvalidSettings)
     interrupted = "what is served is as it was"
 
 

@@ -39,7 +39,7 @@ class Service(NamedTuple):
     def connect(self) -> EventLog:
         """The log, not yet connected to."""
         settings = self.read_settings()
-        return EventLog.connect(settings.redis_url, make_codec(), settings.stream)
+        return EventLog.connect(settings.redis_url, make_codec(), settings.stream, archive=settings.archive)
 
     @property
     def directory(self) -> Path:

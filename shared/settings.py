@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
 from eventlog import Projection
+from eventlog.archiving import ARCHIVE_NAME
 from eventlog.log import DEFAULT_STREAM
 
 DEFAULT_DATA_DIR: Final = "./var"
@@ -56,6 +57,11 @@ class Settings(NamedTuple):
     def demo_secret_path(self) -> Path:
         """Where `make run` keeps the secret that it makes in demo mode."""
         return self.data_dir / "jwt-secret"
+
+    @property
+    def archive(self) -> Path:
+        """The file that `eventlog archive` writes."""
+        return self.data_dir / ARCHIVE_NAME
 
     def require_secret(self) -> str:
         """The signing secret; InvalidSettings if it is missing or short."""

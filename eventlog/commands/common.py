@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import sys
 from collections.abc import Callable
 from contextlib import closing
@@ -13,6 +14,7 @@ from typing import Any, Concatenate, Final, NamedTuple, ParamSpec
 import click
 import msgspec
 
+from eventlog.archiving import ARCHIVE_NAME
 from eventlog.codec import Codec
 from eventlog.errors import EventLogError
 from eventlog.log import DEFAULT_STREAM, EventLog
@@ -26,8 +28,8 @@ P = ParamSpec("P")
 class OneLineErrors(click.Group):
     """What goes wrong for a reason we know is one line with the mend, and exit code 1; Ctrl-C is 130."""
 
-    known: tuple[type[Exception], ...] = (EventLogError, OSError)
-    interrupted = "the log is whole, and what was done so far stays"
+    known: tuple[type[Exception], ...] = (EventLogError, OSError, sqlite3.Error)
+    interrupted = "nothing is half done"
 
     def invoke(self, ctx: click.Context) -> object:
         try:
@@ -48,6 +50,11 @@ class Place(NamedTuple):
 
     log: EventLog
     data_dir: Path
+
+    @property
+    def archive(self) -> Path:
+        """The file of the archive."""
+        return self.data_dir / ARCHIVE_NAME
 
 
 def at_the_log(command: Callable[Concatenate[Place, P], None]) -> Callable[..., None]:
@@ -70,12 +77,17 @@ def at_the_log(command: Callable[Concatenate[Place, P], None]) -> Callable[..., 
         default="./var",
         show_default=True,
         type=click.Path(path_type=Path, file_okay=False),
-        help="[env DATA_DIR] Where the projections lie.",
+        help="[env DATA_DIR] Where projections and archive lie.",
     )
     @wraps(command)
     def connected(*, redis_url: str, redis_port: int, stream: str, data_dir: Path, **options: Any) -> None:
         try:
-            log = EventLog.connect(redis_url or f"redis://127.0.0.1:{redis_port}", Codec([]), stream)
+            log = EventLog.connect(
+                redis_url or f"redis://127.0.0.1:{redis_port}",
+                Codec([]),
+                stream,
+                archive=data_dir / ARCHIVE_NAME,
+            )
         except ValueError as problem:
             raise click.ClickException(f"REDIS_URL cannot be read: {problem}") from problem
         with closing(log):

@@ -188,9 +188,9 @@ def _one_line(text: bytes) -> msgspec.Raw:
 
 def _begin(log: EventLog) -> Checkpoint:
     """At the log's start; WrongLog if there is none."""
-    state = log.state()
-    checkpoint = Checkpoint("tail", 1, state.log_id or "")
-    divergence = find_divergence(checkpoint, state, None)
+    snapshot = log.snapshot(START, 1)
+    checkpoint = Checkpoint("tail", 1, snapshot.state.log_id or "")
+    divergence = find_divergence(checkpoint, snapshot)
     if divergence is not None:
         raise wrong_log(divergence, checkpoint)
     return checkpoint
@@ -241,7 +241,7 @@ def _entries_behind(log: EventLog, checkpoint: Checkpoint, follow: bool) -> Iter
             snapshot = log.snapshot(checkpoint.position, _CHUNK)
             # Where it began behind a position that was only asked for, there need be no entry.
             seen = checkpoint if checkpoint.digest else checkpoint._replace(position=START)
-            divergence = find_divergence(seen, snapshot.state, snapshot.at_checkpoint)
+            divergence = find_divergence(seen, snapshot)
             if divergence is not None:
                 raise wrong_log(divergence, checkpoint)
             away = False

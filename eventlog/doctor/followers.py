@@ -12,10 +12,10 @@ from eventlog.doctor.findings import Finding, Limits, Name, Severity, not_looked
 from eventlog.doctor.places import Follower, opened, unreadable_file
 from eventlog.doctor.tails import TAIL_NAMES, examine_tail, moves
 from eventlog.errors import LogUnavailable, NotBuilt, WrongLog
+from eventlog.follower import BATCH_SIZE
 from eventlog.log import LOG_MEND, NO_LOG_MEND, EventLog
 from eventlog.parking import count_unacknowledged
 from eventlog.projection_file import require_usable
-from eventlog.subscription import BATCH_SIZE
 
 _LAGGING_ENTRIES: Final = 10_000
 

@@ -38,7 +38,7 @@ class Follower(NamedTuple):
 
     @property
     def wal(self) -> Path:
-        return _wal_of(self.file)
+        return _wal_of(self.file.resolve())
 
 
 def follower_of(directory: Path, projection: Projection, label: str, service: str = "SERVICE") -> Follower:

@@ -30,6 +30,7 @@ def test_file_is_valid_and_starts_what_the_pair_needs() -> None:
     assert sorted(listed.stdout.split()) == [
         "accounts",
         "accounts-tail",
+        "archive",
         "customers",
         "customers-tail",
         "init",

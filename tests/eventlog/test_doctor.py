@@ -20,11 +20,14 @@ from eventlog import ProjectionFile, Subscription
 from eventlog.doctor import examine
 from eventlog.doctor.advisories import list_holes
 from eventlog.doctor.findings import Finding, Limits, Name, Severity
+from eventlog.doctor.processes import list_opened
 from eventlog.embedded_redis import find_server, free_port, list_servers
+from eventlog.generations import Generations
 from eventlog.tail_status import DEAD_AFTER_S, TailState
 from tests.eventlog.log_contract import META, STREAM, publish
 from tests.eventlog.parcels import make_post
-from tests.eventlog.patient import LOCK_REMOVED, ROOT, Patient, a_patient
+from tests.eventlog.patient import LOCK_REMOVED, ROOT, Patient, a_patient, wait_until
+from tests.eventlog.tally import tally
 from tests.faults.scarcity import can_mount
 
 Break = Callable[[Patient], object]
@@ -235,7 +238,8 @@ def start_a_second_tail_that_takes_no_lock(patient: Patient) -> None:
     let_its_heartbeat_grow_old(patient)
     for _ in range(2):
         patient.start_tail(PYTHONPATH=f"{LOCK_REMOVED}{os.pathsep}{ROOT}")
-    patient.wait_until_applied()
+    file = Generations(patient.directory, tally).served_file
+    wait_until(lambda: len({each.pid for each in list_opened([file])[file] if each.to_write}) == 2)
     patient.publish(1)
     patient.wait_until_applied()
 

@@ -143,9 +143,10 @@ class SimulatedRedis:
         value = self._found(key)
         return _Status(b"none" if value is None else kinds[type(value)])
 
-    def _do_del(self, key: bytes) -> int:
-        self._expires_at_ms.pop(key, None)
-        return int(self._values.pop(key, None) is not None)
+    def _do_del(self, *keys: bytes) -> int:
+        for key in keys:
+            self._expires_at_ms.pop(key, None)
+        return sum(self._values.pop(key, None) is not None for key in keys)
 
     def _do_rename(self, key: bytes, new_key: bytes) -> _Status:
         self._values[new_key] = self._values.pop(key)
@@ -213,6 +214,9 @@ class SimulatedRedis:
     # Streams
 
     def _do_xadd(self, key: bytes, wanted: bytes, *fields: bytes) -> bytes:
+        if wanted == b"MINID":  # `~`: a server may keep what is older, as this one does
+            _, _, wanted, *rest = fields
+            return self._do_xadd(key, wanted, *rest)
         stream = self._stream(key)
         position = stream.add(wanted, self._now_ms(), list(fields))
         self._values[key] = stream

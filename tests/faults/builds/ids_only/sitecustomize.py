@@ -2,13 +2,11 @@
 
 from eventlog import log, subscription
 from eventlog.checkpoints import Checkpoint
-from eventlog.codec import Entry
-from eventlog.continuity import CountEntries, Divergence, LogState, NumberedEntry, Snapshot, Verdict
+from eventlog.continuity import CountEntries, Divergence, NumberedEntry, Snapshot, Verdict
 
 
-def _find_by_ids(checkpoint: Checkpoint, state: LogState, at_checkpoint: Entry | None) -> Divergence | None:
-    del at_checkpoint
-    if state.end < checkpoint.position:
+def _find_by_ids(checkpoint: Checkpoint, snapshot: Snapshot) -> Divergence | None:
+    if snapshot.state.end < checkpoint.position:
         return Divergence(Verdict.REWOUND, f"the log ends before the checkpoint, {checkpoint.position}")
     return None
 
@@ -16,7 +14,7 @@ def _find_by_ids(checkpoint: Checkpoint, state: LogState, at_checkpoint: Entry |
 def _number_by_ids(
     checkpoint: Checkpoint, snapshot: Snapshot, count_entries: CountEntries
 ) -> list[NumberedEntry] | Divergence:
-    return _find_by_ids(checkpoint, snapshot.state, None) or [
+    return _find_by_ids(checkpoint, snapshot) or [
         NumberedEntry(entry, checkpoint.sequence + number, foreign=entry.claimed_sequence is None)
         for number, entry in enumerate(snapshot.entries, start=1)
     ]

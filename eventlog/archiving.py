@@ -1,0 +1,89 @@
+"""From the log to its archive: a subscription that keeps entries instead of projecting them."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Final
+
+from eventlog.archive import Archive, damage_named
+from eventlog.checkpoints import Checkpoint
+from eventlog.continuity import Divergence, Verdict, number_entries
+from eventlog.follower import BATCH_SIZE, Follower
+from eventlog.log import NAMED_COMMAND_LIFETIME_MS, EventLog, wrong_log
+from eventlog.position import LAST, Position
+from eventlog.readers import ReaderKind
+from eventlog.tail import follow_until_stopped
+
+ARCHIVE_NAME: Final = Path("archive", "archive.db")  # below the data directory
+
+
+class Archiving(Follower):
+    """Moves entries from the log to its archive, each once, in order, as they are.
+
+    What is doubtful is not kept: it halts as a projection does.
+    """
+
+    def __init__(self, log: EventLog, archive: Archive, *, batch_size: int = BATCH_SIZE) -> None:
+        super().__init__(
+            log, archive.path.parent, "archive", ReaderKind.ARCHIVE, "archive", batch_size=batch_size
+        )
+        self._archive = archive
+
+    def checkpoint(self) -> Checkpoint:
+        return self._archive.checkpoint()
+
+    def damage_named(self) -> AbstractContextManager[None]:
+        return damage_named(self._archive.path)
+
+    def carry_out_requests(self) -> None:
+        """Nobody asks anything of it."""
+
+    def run_once(self, up_to: Position = LAST) -> int:
+        """Verify the log, keep one batch, and answer how many entries are on disk because of it.
+
+        Raises WrongLog when it must halt, ArchiveUnusable when the file is damaged or was moved, and
+        LogUnavailable, CheckpointMoved or sqlite3.Error when trying again may help.
+        """
+        before = self._archive.checkpoint()
+        snapshot = self._log.snapshot(before.position, self._batch_size)
+        numbered = number_entries(before, snapshot, self._log.count_entries)
+        if isinstance(numbered, Divergence):
+            raise wrong_log(numbered, before)
+        numbered = [found for found in numbered if found.entry.position <= up_to]
+        self._behind = 0
+        if not snapshot.reached_end:
+            self._behind = max(1, snapshot.state.sequence - before.sequence - len(numbered))
+        after = before._replace(log_id=snapshot.state.log_id or "")
+        if numbered:
+            last = numbered[-1]
+            after = after._replace(
+                position=last.entry.position, sequence=last.sequence, digest=last.entry.digest()
+            )
+        if after == before:
+            return 0
+        # Read behind the entries, so that it has what was done up to them.
+        kept = self._log.read_kept(before.position, after.position)
+        if kept.meta.get(b"log_id") != after.log_id.encode():
+            gone = Divergence(Verdict.REPLACED, f"log {after.log_id} went while it was read")
+            raise wrong_log(gone, before)
+        oldest_ms = max(0, after.position.milliseconds - NAMED_COMMAND_LIFETIME_MS)
+        self._archive.commit(before, after, numbered, kept, forget_commands_before=Position(oldest_ms, 0))
+        return len(numbered)
+
+
+def run_archive(log: EventLog, path: Path) -> None:
+    """Follow until SIGTERM or SIGINT, finishing the batch at hand; wait first while another process does.
+
+    Raises ArchiveUnusable if the file is damaged, or was moved: start again to begin another.
+    """
+
+    def follow(stop: threading.Event) -> None:
+        archive = Archive(path)
+        try:
+            Archiving(log, archive).run_forever(stop)
+        finally:
+            archive.close()
+
+    follow_until_stopped(path.parent, follow)

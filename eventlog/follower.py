@@ -1,0 +1,142 @@
+"""Following the log until told to stop: what a projection's subscription and the archive have in common."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from contextlib import AbstractContextManager, closing
+from pathlib import Path
+from typing import Final
+
+from eventlog.checkpoints import Checkpoint
+from eventlog.continuity import Verdict
+from eventlog.errors import (
+    ArchiveUnusable,
+    CheckpointMoved,
+    HandlerFailed,
+    LogUnavailable,
+    NewerSchema,
+    NotBuilt,
+    WrongLog,
+)
+from eventlog.log import EventLog
+from eventlog.position import LAST, Position
+from eventlog.reader_report import ReaderReport
+from eventlog.readers import ReaderKind
+from eventlog.tail_status import TailState, TailStatus, TailStatusFile
+
+BATCH_SIZE: Final = 1000  # entries; one transaction each, so also how much a crash repeats at most
+
+_WAKE_EVERY_MS = 1000  # also how long a change of the log may go unnoticed while nothing arrives
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 2.0
+
+_FOLLOWING = TailStatus(TailState.FOLLOWING)
+_CATCHING_UP = TailStatus(
+    TailState.CATCHING_UP, message="what is read is incomplete: wait until it is applied"
+)
+
+_logger = logging.getLogger(__name__)
+
+
+class Follower(ABC):
+    """Goes along the log and says how it fares: what a projection's subscription and the archive have in common."""
+
+    def __init__(
+        self, log: EventLog, home: Path, name: str, kind: ReaderKind, known_as: str, *, batch_size: int
+    ) -> None:
+        """Its status lies in `home`; to the log it is `known_as`, to people its `name`."""
+        self._log = log
+        self._home = home
+        self._name = name
+        self._kind = kind
+        self._known_as = known_as
+        self._batch_size = batch_size
+        self._behind = 0  # entries not applied yet, as of the last run
+
+    @abstractmethod
+    def run_once(self, up_to: Position = LAST) -> int:
+        """Verify the log, apply one batch, and answer how many entries the checkpoint moved over.
+
+        Entries behind `up_to` are left for another time.
+        """
+
+    @abstractmethod
+    def checkpoint(self) -> Checkpoint:
+        """How far it is."""
+
+    @abstractmethod
+    def damage_named(self) -> AbstractContextManager[None]:
+        """Inside it, a file that SQLite finds damaged is an error that ends the run, with the mend."""
+
+    @abstractmethod
+    def carry_out_requests(self) -> None:
+        """Do what commands asked of the process that runs this."""
+
+    def run_to_head(
+        self, up_to: Position = LAST, on_batch: Callable[[Checkpoint], None] | None = None
+    ) -> int:
+        """Run until nothing is left up to a position; answers how many entries were applied.
+
+        `on_batch` is told the checkpoint after each batch; what it raises ends the run between two batches.
+        """
+        total = 0
+        while applied := self.run_once(up_to):
+            total += applied
+            if on_batch is not None:
+                on_batch(self.checkpoint())
+        return total
+
+    def run_forever(self, stop: threading.Event, *, wake_every_ms: int = _WAKE_EVERY_MS) -> None:
+        """Follow the log until `stop` is set, finishing the batch at hand.
+
+        What must halt it is reported in the tail status and looked at again and again, so it goes
+        on by itself once it is mended. What may pass is retried with growing pauses. NotBuilt and
+        ArchiveUnusable end it. How far it is it makes known to the log.
+        """
+        with closing(ReaderReport(self._log, self._known_as, self._kind)) as known:
+            self._follow(stop, known, wake_every_ms)
+
+    def _follow(self, stop: threading.Event, known: ReaderReport, wake_every_ms: int) -> None:
+        status = TailStatusFile(self._home)
+        pause_s = _FIRST_PAUSE_S
+        while not stop.is_set():
+            try:
+                with self.damage_named():
+                    self.carry_out_requests()
+                    applied = self.run_once()
+                self._report(status, _CATCHING_UP if self._behind >= self._batch_size else _FOLLOWING)
+                pause_s = _FIRST_PAUSE_S
+                here = self.checkpoint()
+                known.tell(here)
+                if applied == 0:
+                    self._log.wait(here.position, wake_every_ms)
+            except CheckpointMoved as moved:
+                _logger.warning("batch rolled back: %s", moved)
+            except (NotBuilt, ArchiveUnusable) as unusable:
+                self._report(status, TailStatus(TailState.STOPPED, message=str(unusable)))
+                raise
+            except (WrongLog, NewerSchema) as halt:
+                self._report(status, _halted(halt))
+                stop.wait(_LONGEST_PAUSE_S / 2)
+            except (LogUnavailable, HandlerFailed, sqlite3.Error, OSError) as trouble:
+                self._report(
+                    status, TailStatus(TailState.RETRYING, message=f"{type(trouble).__name__}: {trouble}")
+                )
+                stop.wait(pause_s)
+                pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+        self._report(status, TailStatus(TailState.STOPPED, message="the tail was stopped: start it"))
+
+    def _report(self, file: TailStatusFile, status: TailStatus) -> None:
+        if file.report(status):
+            level = logging.ERROR if status.state in (TailState.RETRYING, TailState.HALTED) else logging.INFO
+            _logger.log(
+                level, "%s %s %s", self._name, status.state, status.message or f"verdict {status.verdict}"
+            )
+
+
+def _halted(halt: WrongLog | NewerSchema) -> TailStatus:
+    verdict = halt.verdict if isinstance(halt, WrongLog) else Verdict.SAME
+    return TailStatus(TailState.HALTED, verdict, str(halt))

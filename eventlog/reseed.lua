@@ -1,0 +1,75 @@
+-- Makes what is staged the log, in one step: no publisher meets a half of it.
+--
+-- KEYS  1 stream  2 meta  3 subjects  4 named commands  5 staged entries  6 staged named commands
+-- ARGV  log id, how many entries, position of the last, adopted to, prefix of command records,
+--       their lifetime in ms, then field and value of each counter
+--
+-- Answers  {'restored', how many commands are remembered}  {'entries', how many are there, first, last}
+--          {'another log', its id}  {'ahead', how many entries it counted}  {'wrong type', key}
+--          {'not staged', how many entries are}
+--
+-- Scripts do not roll back: everything that can refuse comes before the first write.
+
+local stream, meta, subjects, named, staged, staged_commands = unpack(KEYS)
+local log_id, sequence, last, adopted_to, prefix, lifetime_ms = unpack(ARGV, 1, 6)
+lifetime_ms = tonumber(lifetime_ms)
+
+local function kind_of(key)
+  local kind = redis.call('TYPE', key)
+  return kind.ok or kind
+end
+
+local kind = kind_of(stream)
+if kind ~= 'none' and kind ~= 'stream' then return {'wrong type', stream} end
+if kind == 'stream' and redis.call('XLEN', stream) > 0 then
+  local first = redis.call('XRANGE', stream, '-', '+', 'COUNT', 1)[1][1]
+  return {'entries', redis.call('XLEN', stream), first, redis.call('XREVRANGE', stream, '+', '-', 'COUNT', 1)[1][1]}
+end
+local meta_kind = kind_of(meta)
+if meta_kind ~= 'none' and meta_kind ~= 'hash' then return {'wrong type', meta} end
+local known = redis.call('HMGET', meta, 'log_id', 'sequence')
+local counted = tonumber(known[2] or '0') or 0
+if known[1] and known[1] ~= log_id and counted > 0 then return {'another log', known[1]} end
+if known[1] == log_id and counted > tonumber(sequence) then return {'ahead', counted} end
+if redis.call('XLEN', staged) ~= tonumber(sequence) then return {'not staged', redis.call('XLEN', staged)} end
+
+-- Where only the stream was lost, its counters are there still, and further.
+local counters = {}
+for i = 7, #ARGV, 2 do
+  local now = known[1] == log_id and tonumber(redis.call('HGET', meta, ARGV[i]) or '') or 0
+  counters[#counters + 1] = ARGV[i]
+  counters[#counters + 1] = string.format('%.0f', math.max(now, tonumber(ARGV[i + 1])))
+end
+
+redis.call('DEL', stream, meta, subjects, named)
+redis.call('RENAME', staged, stream)
+-- Entries behind the last one archived are lost, and their ids must not be given again. The clock sees to it, unless
+-- ids are ahead of it; then they go on a second further. Refused where there is no id that far: fine too.
+local time = redis.call('TIME')
+local now_ms = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local last_ms = tonumber(last:match('^%d+'))
+if last_ms >= now_ms then redis.pcall('XSETID', stream, string.format('%.0f-0', last_ms + 1000)) end
+redis.call('HSET', meta, 'log_id', log_id, 'sequence', sequence, 'last_position', last, 'floor', last,
+  'trimmed', '0', 'trimmed_to', '0-0', 'adopted_to', adopted_to, unpack(counters))
+redis.call('HSET', subjects, '', log_id)
+
+local remembered = 0
+if redis.call('EXISTS', staged_commands) == 1 then
+  local from = '-'
+  repeat
+    local chunk = redis.call('XRANGE', staged_commands, from, '+', 'COUNT', 1000)
+    for i, entry in ipairs(chunk) do
+      local fields = entry[2]
+      local left_ms = math.min(lifetime_ms, tonumber(entry[1]:match('^%d+')) + lifetime_ms - now_ms)
+      if left_ms > 0 and entry[1] ~= from then
+        redis.call('HSET', prefix .. fields[2], 'fingerprint', fields[4], 'sequence', fields[6],
+          'position', entry[1], 'result', fields[8])
+        redis.call('PEXPIRE', prefix .. fields[2], string.format('%.0f', left_ms))
+        remembered = remembered + 1
+      end
+    end
+    if #chunk > 0 then from = chunk[#chunk][1] end
+  until #chunk < 1000
+  redis.call('RENAME', staged_commands, named)
+end
+return {'restored', remembered}

@@ -1,0 +1,408 @@
+"""After Redis lost everything, `eventlog reseed` makes it the same log again; or refuses, and changes nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from click.testing import CliRunner, Result
+
+from eventlog import START, Command, EventLog, Moment, Position, ProjectionFile, Published, Subscription
+from eventlog.archiving import ARCHIVE_NAME
+from eventlog.cli import main
+from eventlog.continuity import Verdict
+from eventlog.errors import CommandReused, Conflict, WrongLog
+from eventlog.reseed import COUNTER_MARGIN
+from tests.eventlog.conftest import emptied_url
+from tests.eventlog.log_contract import META, STREAM, add_foreign, everything, moment, publish
+from tests.eventlog.parcels import a_parcel_sent, make_codec, make_post
+from tests.eventlog.test_archive import archive_all, archived, damage_by, raw_entries, trim
+from tests.eventlog.test_tail import wait_until
+
+pytestmark = pytest.mark.processes
+
+ROOT = Path(__file__).parents[2]
+STAGED = "{event-stream}:reseed"
+
+
+class Lost:
+    """A log of four entries with all that belongs to it, its archive, a projection; and a Redis that lost it."""
+
+    def __init__(self, url: str, folder: Path) -> None:
+        self.url = url
+        self.folder = folder
+        self.path = folder / ARCHIVE_NAME
+        self.client = redis.Redis.from_url(url, protocol=2)
+        self.log = EventLog.connect(url, make_codec(), archive=self.path)
+        self.named = Command("ada\nkey-1", "sent 2", named=True)
+        self.unnamed = Command("made here", "sent 3")
+        self.log_id = self.log.create()
+        publish(self.log, a_parcel_sent(1), touches=["parcel-1"])
+        self.old_decision = moment(self.log)
+        self.number = self.log.next_id("parcels", log_id=self.log_id, above=41)
+        self.answer = publish(
+            self.log, a_parcel_sent(2), a_parcel_sent(3), command=self.named, result=str(self.number)
+        )
+        add_foreign(self.client)
+        publish(self.log, a_parcel_sent(4), command=self.unnamed)
+        self.entries = raw_entries(self.client)
+        self.state = self.log.state()
+        archive_all(self.log, self.path)
+        self.follow()
+
+    @property
+    def end(self) -> Moment:
+        return Moment(self.log_id, self.state.end)
+
+    def follow(self) -> int:
+        with closing(ProjectionFile(self.folder / "post", make_post())) as file:
+            Subscription(self.log, file).run_to_head()
+            return file.checkpoint().sequence
+
+    def reseed(self, *options: str) -> Result:
+        return CliRunner().invoke(
+            main, ["reseed", "--redis-url", self.url, "--data-dir", str(self.folder), *options]
+        )
+
+    def close(self) -> None:
+        self.log.close()
+        self.client.close()
+
+
+@pytest.fixture(params=["embedded_server", "path_server"])
+def lost(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Lost]:
+    """On each kind of server."""
+    lost = Lost(emptied_url(request.getfixturevalue(request.param)), tmp_path)
+    lost.client.flushall()
+    yield lost
+    lost.close()
+
+
+@pytest.fixture
+def kept(url: str, tmp_path: Path) -> Iterator[Lost]:
+    """The same, and nothing is lost yet."""
+    with closing(Lost(url, tmp_path)) as kept:
+        yield kept
+
+
+def test_it_is_the_same_log_for_whoever_followed_it(lost: Lost) -> None:
+    done = lost.reseed()
+    assert (done.exit_code, f"log {lost.log_id} is back: 5 entries" in done.output) == (0, True)
+    assert raw_entries(lost.client) == lost.entries
+    assert lost.log.state()._replace(last_position=START) == lost.state._replace(last_position=START)
+    assert lost.log.create() == lost.log_id
+    assert lost.client.exists(STAGED, f"{STAGED}-commands") == 0
+    publish(lost.log, a_parcel_sent(9), decided_at=lost.end, guards=["parcel-1"])
+    assert lost.follow() == 6
+    archive_all(lost.log, lost.path)
+    assert archived(lost.path) == raw_entries(lost.client)
+
+
+def test_named_command_is_answered_as_the_first_time(lost: Lost) -> None:
+    assert lost.reseed().exit_code == 0
+    again = publish(lost.log, a_parcel_sent(2), decided_at=lost.end, command=lost.named, result="other")
+    assert again == lost.answer._replace(replayed=True)
+    record = lost.log.find_command(lost.named, log_id=lost.log_id)
+    assert record is not None
+    assert record.result == str(lost.number)
+    with pytest.raises(CommandReused):
+        publish(lost.log, decided_at=lost.end, command=lost.named._replace(fingerprint="other"))
+
+
+def test_named_command_is_remembered_no_longer_than_it_was(lost: Lost) -> None:
+    """One of an hour ago for 23 hours, one of a day ago not at all; beside them the log's own."""
+    hour_ms = 3_600_000
+    with closing(sqlite3.connect(lost.path)) as file, file:
+        now_ms = lost.answer.position.milliseconds
+        row = "INSERT INTO commands VALUES (?, ?, 1, 'fingerprint', 'result')"
+        for age_h in (1, 25):
+            file.execute(row, (f"{age_h}", (now_ms - age_h * hour_ms).to_bytes(8) + bytes(8)))
+    assert json.loads(lost.reseed("--json").output)["commands_remembered"] == 2
+    left_ms: Any = lost.client.pttl("{event-stream}:command:1")
+    assert 22 * hour_ms < left_ms <= 23 * hour_ms
+    assert lost.client.exists("{event-stream}:command:25") == 0
+
+
+def test_records_outlive_two_losses(lost: Lost) -> None:
+    """An archive that was made of the log written back has them too."""
+    assert lost.reseed().exit_code == 0
+    lost.path.unlink()
+    archive_all(lost.log, lost.path)
+    lost.client.flushall()
+    assert lost.reseed().exit_code == 0
+    assert publish(lost.log, decided_at=lost.end, command=lost.named).replayed
+
+
+def test_ids_given_out_behind_the_archive_are_not_given_again(lost: Lost) -> None:
+    assert lost.reseed().exit_code == 0
+    assert lost.log.next_id("parcels", log_id=lost.log_id, above=0) == lost.number + COUNTER_MARGIN + 1
+
+
+@pytest.mark.parametrize("ahead_ms", [0, 10**12], ids=["", "ids ahead of the clock"])
+def test_positions_given_out_behind_the_archive_are_not_given_again(kept: Lost, ahead_ms: int) -> None:
+    add_foreign(kept.client, str(Position(kept.state.end.milliseconds + 1 + ahead_ms, 5)))
+    archive_all(kept.log, kept.path)
+    gone = publish(kept.log, a_parcel_sent(9))
+    kept.client.flushall()
+    assert kept.reseed().exit_code == 0
+    assert publish(kept.log, a_parcel_sent(9)).position > gone.position
+
+
+def test_older_decision_is_made_again(lost: Lost) -> None:
+    """What it stood on may have changed: which subjects were touched is lost."""
+    assert lost.reseed().exit_code == 0
+    with pytest.raises(Conflict):
+        publish(lost.log, decided_at=lost.old_decision, guards=["parcel-1"])
+
+
+def test_again_it_does_nothing(lost: Lost) -> None:
+    assert lost.reseed().exit_code == 0
+    publish(lost.log, decided_at=lost.end)
+    before = everything(lost.client)
+    again = lost.reseed()
+    assert (again.exit_code, "nothing to do" in again.output) == (0, True)
+    assert everything(lost.client) == before
+    assert json.loads(lost.reseed("--json").output) == {
+        "log_id": lost.log_id,
+        "position": str(lost.state.end),
+        "sequence": 5,
+        "entries_written": 0,
+        "commands_remembered": 0,
+    }
+
+
+def test_trimmed_log_comes_back_whole(kept: Lost) -> None:
+    trim(kept.client, 3)
+    kept.client.flushall()
+    assert kept.reseed().exit_code == 0
+    assert raw_entries(kept.client) == kept.entries
+    assert kept.log.state().trimmed == 0
+
+
+def test_stream_alone_lost_keeps_counters_that_are_further(kept: Lost) -> None:
+    number = kept.log.next_id("parcels", log_id=kept.log_id, above=10 * COUNTER_MARGIN)
+    kept.client.delete(STREAM)
+    assert kept.reseed().exit_code == 0
+    assert kept.log.next_id("parcels", log_id=kept.log_id, above=0) == number + 1
+    assert raw_entries(kept.client) == kept.entries
+
+
+def test_empty_log_made_meanwhile_gives_way(lost: Lost) -> None:
+    lost.log.create()
+    assert lost.reseed().exit_code == 0
+    assert lost.log.state().log_id == lost.log_id
+
+
+def test_longest_of_two_archives_is_taken(kept: Lost, tmp_path: Path) -> None:
+    publish(kept.log, a_parcel_sent(9))
+    longer = tmp_path / "elsewhere" / "longer.db"
+    archive_all(kept.log, longer)
+    entries = raw_entries(kept.client)
+    kept.client.flushall()
+    assert kept.reseed("--archive", str(kept.path), "--archive", str(longer)).exit_code == 0
+    assert raw_entries(kept.client) == entries
+
+
+# What it refuses
+
+
+def new_writes(lost: Lost) -> None:
+    lost.log.create()
+    publish(lost.log, a_parcel_sent(50))
+
+
+def foreign_writes(lost: Lost) -> None:
+    add_foreign(lost.client)
+
+
+def another_logs_meta(lost: Lost) -> None:
+    lost.client.hset(META, mapping={"log_id": "f" * 32, "sequence": 3})
+
+
+def meta_further(lost: Lost) -> None:
+    lost.client.hset(META, mapping={"log_id": lost.log_id, "sequence": 7})
+
+
+def another_kind_of_key(lost: Lost) -> None:
+    lost.client.set(STREAM, "text")
+
+
+def checkpoint_set(sql: str) -> Callable[[Lost], None]:
+    def damage(lost: Lost) -> None:
+        (file,) = lost.folder.joinpath("post").rglob("projection.db")
+        damage_by(f"UPDATE checkpoint SET {sql}")(file)
+
+    return damage
+
+
+def archive_damaged(sql: str) -> Callable[[Lost], None]:
+    return lambda lost: damage_by(sql)(lost.path)
+
+
+def archive_gone(lost: Lost) -> None:
+    lost.path.unlink()
+
+
+REFUSALS = [
+    (new_writes, r"has 1 entry, from \d+-0 to \d+-0: nothing is written over them.*XRANGE event-stream"),
+    (foreign_writes, r"has 1 entry"),
+    (another_logs_meta, r"log f{32} was here"),
+    (meta_further, r"counts 7 entries and the archive has 5: 2 would be lost"),
+    (another_kind_of_key, r"not a stream"),
+    (
+        checkpoint_set("sequence = 8, position = '99-0'"),
+        r"post.*v1 has applied 8 .*: 3 would be lost",
+    ),
+    (checkpoint_set("digest = 'x'"), r"post.*v1 and .* disagree on entry number 5"),
+    (checkpoint_set("log_id = 'x'"), r"post.*v1 is of log x"),
+    (archive_damaged("DELETE FROM entries WHERE sequence = 2"), r"has 4 of the 5 entries"),
+    (archive_damaged("DELETE FROM entries WHERE sequence = 5"), r"has 4 of the 5 entries"),
+    (archive_damaged("DELETE FROM checkpoint"), r"not an archive"),
+    (archive_gone, r"there is no archive"),
+]
+
+
+@pytest.mark.parametrize(("hinder", "said"), REFUSALS, ids=[said for _, said in REFUSALS])
+def test_refused_with_nothing_changed(kept: Lost, hinder: Callable[[Lost], None], said: str) -> None:
+    kept.client.flushall()
+    hinder(kept)
+    before = everything(kept.client)
+    refused = kept.reseed()
+    assert refused.exit_code == 1
+    assert pytest.raises(AssertionError, match=said).matches(AssertionError(refused.output)), refused.output
+    assert "Traceback" not in refused.output
+    assert everything(kept.client) == before
+
+
+def test_archives_that_disagree_are_refused(kept: Lost, tmp_path: Path) -> None:
+    other = tmp_path / "elsewhere" / "other.db"
+    other.parent.mkdir()
+    other.write_bytes(kept.path.read_bytes())
+    damage_by("UPDATE checkpoint SET digest = 'x'")(other)
+    kept.client.flushall()
+    refused = kept.reseed("--archive", str(kept.path), "--archive", str(other))
+    assert (refused.exit_code, "disagree on entry number 5" in refused.output) == (1, True)
+    assert everything(kept.client) == {}
+
+
+def test_refused_where_memory_is_too_small_with_nothing_left(kept: Lost) -> None:
+    kept.client.flushall()
+    kept.client.config_set("maxmemory", 1)
+    refused = kept.reseed()
+    assert (refused.exit_code, "give Redis more memory" in refused.output) == (1, True)
+    kept.client.config_set("maxmemory", 0)
+    assert everything(kept.client) == {}
+    assert kept.reseed().exit_code == 0
+
+
+def test_weak_redis_is_refused(kept: Lost) -> None:
+    kept.client.flushall()
+    kept.client.config_set("appendfsync", "everysec")
+    refused = kept.reseed()
+    assert (refused.exit_code, "appendfsync" in refused.output) == (1, True)
+
+
+def test_init_makes_no_log_where_the_archive_remembers_one(lost: Lost) -> None:
+    for file in lost.folder.joinpath("post").rglob("projection.db"):
+        file.unlink()
+    refused = CliRunner().invoke(main, ["init", "--redis-url", lost.url, "--data-dir", str(lost.folder)])
+    assert (refused.exit_code, "eventlog reseed" in refused.output) == (1, True)
+    assert everything(lost.client) == {}
+
+
+# While it runs
+
+
+@pytest.fixture
+def long(url: str, tmp_path: Path) -> Iterator[Lost]:
+    """Enough entries for what happens while they are written back."""
+    with closing(Lost(url, tmp_path)) as lost:
+        for _ in range(40):
+            pipeline = lost.client.pipeline(transaction=False)
+            for number in range(1000):
+                pipeline.xadd(STREAM, {"EventTypeName": "ParcelLost", "Payload": f'{{"id":{number}}}'})
+            pipeline.execute()
+        publish(lost.log, a_parcel_sent(5))
+        lost.entries = raw_entries(lost.client)
+        lost.state = lost.log.state()
+        archive_all(lost.log, lost.path)
+        lost.client.flushall()
+        yield lost
+
+
+def start(lost: Lost) -> subprocess.Popen[str]:
+    """In a process, with some of the entries written when this returns."""
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-c", "from eventlog.cli import main; main()", "reseed"),
+            *("--redis-url", lost.url, "--data-dir", str(lost.folder)),
+        ],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        cwd=ROOT,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    wait_until(lambda: bool(lost.client.xlen(STAGED)) or process.poll() is not None)
+    return process
+
+
+@pytest.mark.parametrize("ended_by", [signal.SIGINT, signal.SIGKILL], ids=lambda number: number.name)
+def test_ended_before_the_switch_it_has_changed_nothing(long: Lost, ended_by: signal.Signals) -> None:
+    process = start(long)
+    process.send_signal(ended_by)
+    said, _ = process.communicate(timeout=30)
+    assert long.client.exists(STREAM, META) == 0
+    if ended_by is signal.SIGINT:
+        assert (process.returncode, said.splitlines()[-1]) == (
+            130,
+            "Interrupted: nothing is half done.",
+        )
+        assert everything(long.client) == {}
+    assert long.reseed().exit_code == 0
+    assert raw_entries(long.client) == long.entries
+    assert long.client.exists(STAGED, f"{STAGED}-commands") == 0
+
+
+def test_no_publisher_meets_a_half_restored_log(long: Lost) -> None:
+    """Whoever tries all the while is refused until the log is back, and is then the next."""
+    attempts: list[Verdict] = []
+    published: list[Published] = []
+
+    def try_again() -> None:
+        while not published:
+            try:
+                published.append(publish(long.log, a_parcel_sent(77), decided_at=long.end))
+            except WrongLog as wrong:
+                attempts.append(wrong.verdict)
+
+    publisher = threading.Thread(target=try_again)
+    publisher.start()
+    process = start(long)
+    said, _ = process.communicate(timeout=60)
+    publisher.join(30)
+    assert process.returncode == 0, said
+    assert set(attempts) == {Verdict.REPLACED}
+    assert raw_entries(long.client)[:-1] == long.entries
+    assert published[0].sequence == long.state.sequence + 1
+    assert long.follow() == published[0].sequence
+
+
+def test_new_write_while_it_runs_is_not_written_over(long: Lost) -> None:
+    process = start(long)
+    add_foreign(long.client)
+    said, _ = process.communicate(timeout=60)
+    assert (process.returncode, "has 1 entry" in said) == (1, True)
+    assert long.client.xlen(STREAM) == 1
+    assert long.client.exists(STAGED) == 0
