@@ -242,8 +242,9 @@ class ArchiveReader:
         """The snapshot with what was trimmed of it, as if nothing had been."""
         state = snapshot.state
         try:
-            self._require_trimmed_part(state.log_id, state.trimmed_to, state.trimmed)
-            entries = self.read(after, state.trimmed_to.previous(), count)
+            last_trimmed = state.trimmed_to.previous()
+            self._require_trimmed_part(state.log_id, last_trimmed, state.trimmed)
+            entries = self.read(after, last_trimmed, count)
             at_checkpoint = snapshot.at_checkpoint or self.find(after)
         except ArchiveUnusable as problem:
             return snapshot._replace(unarchived=str(problem))
@@ -253,18 +254,16 @@ class ArchiveReader:
         seen_to = entries[-1].position if entries else after
         return Snapshot(state, at_checkpoint, entries, seen_to >= state.end, unarchived="")
 
-    def _require_trimmed_part(self, log_id: str | None, trimmed_to: Position, trimmed: int) -> None:
+    def _require_trimmed_part(self, log_id: str | None, up_to: Position, trimmed: int) -> None:
         """ArchiveUnusable unless it is of this log, and has everything that was trimmed."""
 
         def require(connection: sqlite3.Connection) -> None:
             found = _checkpoint(connection, self.path)
             if found.log_id != log_id:
                 raise ArchiveUnusable(f"{self.path} is of log {found.log_id or '(none yet)'}")
-            if min(found.sequence, _ordinal(connection, trimmed_to.previous())) < trimmed:
-                raise ArchiveUnusable(
-                    f"{self.path} ends at {found.position} with entry number {found.sequence}; "
-                    f"{trimmed} were trimmed, all before {trimmed_to}"
-                )
+            archived = _ordinal(connection, up_to)
+            if archived < trimmed:
+                raise ArchiveUnusable(f"{self.path} has {archived} of the {trimmed} entries that were trimmed")
 
         self._ask(require)
 

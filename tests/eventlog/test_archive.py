@@ -197,7 +197,7 @@ def damage_by(sql: str) -> Callable[[Path], None]:
         (lambda path: path.write_bytes(b"no database" * 1000), "damaged"),
         (damage_by("DELETE FROM entries WHERE sequence = 2"), "lacks entry number 2"),
         (damage_by("UPDATE checkpoint SET log_id = 'f'"), "is of log f"),
-        (damage_by("UPDATE checkpoint SET position = '1-1', sequence = 1"), "ends at 1-1"),
+        (damage_by("DELETE FROM entries WHERE sequence > 2"), "has 2 of the 3 entries that were trimmed"),
     ],
     ids=["missing", "unreadable", "a hole", "of another log", "too short"],
 )
@@ -224,6 +224,31 @@ def test_what_is_in_no_archive_is_trimmed_and_the_file_is_named(
     path.write_bytes(kept)
     Subscription(reading, file).run_to_head()
     assert file.checkpoint().sequence == 5
+
+
+def test_archive_that_ends_where_redis_begins_is_enough(
+    log: EventLog, reading: EventLog, client: redis.Redis, path: Path, file: ProjectionFile
+) -> None:
+    publish(log, a_parcel_sent(1), a_parcel_sent(2))
+    archive_all(log, path)
+    publish(log, a_parcel_sent(3))
+    trim(client, 2)
+    assert Subscription(reading, file, batch_size=1).run_to_head() == 3
+
+
+def test_first_entry_that_stays_and_goes_missing_is_rewound(
+    log: EventLog, reading: EventLog, client: redis.Redis, path: Path, file: ProjectionFile
+) -> None:
+    """It was not trimmed, so the archive does not stand in for it."""
+    publish(log, a_parcel_sent(1), a_parcel_sent(2))
+    Subscription(reading, file).run_to_head()
+    publish(log, a_parcel_sent(3))
+    archive_all(log, path)
+    trim(client, 1)
+    client.xdel(STREAM, str(file.checkpoint().position))
+    with pytest.raises(WrongLog) as wrong:
+        Subscription(reading, file).run_to_head()
+    assert wrong.value.verdict is Verdict.REWOUND
 
 
 def test_hole_above_what_was_trimmed_is_rewound_all_the_same(
