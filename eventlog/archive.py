@@ -263,7 +263,9 @@ class ArchiveReader:
                 raise ArchiveUnusable(f"{self.path} is of log {found.log_id or '(none yet)'}")
             archived = _ordinal(connection, up_to)
             if archived < trimmed:
-                raise ArchiveUnusable(f"{self.path} has {archived} of the {trimmed} entries that were trimmed")
+                raise ArchiveUnusable(
+                    f"{self.path} has {archived} of the {trimmed} entries that were trimmed"
+                )
 
         self._ask(require)
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
+from eventlog import checkpoints
 from eventlog.checkpoints import Checkpoint
-from eventlog.errors import EventLogError, NotBuilt, WrongLog
+from eventlog.errors import EventLogError, WrongLog
 from eventlog.generations import FILE_NAME, Generations, discard
 from eventlog.log import EventLog
 from eventlog.projection import Projection
-from eventlog.projection_file import ProjectionFile
+from eventlog.projection_file import why_unusable
 from eventlog.projection_reader import ProjectionReader
+from eventlog.tail_lock import TailLock
 
 
 class BackupRefused(EventLogError):
@@ -21,54 +23,68 @@ class BackupRefused(EventLogError):
 
 
 def back_up(directory: Path, projection: Projection, to: Path) -> Checkpoint:
-    """Write what is served now to a new file; answers how far it had applied. On any error there is no file."""
-    if to.exists():
-        raise BackupRefused(f"{to} is there already: give another name, or delete it")
+    """Write what is served now to a new file; answers how far it had applied. On any error there is no file.
+
+    Raises BackupRefused, or NotBuilt where nothing that can be read is served.
+    """
     unfinished = to.with_name(f".{to.name}.unfinished")
-    unfinished.unlink(missing_ok=True)
     try:
+        if to.exists():
+            raise BackupRefused(f"{to} is there already: give another name, or delete it")
+        unfinished.unlink(missing_ok=True)
         with ProjectionReader(directory, projection).look() as look:
             look.copy_to(unfinished)
             checkpoint = look.checkpoint
         with unfinished.open("rb") as written:
             os.fsync(written.fileno())
         unfinished.rename(to)
+    except (sqlite3.OperationalError, OSError) as problem:
+        raise BackupRefused(
+            f"{to} cannot be written: {problem}. Name a directory that is there, may be written, and has room"
+        ) from problem
     finally:
-        unfinished.unlink(missing_ok=True)
+        with suppress(OSError):
+            unfinished.unlink(missing_ok=True)
     return checkpoint
 
 
 def restore(log: EventLog, directory: Path, projection: Projection, backup: Path) -> tuple[Path, Checkpoint]:
     """Make a generation of a backup, to be caught up and switched to; answers it and how far it had applied.
 
-    Raises BackupRefused for a damaged file, another projection's, or another log's.
+    Raises BackupRefused for a damaged file, another projection's, or another log's. A value that was
+    changed in it leaves a file whole: only a rebuild finds it. On any error no generation is left.
     """
     if not backup.is_file():
         raise BackupRefused(f"{backup} is not there")
     generation = Generations(directory, projection).begin()
+    lock = TailLock(generation)
     try:
-        try:
-            _copy(backup, generation / FILE_NAME)
-            with closing(ProjectionFile(directory, projection, generation)) as file:
-                checkpoint = file.checkpoint()
-        except (sqlite3.DatabaseError, NotBuilt) as problem:
-            raise BackupRefused(
-                f"{backup} is no backup of {projection.name} that this code can use: {problem}"
-            ) from None
+        lock.acquire()
+        checkpoint = _copy(backup, generation / FILE_NAME, projection)
         try:
             log.require_same(checkpoint)
         except WrongLog as wrong:
             raise BackupRefused(f"{backup} does not fit this log: {wrong.explanation}") from wrong
     except BaseException:
+        lock.release()
         discard(generation)
         raise
+    lock.release()
     return generation, checkpoint
 
 
-def _copy(backup: Path, to: Path) -> None:
+def _copy(backup: Path, to: Path, projection: Projection) -> Checkpoint:
     uri = f"{backup.resolve().as_uri()}?mode=ro"
-    with closing(sqlite3.connect(uri, uri=True)) as source, closing(sqlite3.connect(to)) as copy:
-        found = source.execute("PRAGMA integrity_check(1)").fetchone()[0]
-        if found != "ok":
-            raise sqlite3.DatabaseError(found)
-        source.backup(copy)
+    try:
+        with closing(sqlite3.connect(uri, uri=True)) as source, closing(sqlite3.connect(to)) as copy:
+            found = source.execute("PRAGMA integrity_check(1)").fetchone()[0]
+            checkpoint = checkpoints.read_checkpoint(source)
+            problem = found if found != "ok" else why_unusable(checkpoint, projection)
+            if checkpoint is not None and not problem:
+                source.backup(copy)
+                return checkpoint
+    except sqlite3.OperationalError as trouble:
+        raise BackupRefused(f"{backup} cannot be restored: {trouble}") from trouble
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as damage:
+        problem = str(damage)
+    raise BackupRefused(f"{backup} is no backup of {projection.name} that this code can use: {problem}")

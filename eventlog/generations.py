@@ -16,10 +16,10 @@ from typing import Final
 
 from eventlog.errors import NotBuilt, TailRunning
 from eventlog.projection import Projection
-from eventlog.tail_lock import TailLock
+from eventlog.tail_lock import TailLock, is_held
 
 FILE_NAME: Final = "projection.db"
-_SERVING, _PREVIOUS = "serving", "previous"
+_FOLDER, _SERVING, _PREVIOUS = "generations", "serving", "previous"
 SERVED_FILE: Final = Path(_SERVING, FILE_NAME)  # in a home; a path that follows each switch
 
 
@@ -46,11 +46,11 @@ def list_homes(data_directory: Path) -> list[Path]:
 
 
 class Generations:
-    """Of one projection and version. Numbers only grow; a switch is one rename of a symbolic link."""
+    """Of one projection and version. A switch is one rename of a symbolic link."""
 
     def __init__(self, directory: Path, projection: Projection) -> None:
         self.home = home_of(directory, projection)
-        self._folder = self.home / "generations"
+        self._folder = self.home / _FOLDER
 
     @property
     def served_file(self) -> Path:
@@ -59,11 +59,11 @@ class Generations:
 
     def serving(self) -> Path | None:
         """The directory of the generation that is served; None before the first, or if it was deleted."""
-        return self._named_by(_SERVING)
+        return _named_by(self.home, _SERVING)
 
     def previous(self) -> Path | None:
         """The directory of the generation that was served before; None if there is none, or it was pruned."""
-        return self._named_by(_PREVIOUS)
+        return _named_by(self.home, _PREVIOUS)
 
     def list_all(self) -> list[Path]:
         """The directories of all generations, oldest first."""
@@ -102,30 +102,26 @@ class Generations:
 
     def prune(self) -> list[Path]:
         """Delete all generations but the one served, the previous, and those that are being built; answers which."""
-        kept = {self.serving(), self.previous()}
-        return [path for path in self.list_all() if path not in kept and discard(path)]
-
-    def _named_by(self, link: str) -> Path | None:
-        try:
-            named = self._folder / (self.home / link).readlink().name
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        return named if named.is_dir() else None
+        return [path for path in self.list_all() if discard(path)]
 
     def _link(self, name: str, to: Path) -> None:
         unfinished = self.home / f"{name}.unfinished"
         unfinished.unlink(missing_ok=True)
-        unfinished.symlink_to(Path(self._folder.name) / to.name)
+        unfinished.symlink_to(Path(_FOLDER) / to.name)
         unfinished.replace(self.home / name)
         _sync(self.home)
 
 
-def discard(directory: Path) -> bool:
-    """Delete a generation, or a home; False, and nothing deleted, while something writes it."""
-    lock = TailLock(directory)
+def discard(generation: Path) -> bool:
+    """Delete a generation; False, and nothing deleted, where it is served, was before, or something writes it."""
+    lock = TailLock(generation)
     try:
         lock.acquire()
-        shutil.rmtree(directory)
+        home = generation.parent.parent
+        # Looked at under the lock, which a switch holds too: it may have come meanwhile.
+        if generation in (_named_by(home, _SERVING), _named_by(home, _PREVIOUS)):
+            return False
+        shutil.rmtree(generation)
     except TailRunning:
         return False
     finally:
@@ -134,12 +130,24 @@ def discard(directory: Path) -> bool:
 
 
 def remove_version(directory: Path, version: int) -> Path:
-    """Delete the home of a version that has no tail, and answer it. Raises NotBuilt, TailRunning."""
+    """Delete the home of a version that nothing writes, and answer it. Raises NotBuilt, TailRunning."""
     home = directory / f"v{version}"
     if version not in list_versions(directory):
         raise NotBuilt(f"{directory} has no version {version}")
-    if not discard(home):
-        raise TailRunning(f"version {version} has a tail: end it first")
+    lock = TailLock(home)
+    try:
+        lock.acquire()
+        building = [path.name for path in (home / _FOLDER).glob("*/") if is_held(path)]
+        if not building:
+            shutil.rmtree(home)
+    except TailRunning:
+        raise TailRunning(f"version {version} has a tail: end it first") from None
+    finally:
+        lock.release()
+    if building:
+        raise TailRunning(
+            f"generation {building[0]} of version {version} is being built: wait until it is done"
+        )
     return home
 
 
@@ -149,6 +157,14 @@ def _sync(directory: Path) -> None:
         os.fsync(opened)
     finally:
         os.close(opened)
+
+
+def _named_by(home: Path, link: str) -> Path | None:
+    try:
+        named = home / _FOLDER / (home / link).readlink().name
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return named if named.is_dir() else None
 
 
 def _number(generation: Path) -> int:

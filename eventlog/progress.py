@@ -20,10 +20,10 @@ def progress(what: str) -> Iterator[Callable[[int, int], None]]:
     if sys.stderr.isatty():
         with _bar() as bar:
             task = bar.add_task(what, total=None, rate="")
-            started = time.monotonic()
+            pace = _Pace()
 
             def move(done: int, total: int) -> None:
-                bar.update(task, completed=done, total=total, rate=_rate(done, started))
+                bar.update(task, completed=done, total=total, rate=f"{pace.per_second(done):,.0f}/s")
 
             yield move
         return
@@ -45,17 +45,28 @@ def _bar() -> Progress:
 class _Lines:
     def __init__(self, what: str) -> None:
         self._what = what
-        self._started = self._said = time.monotonic()
+        self._pace = _Pace()
+        self._said = time.monotonic()
 
     def __call__(self, done: int, total: int) -> None:
+        per_second = self._pace.per_second(done)
         now = time.monotonic()
         if now - self._said < _EVERY_S:
             return
         self._said = now
-        left_s = (now - self._started) / max(1, done) * max(0, total - done)
-        said = f"{self._what}: {done:,} of {total:,}, {_rate(done, self._started)}, {left_s:.0f} s left"
-        click.echo(said, err=True)
+        left_s = max(0, total - done) / max(1, per_second)
+        click.echo(f"{self._what}: {done:,} of {total:,}, {per_second:,.0f}/s, {left_s:.0f} s left", err=True)
 
 
-def _rate(done: int, started: float) -> str:
-    return f"{done / max(0.001, time.monotonic() - started):,.0f}/s"
+class _Pace:
+    """How fast it goes, by what was done since the first that was told: the rest may be of another day."""
+
+    def __init__(self) -> None:
+        self._first: tuple[int, float] | None = None
+
+    def per_second(self, done: int) -> float:
+        now = time.monotonic()
+        if self._first is None:
+            self._first = done, now
+        before, since = self._first
+        return (done - before) / max(0.001, now - since)

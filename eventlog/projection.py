@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from eventlog.events import Event, RecordedEvent
+from eventlog.position import Position
 from eventlog.row_changes import Changes, Rows, Table
 
 
@@ -57,3 +58,7 @@ class Projection:
         """What the event changes; None for a type this projection passes over."""
         handler = self._handlers.get(type(recorded.event))
         return None if handler is None else handler(recorded, rows)
+
+    def leaves_out(self, position: Position) -> bool:
+        """Whether the entry there counts as never written, readable or not: only in a what-if."""
+        return False

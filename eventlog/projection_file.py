@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -12,11 +12,12 @@ from sqlite_utils import Database
 
 from eventlog import checkpoints, parking
 from eventlog.checkpoints import Checkpoint
-from eventlog.errors import NotBuilt
+from eventlog.errors import NotBuilt, SwitchRefused, TailRunning
 from eventlog.generations import FILE_NAME, Generations
 from eventlog.parking import Parked
 from eventlog.projection import Projection
 from eventlog.row_changes import PendingRows, StoredRows, Table
+from eventlog.tail_lock import TailLock
 
 BUSY_TIMEOUT_MS: Final = 5000
 _WAL_LIMIT_BYTES = 4 * 1024 * 1024
@@ -133,6 +134,23 @@ class ProjectionFile:
         self.checkpoint()
 
 
+@contextmanager
+def open_generation(directory: Path, projection: Projection, generation: Path) -> Iterator[ProjectionFile]:
+    """A generation that is not served, which nobody else writes or discards meanwhile; SwitchRefused if one does."""
+    lock = TailLock(generation)
+    try:
+        try:
+            lock.acquire()
+        except TailRunning as running:
+            raise SwitchRefused(
+                f"generation {generation.name} is being built: wait until it is done"
+            ) from running
+        with closing(ProjectionFile(directory, projection, generation)) as file:
+            yield file
+    finally:
+        lock.release()
+
+
 def file_identity(path: Path) -> tuple[int, int] | None:
     """Which file the path names now; None if there is none."""
     try:
@@ -181,15 +199,20 @@ def _rebuild(path: Path) -> str:
 
 def require_usable(checkpoint: Checkpoint | None, projection: Projection, path: Path) -> Checkpoint:
     """The checkpoint, if its rows are what this code would have made of the same entries; else NotBuilt."""
-    rebuild = _rebuild(path)
+    problem = why_unusable(checkpoint, projection)
+    if checkpoint is None or problem:
+        raise NotBuilt(f"{path} {problem}. {_rebuild(path)}")
+    return checkpoint
+
+
+def why_unusable(checkpoint: Checkpoint | None, projection: Projection) -> str:
+    """What the file of a checkpoint is instead of this code's; empty if it is that."""
     if checkpoint is None:
-        raise NotBuilt(f"{path} has no checkpoint. {rebuild}")
+        return "has no checkpoint"
     if (checkpoint.projection, checkpoint.version) != (projection.name, projection.version):
-        raise NotBuilt(
-            f"{path} holds {checkpoint.projection} version {checkpoint.version}; "
-            f"this code is {projection.name} version {projection.version}. {rebuild}"
+        return (
+            f"holds {checkpoint.projection} version {checkpoint.version}; "
+            f"this code is {projection.name} version {projection.version}"
         )
     missed = checkpoint.passed_over & projection.handled_types
-    if missed:
-        raise NotBuilt(f"{path} passed over {', '.join(sorted(missed))}, which this code handles. {rebuild}")
-    return checkpoint
+    return f"passed over {', '.join(sorted(missed))}, which this code handles" if missed else ""

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from eventlog.checkpoints import Checkpoint, require_same_moment
 from eventlog.comparison import Comparison, compare
-from eventlog.errors import NotBuilt, SwitchRefused, TailRunning
+from eventlog.errors import NotBuilt
 from eventlog.follower import BATCH_SIZE
 from eventlog.generations import Generations, discard, list_versions
 from eventlog.log import EventLog
 from eventlog.parking import Parked
 from eventlog.projection import Projection
-from eventlog.projection_file import ProjectionFile
+from eventlog.projection_file import ProjectionFile, open_generation
 from eventlog.projection_reader import Look, ProjectionReader
 from eventlog.subscription import Subscription
-from eventlog.tail_lock import TailLock
 
 # Told, after each batch, the sequence applied and the one to reach.
 OnProgress = Callable[[int, int], None]
@@ -47,7 +45,7 @@ def build_generation(
     """
     generation = Generations(directory, projection).begin()
     try:
-        with _writing(directory, projection, generation) as file:
+        with open_generation(directory, projection, generation) as file:
             serving = ProjectionReader(directory, projection)
             subscription = Subscription(log, file)
             try:
@@ -72,24 +70,8 @@ def catch_up(
     log: EventLog, directory: Path, projection: Projection, generation: Path, on_progress: OnProgress
 ) -> None:
     """Bring a generation that is not served close to the one that is, so that a switch takes no time."""
-    with _writing(directory, projection, generation) as file:
+    with open_generation(directory, projection, generation) as file:
         _approach(Subscription(log, file), file, ProjectionReader(directory, projection), on_progress)
-
-
-@contextmanager
-def _writing(directory: Path, projection: Projection, generation: Path) -> Iterator[ProjectionFile]:
-    """The generation's file, which nobody else writes meanwhile."""
-    lock = TailLock(generation)
-    try:
-        lock.acquire()
-        with closing(ProjectionFile(directory, projection, generation)) as file:
-            yield file
-    except TailRunning as running:
-        raise SwitchRefused(
-            f"generation {generation.name} is being built: wait until it is done"
-        ) from running
-    finally:
-        lock.release()
 
 
 def _approach(

@@ -5,11 +5,10 @@ Touches neither the log nor what is served.
 
 from __future__ import annotations
 
-import math
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from eventlog.checkpoints import Checkpoint
@@ -23,6 +22,8 @@ from eventlog.projection_file import ProjectionFile
 from eventlog.projection_reader import Look, ProjectionReader
 from eventlog.row_changes import Changes, Rows
 from eventlog.subscription import Subscription
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class InvalidMoment(EventLogError, ValueError):
@@ -58,7 +59,8 @@ def parse_moment(text: str) -> Position:
             f"{text!r} is no moment: give a time with its offset (2026-10-01T00:00Z), a position (1795219641181-0), "
             "start or now"
         )
-    last_ms = math.ceil(moment.timestamp() * 1000) - 1
+    # In integers: a float of seconds is off by a millisecond in the far future.
+    last_ms = ((moment - _EPOCH) // timedelta(microseconds=1) - 1) // 1000
     return Position(last_ms, LAST.counter) if last_ms >= 0 else START
 
 
@@ -127,4 +129,7 @@ class Without(Projection):
         return self._projection.handled_types
 
     def handle(self, recorded: RecordedEvent[Event], rows: Rows) -> Changes | Refused | None:
-        return () if recorded.position in self._left_out else self._projection.handle(recorded, rows)
+        return self._projection.handle(recorded, rows)
+
+    def leaves_out(self, position: Position) -> bool:
+        return position in self._left_out

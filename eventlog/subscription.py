@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, closing
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from eventlog.errors import (
     EventLogError,
     HandlerFailed,
     NewerSchema,
+    SwitchRefused,
 )
 from eventlog.events import Event, RecordedEvent
 from eventlog.follower import BATCH_SIZE, Follower
@@ -23,10 +24,9 @@ from eventlog.log import EventLog, wrong_log
 from eventlog.parking import Parked
 from eventlog.position import LAST, Position
 from eventlog.projection import Projection, Refused
-from eventlog.projection_file import ProjectionFile
+from eventlog.projection_file import ProjectionFile, open_generation
 from eventlog.readers import ReaderKind
 from eventlog.row_changes import PendingRows
-from eventlog.tail_lock import TailLock
 from eventlog.tail_requests import RequestKind, TailRequest
 
 
@@ -97,26 +97,25 @@ class Subscription(Follower):
             raise problem
         return len(applied)
 
-    def switch_to(self, generation: Path) -> None:
-        """Serve another generation, brought to exactly the position of this one; go on with it.
+    def switch_to(self, generation: Path, is_wanted: Callable[[], bool] = lambda: True) -> None:
+        """Serve another generation, brought to at least the position of this one; go on with it.
 
-        Only by whoever holds the tail lock. On any error the serving one stays, and is written on.
+        Only by whoever holds the tail lock. On any error the serving one stays, and is written on;
+        SwitchRefused also where it is no longer wanted when all else is done.
         """
         serving = self._file
         generations = Generations(serving.directory, serving.projection)
         if generation == generations.serving():
             return  # a tail was killed just after it had switched
         before = serving.checkpoint()
-        lock = TailLock(generation)
-        try:
-            lock.acquire()
-            with closing(ProjectionFile(serving.directory, serving.projection, generation)) as candidate:
-                Subscription(self._log, candidate, batch_size=self._batch_size).run_to_head(before.position)
-                require_no_step_back(before, candidate.checkpoint())
+        with open_generation(serving.directory, serving.projection, generation) as candidate:
+            Subscription(self._log, candidate, batch_size=self._batch_size).run_to_head(before.position)
+            require_no_step_back(before, candidate.checkpoint())
+            with serving.damage_named():
                 candidate.carry_over(serving.list_acknowledged())
+            if not is_wanted():
+                raise SwitchRefused(f"generation {generation.name} is no longer asked for")
             generations.switch(generation)
-        finally:
-            lock.release()
         self._file = ProjectionFile(serving.directory, serving.projection)
         serving.close()
 
@@ -135,12 +134,14 @@ class Subscription(Follower):
         switch = TailRequest(self._home, RequestKind.SWITCH)
         number = switch.take()
         if number is not None:
-            switch.finish(self._switch_or_refuse(number))
+            self._file.checkpoint()  # NotBuilt ends this tail: whoever asked takes its lock and does it
+            switch.finish(self._switch_or_refuse(number, switch.is_taken))
 
-    def _switch_or_refuse(self, number: int) -> str:
+    def _switch_or_refuse(self, number: int, is_wanted: Callable[[], bool]) -> str:
         """Why not; empty if it was done."""
         try:
-            self.switch_to(Generations(self._file.directory, self._file.projection).find(number))
+            generation = Generations(self._file.directory, self._file.projection).find(number)
+            self.switch_to(generation, is_wanted)
         except (EventLogError, sqlite3.Error, OSError) as refusal:
             return str(refusal)
         return ""
@@ -170,6 +171,8 @@ class _Batch:
         return None
 
     def _apply(self, found: NumberedEntry) -> EventLogError | None:
+        if self._projection.leaves_out(found.entry.position):
+            return None
         decoded = self._decode(found.entry, found.sequence, foreign=found.foreign)
         if found.adopted and isinstance(decoded, Malformed | Newer):
             # Its number was never ours to check: read as it was before the log was adopted.

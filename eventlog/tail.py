@@ -15,7 +15,7 @@ from eventlog.errors import NotBuilt, SwitchRefused, TailRunning
 from eventlog.generations import Generations, home_of
 from eventlog.log import EventLog
 from eventlog.projection import Projection
-from eventlog.projection_file import ProjectionFile
+from eventlog.projection_file import ProjectionFile, open_generation
 from eventlog.subscription import Subscription
 from eventlog.tail_lock import TailLock
 from eventlog.tail_requests import RequestKind, TailRequest
@@ -96,22 +96,30 @@ def switch_generation(
         request.withdraw()
     if refusal := request.refusal():
         raise SwitchRefused(refusal)
-    return done
+    served = generations.serving()
+    if served is not None and served.name == generation.name:
+        return True
+    if done:
+        raise SwitchRefused(f"another generation than {generation.name} was asked for meanwhile: ask again")
+    return False
 
 
 def _switch(log: EventLog, directory: Path, projection: Projection, generation: Path) -> None:
     generations = Generations(directory, projection)
-    try:
-        if generations.serving() is not None:
-            with closing(Subscription(log, ProjectionFile(directory, projection))) as subscription:
-                subscription.switch_to(generation)
-            return
-    except NotBuilt as unusable:
-        _logger.warning("%s", unusable)
+    served = None
+    if generations.served_file.exists():
+        try:
+            served = ProjectionFile(directory, projection)
+        except NotBuilt as unusable:
+            _logger.warning("%s", unusable)
+    if served is not None:
+        with closing(Subscription(log, served)) as subscription:
+            subscription.switch_to(generation)
+        return
     # Nothing that can be served is: the log alone says how far to go.
-    with closing(ProjectionFile(directory, projection, generation)) as file:
+    with open_generation(directory, projection, generation) as file:
         Subscription(log, file).run_to_head()
-    generations.switch(generation)
+        generations.switch(generation)
 
 
 def _have_done(request: TailRequest, home: Path, do_it: Callable[[int], None], wait_s: float) -> bool:

@@ -29,12 +29,17 @@ class TailRequest:
         unfinished.replace(self._left)
 
     def withdraw(self) -> None:
-        """No longer ask for it. Once taken, it is carried out all the same."""
+        """No longer ask for it. Who has taken it looks at `is_taken` just before it is done."""
         self._left.unlink(missing_ok=True)
+        self._taken.unlink(missing_ok=True)
 
     def is_waiting(self) -> bool:
         """Whether something was asked that is not done yet."""
-        return self._left.exists() or self._taken.exists()
+        return self._left.exists() or self.is_taken()
+
+    def is_taken(self) -> bool:
+        """Whether somebody has begun with it, and whoever asked has not withdrawn it."""
+        return self._taken.exists()
 
     def take(self) -> int | None:
         """The number asked with, to be finished; also one that a killed tail had taken. None: nothing is asked.
@@ -55,9 +60,11 @@ class TailRequest:
     def finish(self, refusal: str = "") -> None:
         """It is done, or refused for a reason that whoever asked can read."""
         if refusal:
-            unfinished = self._left.with_suffix(".unfinished")
+            unfinished = self._refusal.with_suffix(".unfinished-refusal")
             unfinished.write_text(refusal, "utf-8")
             unfinished.replace(self._refusal)
+        else:
+            self._refusal.unlink(missing_ok=True)  # of one that was asked before
         self._taken.unlink(missing_ok=True)
 
     def refusal(self) -> str:

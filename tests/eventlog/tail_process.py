@@ -26,19 +26,23 @@ class CrashingConnection(sqlite3.Connection):
     left = 0
 
     def execute(self, sql: str, *arguments: Any) -> sqlite3.Cursor:
-        _count_down(sql)
+        count_statement(sql)
         return super().execute(sql, *arguments)
 
     def executemany(self, sql: str, *arguments: Any) -> sqlite3.Cursor:
-        _count_down(sql)
+        count_statement(sql)
         return super().executemany(sql, *arguments)
 
 
-def _count_down(sql: str) -> None:
+def count_statement(sql: str) -> None:
     if sql.split(maxsplit=1)[0] in {"BEGIN", "INSERT", "UPDATE", "COMMIT"}:
-        CrashingConnection.left -= 1
-        if CrashingConnection.left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
+        count_step()
+
+
+def count_step() -> None:
+    CrashingConnection.left -= 1
+    if CrashingConnection.left == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def main(url: str, directory: str, build: str, crash_before: str) -> None:

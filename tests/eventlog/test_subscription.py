@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import fakeredis
@@ -42,6 +41,7 @@ from tests.eventlog.parcels import (
     make_codec,
     make_post,
 )
+from tests.eventlog.running_tail import running, wait_until
 
 
 @pytest.fixture
@@ -301,51 +301,6 @@ def test_vanished_server_changes_nothing(file: ProjectionFile, pool: redis.Conne
 
 
 # Until stopped
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-
-
-class Running:
-    """`run_forever` in a thread, which may end by an exception."""
-
-    def __init__(
-        self, log: EventLog, directory: Path, projection: Projection, batch_size: int = 1000
-    ) -> None:
-        self.stop = threading.Event()
-        self.ended_by: BaseException | None = None
-        self._built = threading.Event()
-        self._thread = threading.Thread(target=self._run, args=(log, directory, projection, batch_size))
-        self._thread.start()
-        assert self._built.wait(10)
-
-    def join(self) -> None:
-        self._thread.join(20)
-        assert not self._thread.is_alive()
-
-    def _run(self, log: EventLog, directory: Path, projection: Projection, batch_size: int) -> None:
-        with closing(ProjectionFile(directory, projection)) as file:
-            self._built.set()
-            try:
-                Subscription(log, file, batch_size=batch_size).run_forever(self.stop, wake_every_ms=20)
-            except NotBuilt as problem:
-                self.ended_by = problem
-
-
-@contextmanager
-def running(
-    log: EventLog, directory: Path, projection: Projection | None = None, batch_size: int = 1000
-) -> Iterator[Running]:
-    run = Running(log, directory, projection or make_post(), batch_size)
-    try:
-        yield run
-    finally:
-        run.stop.set()
-        run.join()
 
 
 def state_of(directory: Path) -> TailState:

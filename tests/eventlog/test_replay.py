@@ -1,0 +1,294 @@
+"""What a replay into a scratch file gives is what a projection would have held then, or without some entries."""
+
+from __future__ import annotations
+
+import tempfile
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import fakeredis
+import pytest
+import redis
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from eventlog import START, Codec, Event, EventLog, Position
+from eventlog.checkpoints import Checkpoint
+from eventlog.errors import NewerSchema
+from eventlog.position import LAST
+from eventlog.replay import InvalidMoment, TooMuchToReplay, Without, parse_moment, scratch_file
+from tests.eventlog.log_contract import STREAM, positions, publish
+from tests.eventlog.parcels import (
+    AddressChanged,
+    ParcelLost,
+    ParcelSent,
+    a_parcel_sent,
+    make_codec,
+    make_post,
+)
+from tests.eventlog.served_post import all_rows, rows_of, send_parcels, serve
+
+
+def a_log() -> tuple[EventLog, redis.Redis]:
+    pool: redis.ConnectionPool = fakeredis.FakeRedis().connection_pool
+    log = EventLog(pool, make_codec())
+    log.create()
+    return log, redis.Redis(connection_pool=pool)
+
+
+@pytest.fixture
+def log() -> EventLog:
+    return a_log()[0]
+
+
+@pytest.fixture(autouse=True)
+def scratch_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where scratch files of this test lie."""
+    folder = tmp_path / "scratch"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return folder
+
+
+# Moments
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("start", START),
+        ("now", LAST),
+        ("0-0", START),
+        ("1795219641181-7", Position(1795219641181, 7)),
+        ("1970-01-01T00:00:01Z", Position(999, LAST.counter)),
+        ("1970-01-01T01:00:01+01:00", Position(999, LAST.counter)),
+        ("1969-12-31T19:00:01-05:00", Position(999, LAST.counter)),
+        ("1970-01-01T00:00:00.001Z", Position(0, LAST.counter)),
+        ("1970-01-01T00:00:00.000001Z", Position(0, LAST.counter)),
+        ("1970-01-01T00:00:00.001001Z", Position(1, LAST.counter)),
+        ("1970-01-01T00:00:00Z", START),
+        ("1969-12-31T23:59:59Z", START),
+        ("0001-01-01T00:00:00+14:00", START),
+        ("2026-10-01T00:00Z", Position(1790812799999, LAST.counter)),
+        ("2026-10-01 00:00+00:00", Position(1790812799999, LAST.counter)),
+        ("9999-12-31T23:59:59.999999Z", Position(253402300799999, LAST.counter)),
+        ("9999-12-31T23:59:59-14:00", Position(253402351198999, LAST.counter)),
+    ],
+)
+def test_moment_is_the_last_position_that_counts(text: str, moment: Position) -> None:
+    assert parse_moment(text) == moment
+
+
+@given(st.integers(1, 253370000000000), st.integers(0, 999), st.integers(-14 * 60, 14 * 60))
+def test_entries_count_whose_ids_are_before_the_time(ms: int, microseconds: int, offset_minutes: int) -> None:
+    """To the millisecond, however large the number: an id of the same millisecond is not before it."""
+    before_offset = datetime(1970, 1, 1) + timedelta(milliseconds=ms, minutes=offset_minutes)  # noqa: DTZ001  # given below
+    sign, minutes = "-" if offset_minutes < 0 else "+", abs(offset_minutes)
+    time = before_offset + timedelta(microseconds=microseconds)
+    text = f"{time.isoformat(timespec='microseconds')}{sign}{minutes // 60:02}:{minutes % 60:02}"
+    moment = parse_moment(text)
+    assert (Position(ms, 0) <= moment) == (microseconds > 0)
+    assert Position(ms - 1, LAST.counter) <= moment < Position(ms + 1, 0)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            "",
+            "yesterday",
+            "2026-10-01",
+            "2026-10-01T00:00",
+            "2026-10-01 00:00:00",
+            "2026-13-01T00:00Z",
+            "24:00Z",
+        ),
+        *(
+            "1795219641181",
+            "1-",
+            "-1-0",
+            "1-18446744073709551616",
+            "Start",
+            "²026-10-01T00:00Z",
+            "1" * 5000,
+        ),
+    ],
+)
+def test_text_that_names_no_moment_is_refused_with_what_does(text: str) -> None:
+    with pytest.raises(
+        InvalidMoment, match=r"is no moment: give a time with its offset \(2026-10-01T00:00Z\)"
+    ):
+        parse_moment(text)
+
+
+# As of
+
+
+def as_of(log: EventLog, moment: Position, **more: Any) -> tuple[Checkpoint, dict[str, list[Any]]]:
+    with scratch_file(log, make_post()) as scratch:
+        checkpoint = scratch.replay(moment, **more)
+        with scratch.look() as look:
+            assert look.checkpoint == checkpoint
+            return checkpoint, all_rows(look)
+
+
+events = st.lists(
+    st.builds(a_parcel_sent, st.integers(1, 6), customer_id=st.integers(1, 3), weight_g=st.integers(0, 9))
+    | st.builds(ParcelLost, id=st.integers(1, 6))
+    | st.just(AddressChanged(customer_id=1, town="Bath", street="A"))
+    | st.none(),
+    min_size=1,
+    max_size=12,
+)
+
+
+def write(log: EventLog, client: redis.Redis, wanted: list[Event | None]) -> None:
+    """Publish each; where there is none, something that nobody can read."""
+    for event in wanted:
+        if event is None:
+            client.xadd(STREAM, {"price": "5"})
+        else:
+            publish(log, event)
+
+
+@settings(max_examples=12)
+@given(events, st.data())
+def test_as_of_a_position_is_what_a_projection_of_the_entries_up_to_it_holds(
+    wanted: list[Event | None], data: st.DataObject
+) -> None:
+    log, client = a_log()
+    write(log, client, wanted)
+    kept = data.draw(st.integers(0, len(wanted)))
+    moment = [START, *positions(log)][kept]
+    checkpoint, rows = as_of(log, moment)
+    shorter, shorter_client = a_log()
+    for entry in log.read(START, 100):
+        if entry.position <= moment:
+            shorter_client.xadd(
+                STREAM, dict(zip(entry.fields[::2], entry.fields[1::2], strict=True)), id=entry.id
+            )
+    shorter.create(adopt=True)
+    with tempfile.TemporaryDirectory() as folder:
+        serve(shorter, Path(folder))
+        assert rows_of(Path(folder)) == rows
+    assert (checkpoint.position, checkpoint.sequence) == (moment, kept)
+
+
+def test_as_of_a_time_is_what_was_written_before_it(log: EventLog) -> None:
+    send_parcels(log, 1, 3)
+    end = log.state().end
+    second = Position(end.milliseconds + 1000, 0)
+    time = datetime.fromtimestamp(second.milliseconds / 1000, UTC).isoformat()
+    assert as_of(log, parse_moment(time))[0].sequence == 3
+    assert as_of(log, parse_moment("1999-01-01T00:00Z"))[0].sequence == 0
+    assert as_of(log, parse_moment("9999-01-01T00:00Z"))[0].sequence == 3
+
+
+def test_as_of_goes_on_from_where_it_is(log: EventLog) -> None:
+    sent = [send_parcels(log, number, number) for number in range(1, 6)]
+    with scratch_file(log, make_post()) as scratch:
+        assert [scratch.replay(position).sequence for position in sent] == [1, 2, 3, 4, 5]
+
+
+def test_replay_goes_on_from_a_copy_of_a_look(log: EventLog) -> None:
+    middle = send_parcels(log, 1, 5)
+    send_parcels(log, 6, 9)
+    with scratch_file(log, make_post()) as then:
+        then.replay(middle)
+        with then.look() as was, scratch_file(log, make_post(), was) as now:
+            told: list[int] = []
+            assert now.replay(on_batch=lambda checkpoint: told.append(checkpoint.sequence)).sequence == 9
+            assert told == [9]
+            with now.look() as look:
+                assert len(all_rows(look)["parcels"]) == 9
+            assert len(all_rows(was)["parcels"]) == 5
+
+
+@pytest.mark.parametrize(("most", "too_much"), [(2500, False), (2499, True), (1, True)])
+def test_replay_ends_when_there_is_too_much(log: EventLog, *, most: int, too_much: bool) -> None:
+    send_parcels(log, 1, 2500)
+    if not too_much:
+        assert as_of(log, LAST, most_entries=most)[0].sequence == 2500
+        return
+    batches: list[int] = []
+    with pytest.raises(
+        TooMuchToReplay, match=f"more than {most:,} entries lie before that moment"
+    ) as refused:
+        as_of(log, LAST, most_entries=most, on_batch=lambda now: batches.append(now.sequence))
+    assert refused.value.most_entries == most
+    assert sum(batches) < 4000
+
+
+def test_scratch_leaves_no_file(log: EventLog, scratch_folder: Path) -> None:
+    send_parcels(log, 1, 3)
+    with scratch_file(log, make_post()) as scratch:
+        scratch.replay()
+        assert len(list(scratch_folder.iterdir())) == 1
+    assert list(scratch_folder.iterdir()) == []
+    with pytest.raises(KeyboardInterrupt), scratch_file(log, make_post()) as scratch:
+        raise KeyboardInterrupt
+    with pytest.raises(TooMuchToReplay):
+        as_of(log, LAST, most_entries=1)
+    assert list(scratch_folder.iterdir()) == []
+
+
+# What if
+
+
+def without(log: EventLog, *left_out: Position) -> dict[str, list[Any]]:
+    with scratch_file(log, Without(make_post(), frozenset(left_out))) as scratch:
+        scratch.replay()
+        with scratch.look() as look:
+            return all_rows(look)
+
+
+def without_positions(rows: dict[str, list[Any]]) -> dict[str, list[Any]]:
+    return {**rows, "parked": [why for _, *why in rows["parked"]]}
+
+
+@settings(max_examples=12)
+@given(events, st.data())
+def test_without_some_entries_is_what_a_log_that_never_had_them_gives(
+    wanted: list[Event | None], data: st.DataObject
+) -> None:
+    """Readable entries and others alike; what was parked on their account is not, and the other way round."""
+    left_out = data.draw(st.sets(st.integers(0, len(wanted) - 1)))
+    log, client = a_log()
+    write(log, client, wanted)
+    found = without(log, *(position for number, position in enumerate(positions(log)) if number in left_out))
+    other, other_client = a_log()
+    write(other, other_client, [event for number, event in enumerate(wanted) if number not in left_out])
+    with tempfile.TemporaryDirectory() as folder:
+        serve(other, Path(folder))
+        assert without_positions(rows_of(Path(folder))) == without_positions(found)
+
+
+def test_without_nothing_is_the_projection_itself(log: EventLog) -> None:
+    send_parcels(log, 1, 5)
+    assert without(log) == as_of(log, LAST)[1]
+
+
+def test_without_an_entry_of_a_newer_schema_the_rest_is_replayed() -> None:
+    log, client = a_log()
+    publish(log, a_parcel_sent(1), AddressChanged(customer_id=7, town="Bath", street="A"), a_parcel_sent(2))
+    newer = positions(log)[1]
+    codec = Codec([ParcelSent, type("AddressChanged", (AddressChanged,), {"schema_version": 1})])
+    older = EventLog(client.connection_pool, codec)
+    with pytest.raises(NewerSchema):
+        without(older)
+    assert len(without(older, newer)["parcels"]) == 2
+
+
+def test_without_leaves_the_log_as_it_is(log: EventLog) -> None:
+    send_parcels(log, 1, 5)
+    before, end = log.read(), log.state()
+    without(log, before[2].position)
+    assert (log.read(), log.state()) == (before, end)
+
+
+def test_checkpoint_of_a_what_if_counts_the_entries_left_out(log: EventLog) -> None:
+    send_parcels(log, 1, 5)
+    end = log.state().end
+    with scratch_file(log, Without(make_post(), frozenset({end}))) as scratch:
+        assert scratch.replay()[3:5] == (end, 5)
