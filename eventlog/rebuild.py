@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from eventlog.checkpoints import Checkpoint, require_same_moment
 from eventlog.comparison import Comparison, compare
-from eventlog.errors import NotBuilt
+from eventlog.errors import EventLogError, NotBuilt
 from eventlog.follower import BATCH_SIZE
 from eventlog.generations import Generations, discard, list_versions
 from eventlog.log import EventLog
@@ -17,7 +18,9 @@ from eventlog.parking import Parked
 from eventlog.projection import Projection
 from eventlog.projection_file import ProjectionFile, open_generation
 from eventlog.projection_reader import Look, ProjectionReader
-from eventlog.subscription import Subscription
+from eventlog.reader_report import ReaderReport
+from eventlog.readers import ReaderKind
+from eventlog.subscription import Subscription, reader_name
 
 # Told, after each batch, the sequence applied and the one to reach.
 OnProgress = Callable[[int, int], None]
@@ -45,20 +48,26 @@ def build_generation(
     """
     generation = Generations(directory, projection).begin()
     try:
-        with open_generation(directory, projection, generation) as file:
+        with (
+            open_generation(directory, projection, generation) as file,
+            _known_to_the_log(log, projection, generation) as make_known,
+        ):
+
+            def tell(now: Checkpoint, total: int) -> None:
+                make_known(now)
+                on_progress(now.sequence, max(now.sequence, total))
+
             serving = ProjectionReader(directory, projection)
             subscription = Subscription(log, file)
             try:
-                _approach(subscription, file, serving, on_progress)
+                _approach(subscription, file, serving, tell)
                 with serving.look() as look:
                     comparison = _compare_at(look, subscription, file, generation)
             except NotBuilt:
                 _require_usable(file)
                 comparison = None
                 end = log.state().sequence
-                subscription.run_to_head(
-                    on_batch=lambda now: on_progress(now.sequence, max(end, now.sequence))
-                )
+                subscription.run_to_head(on_batch=lambda now: tell(now, end))
                 file.carry_over(_acknowledged_before(directory, projection))
             return Built(generation, file.checkpoint(), comparison)
     except BaseException:
@@ -71,11 +80,31 @@ def catch_up(
 ) -> None:
     """Bring a generation that is not served close to the one that is, so that a switch takes no time."""
     with open_generation(directory, projection, generation) as file:
-        _approach(Subscription(log, file), file, ProjectionReader(directory, projection), on_progress)
+        serving = ProjectionReader(directory, projection)
+        _approach(Subscription(log, file), file, serving, lambda now, total: on_progress(now.sequence, total))
+
+
+@contextmanager
+def _known_to_the_log(
+    log: EventLog, projection: Projection, generation: Path
+) -> Iterator[Callable[[Checkpoint], None]]:
+    """Before anything is read, so that nothing is trimmed that it still needs; no longer once it ends."""
+    name = f"{reader_name(projection)}-rebuild-{generation.name}"
+    log_id = log.state().log_id or ""
+    with closing(ReaderReport(log, name, ReaderKind.REBUILD)) as report:
+        report.tell(Checkpoint(projection.name, projection.version, log_id))
+        try:
+            yield report.tell
+        finally:
+            with suppress(EventLogError):  # it is named as gone, and removed by hand
+                log.remove_reader(name)
 
 
 def _approach(
-    subscription: Subscription, file: ProjectionFile, serving: ProjectionReader, on_progress: OnProgress
+    subscription: Subscription,
+    file: ProjectionFile,
+    serving: ProjectionReader,
+    tell: Callable[[Checkpoint, int], None],
 ) -> None:
     """Apply what the served file has applied, until little is left. Never goes beyond it."""
     while True:
@@ -83,12 +112,12 @@ def _approach(
             target = look.checkpoint
         if target.sequence - file.checkpoint().sequence <= _CLOSE:
             return
-        if not subscription.run_to_head(target.position, partial(_tell, on_progress, target)):
+        if not subscription.run_to_head(target.position, partial(_tell, tell, target.sequence)):
             return  # the log does not reach so far: whoever compares names it
 
 
-def _tell(on_progress: OnProgress, target: Checkpoint, now: Checkpoint) -> None:
-    on_progress(now.sequence, target.sequence)
+def _tell(tell: Callable[[Checkpoint, int], None], total: int, now: Checkpoint) -> None:
+    tell(now, total)
 
 
 def _compare_at(look: Look, subscription: Subscription, file: ProjectionFile, generation: Path) -> Comparison:

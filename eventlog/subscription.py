@@ -30,6 +30,11 @@ from eventlog.row_changes import PendingRows
 from eventlog.tail_requests import RequestKind, TailRequest
 
 
+def reader_name(projection: Projection) -> str:
+    """As which its tail is known to the log: `revenue-v2`."""
+    return f"{projection.name}-v{projection.version}"
+
+
 class Subscription(Follower):
     """Moves events from the log to a projection's file, each exactly once, in order.
 
@@ -51,7 +56,7 @@ class Subscription(Follower):
             home_of(file.directory, projection),
             projection.name,
             ReaderKind.PROJECTION,
-            f"{projection.name}-v{projection.version}",
+            reader_name(projection),
             batch_size=batch_size,
         )
         self._file = file

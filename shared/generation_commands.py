@@ -10,10 +10,11 @@ import click
 
 from eventlog import Projection, ProjectionReader
 from eventlog.commands.common import json_option, print_json
-from eventlog.errors import NotBuilt, SwitchRefused
+from eventlog.errors import EventLogError, NotBuilt, SwitchRefused
 from eventlog.generations import FILE_NAME, Generations, list_versions, remove_version
 from eventlog.progress import progress
 from eventlog.rebuild import catch_up
+from eventlog.subscription import reader_name
 from eventlog.tail_lock import is_held
 from shared.command_output import describe_moment
 from shared.rebuild_commands import switch_or_exit
@@ -75,10 +76,22 @@ def prune(service: Service, version: int | None, as_json: bool) -> None:
         raise click.UsageError(f"version {version} is what this code serves: prune without --version")
     else:
         deleted = [str(remove_version(service.directory, version))]
+        _forget_reader(service, reader_name(Projection(service.projection.name, version, ())))
     if as_json:
         print_json({"deleted": deleted})
     else:
         click.echo("\n".join(f"deleted {path}" for path in deleted) or "nothing to delete")
+
+
+def _forget_reader(service: Service, name: str) -> None:
+    """What it had not read yet need not be kept for it any more."""
+    try:
+        service.connect().remove_reader(name)
+    except EventLogError as problem:
+        click.echo(
+            f"{problem}. The log still keeps what {name} has not read: `eventlog readers remove {name}`",
+            err=True,
+        )
 
 
 def _serve(service: Service, generation: Path, as_json: bool) -> None:

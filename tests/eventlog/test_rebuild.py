@@ -16,6 +16,7 @@ from eventlog import EventLog, Position, Projection, ProjectionReader
 from eventlog.embedded_redis import EmbeddedRedis
 from eventlog.errors import HandlerFailed, LogUnavailable, NotBuilt, SwitchRefused, WrongLog
 from eventlog.generations import Generations, home_of
+from eventlog.readers import ReaderKind
 from eventlog.rebuild import Built, build_generation, catch_up
 from eventlog.tail_lock import TailLock, is_held
 from tests.eventlog.conftest import emptied_url
@@ -70,6 +71,26 @@ class RebuildContract(ABC):
     @pytest.fixture
     def client(self, pool: redis.ConnectionPool) -> redis.Redis:
         return redis.Redis(connection_pool=pool)
+
+    def test_rebuild_is_a_reader_that_nothing_is_trimmed_of_while_it_runs(
+        self, log: EventLog, tmp_path: Path
+    ) -> None:
+        send_parcels(log, 1, 20)
+        known: list[list[tuple[str, ReaderKind, int]]] = []
+
+        def look_at_readers(_done: int, _total: int) -> None:
+            known.append([(reader.name, reader.kind, reader.sequence) for reader in log.list_readers()])
+
+        build_generation(log, tmp_path, make_post(), look_at_readers)
+        assert known == [[("post-v1-rebuild-1", ReaderKind.REBUILD, 0)]], "once a second is enough"
+        assert log.list_readers() == []
+
+        def fail(_done: int, _total: int) -> None:
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            build_generation(log, tmp_path, make_post(), fail)
+        assert log.list_readers() == []
 
     # What is built
 
