@@ -32,7 +32,7 @@ class AsOf:
 
     @contextmanager
     def look(self) -> Iterator[Look]:
-        """The rows as of the request's `as_of`: what is served, if nothing came after it.
+        """The rows as of the request's `as_of`: what is served, where that is of this moment or the moment is to come.
 
         400 if it names no moment, or if more lies before it than is replayed here.
         """
@@ -41,10 +41,13 @@ class AsOf:
             moment = parse_moment(asked)
         except InvalidMoment as problem:
             raise bad_parameter("as_of", f"{problem}; write + as %2B") from None
-        if moment >= self._log.state().end:
-            with self._reads.look() as look:
+        end = self._log.state().end
+        with self._reads.look() as look:
+            served = look.checkpoint.position
+            if served == moment or (served < moment and end < moment):
                 yield look
-            return
+                return
+        del g.tail_status  # the log itself is read now: its tail has no say in that
         if not self._replaying.acquire(blocking=False):
             raise unavailable("too-many-waiting", "Too many moments are being replayed already.")
         try:
@@ -53,7 +56,7 @@ class AsOf:
                 with scratch.look() as look:
                     checkpoint = look.checkpoint
                     g.log_position = format_log_position(checkpoint.position, checkpoint.log_id)
-                    g.log_moment = f"{checkpoint.log_id}:{checkpoint.position}:{checkpoint.version}"
+                    g.log_moment = f"{checkpoint.log_id}:{checkpoint.position}:{checkpoint.version}:replayed"
                     yield look
         except TooMuchToReplay as problem:
             raise bad_parameter(

@@ -14,7 +14,7 @@ from eventlog.generations import FILE_NAME, Generations, discard
 from eventlog.log import EventLog
 from eventlog.projection import Projection
 from eventlog.projection_file import why_unusable
-from eventlog.projection_reader import ProjectionReader
+from eventlog.projection_reader import Look, ProjectionReader
 from eventlog.tail_lock import TailLock
 
 
@@ -27,14 +27,24 @@ def back_up(directory: Path, projection: Projection, to: Path) -> Checkpoint:
 
     Raises BackupRefused, or NotBuilt where nothing that can be read is served.
     """
+    with ProjectionReader(directory, projection).look() as look:
+        write_copy(look, to)
+        return look.checkpoint
+
+
+def require_new(to: Path) -> None:
+    """BackupRefused where a file of this name is there."""
+    if to.exists():
+        raise BackupRefused(f"{to} is there already: give another name, or delete it")
+
+
+def write_copy(look: Look, to: Path) -> None:
+    """All that a look sees as one new file, on disk. On any error there is no file. Raises BackupRefused."""
     unfinished = to.with_name(f".{to.name}.unfinished")
     try:
-        if to.exists():
-            raise BackupRefused(f"{to} is there already: give another name, or delete it")
+        require_new(to)
         unfinished.unlink(missing_ok=True)
-        with ProjectionReader(directory, projection).look() as look:
-            look.copy_to(unfinished)
-            checkpoint = look.checkpoint
+        look.copy_to(unfinished)
         with unfinished.open("rb") as written:
             os.fsync(written.fileno())
         unfinished.rename(to)
@@ -45,7 +55,6 @@ def back_up(directory: Path, projection: Projection, to: Path) -> Checkpoint:
     finally:
         with suppress(OSError):
             unfinished.unlink(missing_ok=True)
-    return checkpoint
 
 
 def restore(log: EventLog, directory: Path, projection: Projection, backup: Path) -> tuple[Path, Checkpoint]:

@@ -45,7 +45,7 @@ class ProjectionReader:
             try:
                 connection.execute("BEGIN")
                 stored = require_usable(checkpoints.read_checkpoint(connection), self.projection, self._path)
-                yield Look(connection, self.projection, stored)
+                yield Look(connection, self.projection, stored, self._opened.generation)
             finally:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
@@ -72,25 +72,28 @@ class ProjectionReader:
         if getattr(self._opened, "identity", None) != identity:
             try:
                 # resolved: what SQLite keeps beside the file must be found when the link has been switched
-                uri = f"{path.resolve().as_uri()}?mode=ro"
+                resolved = path.resolve()
+                uri = f"{resolved.as_uri()}?mode=ro"
                 connection = sqlite3.connect(uri, uri=True, isolation_level=None)
                 connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
                 connection.execute("SELECT 1 FROM checkpoint")
             except sqlite3.OperationalError as problem:
                 raise NotBuilt(f"{path} cannot be read yet: {problem}") from problem
             self._opened.connection = connection
+            self._opened.generation = resolved.parent.name
             self._opened.identity = identity
         opened: sqlite3.Connection = self._opened.connection
         return opened
 
 
 class Look:
-    """What one read transaction sees; use it only inside `ProjectionReader.look`."""
+    """What one read transaction sees, of which generation; use it only inside `ProjectionReader.look`."""
 
     def __init__(
-        self, connection: sqlite3.Connection, projection: Projection, checkpoint: Checkpoint
+        self, connection: sqlite3.Connection, projection: Projection, checkpoint: Checkpoint, generation: str
     ) -> None:
         self.checkpoint = checkpoint
+        self.generation = generation
         self._connection = connection
         self._stored = StoredRows(connection, projection.tables)
         self._keys = {table.name: table.key for table in projection.tables}

@@ -32,6 +32,8 @@ class TailLock:
 
 def is_held(directory: Path) -> bool:
     """Whether some process holds the lock now."""
+    if not (directory / LOCK_NAME).exists():
+        return False  # and none is made: it may just be deleted
     lock = TailLock(directory)
     try:
         lock.acquire()

@@ -48,8 +48,7 @@ def restore_file(service: Service, file: Path, as_json: bool) -> None:
             catch_up(log, directory, projection, generation, on_progress)
         switch_or_exit(service, generation)
     except BaseException:
-        if service.generations.serving() != generation:
-            discard(generation)
+        discard(generation)
         raise
     if as_json:
         print_json({"generation": int(generation.name), **describe_moment(checkpoint)})

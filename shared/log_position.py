@@ -65,7 +65,9 @@ class Reads:
                 checkpoint = look.checkpoint
                 if checkpoint.log_id:
                     g.log_position = format_log_position(checkpoint.position, checkpoint.log_id)
-                g.log_moment = f"{checkpoint.log_id}:{checkpoint.position}:{checkpoint.version}"
+                g.log_moment = (
+                    f"{checkpoint.log_id}:{checkpoint.position}:{checkpoint.version}:{look.generation}"
+                )
                 yield look
         finally:
             g.tail_status = self._freshness.of(checkpoint)

@@ -75,8 +75,7 @@ def verify(service: Service, repair: bool, as_json: bool) -> None:
         if repaired:
             switch_or_exit(service, built.generation)
     finally:
-        if built.generation != service.generations.serving():
-            discard(built.generation)
+        discard(built.generation)
     if as_json:
         answer = {**describe_moment(built.checkpoint), **describe_comparison(built.comparison)}
         print_json({**answer, "wrong": wrong, "repaired": repaired})

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from eventlog import EventLog, Position
+from eventlog.backup import require_new, write_copy
 from eventlog.checkpoints import Checkpoint
 from eventlog.commands.common import json_option, print_json
 from eventlog.comparison import Comparison, compare
@@ -90,8 +91,8 @@ def what_if(service: Service, left_out: tuple[Position, ...], moment: Position, 
 @pass_service
 def replay(service: Service, start: Position, into: Path | None, as_json: bool) -> None:
     """Go back to a checkpoint and apply all behind it once more, in a scratch file; print what that changes."""
-    if into is not None and into.exists():
-        raise click.ClickException(f"{into} is there already: give another name, or delete it")
+    if into is not None:
+        require_new(into)
     log, projection = service.connect(), service.projection
     with scratch_file(log, projection) as then:
         before = _replay(log, then, start)
@@ -102,7 +103,7 @@ def replay(service: Service, start: Position, into: Path | None, as_json: bool) 
             with now.look() as look:
                 comparison = compare(was, look, projection)
                 if into is not None:
-                    look.copy_to(into)
+                    write_copy(look, into)
     applied = after.sequence - before.sequence
     if as_json:
         moments = {"from": describe_moment(before), "to": describe_moment(after)}

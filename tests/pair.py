@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,8 @@ from accounts.revenue import revenue
 from customers.directory import directory
 from eventlog import EventLog, Projection, ProjectionFile, ProjectionReader, Subscription
 from eventlog.deciding import DecisionMaker
+from eventlog.generations import home_of
+from eventlog.tail_lock import TailLock
 from shared.permissions import Identity, Role
 from shared.settings import Settings
 from shared.tokens import Tokens
@@ -57,12 +59,14 @@ class Tail:
             assert not self._thread.is_alive()
 
     def _run(self, stop: threading.Event, built: threading.Event) -> None:
-        file = ProjectionFile(self._folder, self._projection)
-        built.set()
+        lock = TailLock(home_of(self._folder, self._projection))
+        lock.acquire()
         try:
-            Subscription(self._log, file).run_forever(stop, wake_every_ms=50)
+            with closing(Subscription(self._log, ProjectionFile(self._folder, self._projection))) as followed:
+                built.set()
+                followed.run_forever(stop, wake_every_ms=50)
         finally:
-            file.close()
+            lock.release()
 
 
 class Client:

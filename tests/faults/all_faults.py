@@ -14,11 +14,13 @@ from tests.faults.process_kills import PROCESS_KILLS
 from tests.faults.redis_kills import REDIS_KILLS
 from tests.faults.scarcity import SCARCITIES
 from tests.faults.simulation import SIMULATION
+from tests.faults.switches import SWITCHES
 
 FAULTS: list[Fault] = [
     REDIS_KILLS,
     PROCESS_KILLS,
     PAUSED_TAILS,
+    SWITCHES,
     NETWORK,
     DIVERGED_LOGS,
     DAMAGED_AOF,

@@ -84,7 +84,7 @@ class Run:
         """
         self._journal.parent.mkdir(parents=True, exist_ok=True)
         while self.trials < trials:
-            number, versions = len(self._lines), _versions()
+            number, versions = len(self._lines), describe_versions()
             asked = min(self.fault.trials_per_piece, trials - self.trials)
             outcome = self._try(f"{self.seed}-{number}", asked)
             line = _Line(number, datetime.now(UTC).isoformat(timespec="seconds"), versions, outcome)
@@ -172,7 +172,8 @@ def _told(error: Exception) -> str:
     return f"{type(error).__name__}: {error} (by way of {', '.join(places[-_PLACES_TOLD:])})"
 
 
-def _versions() -> str:
+def describe_versions() -> str:
+    """Of all that a recorded run depends on, and the commit."""
     redis_version = ".".join(str(part) for part in find_server().version)
     return (
         f"Python {platform.python_version()}, Redis {redis_version}, redis-py {version('redis')},"

@@ -122,6 +122,15 @@ class Pair:
         psutil.wait_procs(killed, timeout=10)
         return time.monotonic()
 
+    def wait_until_tail_settled(self, service: str) -> None:
+        """As `kill` waits: one that ends earlier is taken for a start that failed."""
+
+        def settled() -> bool:
+            found = self.run.find_all(service, "tail")
+            return bool(found) and _age_s(found[0]) >= SETTLED_AFTER_S
+
+        wait_until(settled, lambda: f"no {service} tail")
+
     def books(self, load: Load) -> Books:
         """The books once both projections have applied all of the log, or have halted."""
         log = read_log(self.redis_url)
