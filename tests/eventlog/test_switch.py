@@ -17,7 +17,7 @@ import redis
 
 from eventlog import EventLog, ProjectionFile, ProjectionReader, RecordedEvent, Subscription
 from eventlog.checkpoints import require_no_step_back
-from eventlog.errors import EventLogError, NotBuilt, SwitchRefused, WrongLog
+from eventlog.errors import EventLogError, LogUnavailable, NotBuilt, SwitchRefused, WrongLog
 from eventlog.generations import FILE_NAME, Generations, discard, home_of
 from eventlog.position import LAST, Position
 from eventlog.rebuild import build_generation, catch_up
@@ -135,12 +135,12 @@ def test_generation_that_is_many_batches_behind_is_caught_up_first(
     log: EventLog, tmp_path: Path, tail: Callable[[EventLog, Path], Iterator[None]]
 ) -> None:
     first = send_parcels(log, 1, 10)
-    send_parcels(log, 11, 2200)
+    send_parcels(log, 11, 1020)
     serve(log, tmp_path)
     old = build(log, tmp_path, first)
     with contextmanager(tail)(log, tmp_path):
         assert switch(log, tmp_path, old)
-        assert sequence_of(tmp_path) == 2200
+        assert sequence_of(tmp_path) == 1020
     assert rows_of(tmp_path) == rows_of(tmp_path, old.with_name("1"))
 
 
@@ -210,6 +210,17 @@ def test_switch_to_what_is_served_changes_nothing(log: EventLog, tmp_path: Path)
     assert Generations(tmp_path, make_post()).previous() == built.with_name("1")
 
 
+@pytest.mark.usefixtures("served")
+def test_switch_to_what_is_served_is_done_even_while_the_log_is_away(log: EventLog, tmp_path: Path) -> None:
+    """As for what a killed tail had switched to already."""
+    gone = EventLog.connect("redis://127.0.0.1:1", make_codec())
+    built = build(log, tmp_path)
+    with pytest.raises(LogUnavailable):
+        switch(gone, tmp_path, built)
+    assert switch(log, tmp_path, built)
+    assert switch(gone, tmp_path, built)
+
+
 def test_rollback_is_a_switch_to_the_one_before_and_twice_is_back_again(
     log: EventLog, tmp_path: Path
 ) -> None:
@@ -221,8 +232,8 @@ def test_rollback_is_a_switch_to_the_one_before_and_twice_is_back_again(
     assert switch(log, tmp_path, built)
     last = 30
     for expected in (1, 2, 1):
-        send_parcels(log, last + 1, last + 1100)
-        last += 1100
+        send_parcels(log, last + 1, last + 1010)
+        last += 1010
         serve(log, tmp_path)
         previous = generations.previous()
         assert previous is not None
@@ -337,6 +348,12 @@ def test_refusal_by_the_tail_reaches_whoever_asked_and_nobody_after(
         with pytest.raises(SwitchRefused, match="is damaged"):
             switch(log, tmp_path, bad)
         assert switch(log, tmp_path, good)
+        with pytest.raises(SwitchRefused, match="is damaged"):
+            switch(log, tmp_path, bad)
+    tail = TailLock(home_of(tmp_path, make_post()))
+    tail.acquire()
+    assert not switch(log, tmp_path, bad, wait_s=0)
+    tail.release()
     assert (served_number(tmp_path), sequence_of(tmp_path)) == (3, served)
 
 
