@@ -164,6 +164,11 @@ def _named_by(home: Path, link: str) -> Path | None:
         named = home / _FOLDER / (home / link).readlink().name
     except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError as problem:
+        raise NotBuilt(
+            f"{home / link} is no symbolic link; did something that follows them copy it? Copy it anew (cp -a), or "
+            f"rebuild it: stop the service, delete {home}, start it again."
+        ) from problem
     return named if named.is_dir() else None
 
 

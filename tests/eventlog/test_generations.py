@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import fakeredis
 import pytest
 
-from eventlog import EventLog, ProjectionReader
+from eventlog import EventLog, ProjectionFile, ProjectionReader
 from eventlog.errors import NotBuilt, TailRunning
 from eventlog.generations import FILE_NAME, Generations, discard, home_of, list_versions, remove_version
 from eventlog.tail_lock import TailLock, is_held
@@ -160,6 +161,17 @@ def test_moved_and_copied_directories_serve_what_they_served(log: EventLog, tmp_
         serve(log, directory)
         assert rows_of(directory)["parcels"][:5] == before["parcels"]
         assert Generations(directory, make_post()).served_file.resolve().is_relative_to(directory.resolve())
+
+
+def test_copy_that_followed_links_is_named_with_its_mend(log: EventLog, tmp_path: Path) -> None:
+    with closing(ProjectionFile(tmp_path / "there", make_post())):
+        shutil.copytree(tmp_path / "there", tmp_path / "copied")
+    home = home_of(tmp_path / "copied", make_post())
+    with pytest.raises(NotBuilt, match=f"{home}/serving is no symbolic link.*cp -a.*delete {home}"):
+        ProjectionFile(tmp_path / "copied", make_post())
+    shutil.rmtree(home)
+    with closing(ProjectionFile(tmp_path / "copied", make_post())) as file:
+        assert file.checkpoint().sequence == 0
 
 
 def test_link_to_a_deleted_generation_serves_nothing(generations: Generations, tmp_path: Path) -> None:

@@ -98,5 +98,5 @@ def _read_step_by_step(
             Subscription(log, file, batch_size=1).run_once()
         rows[entry.position] = read_rows(growing, revenue)
         for name in (name for name, unread in _LEFT_UNREAD.items() if unread == left):
-            shutil.copytree(growing, readers[name])
+            shutil.copytree(growing, readers[name], symlinks=True)
     return readers, rows

@@ -169,7 +169,7 @@ def _try(history: AofHistory, damage: Damage, folder: Path, *, goes_on: bool) ->
             found.append(_Found("records cut off as torn"))
         for name, reader in history.readers.items():
             with _crashes_told(found, f"the tail of the one who read {name}"):
-                read = _follow(log, shutil.copytree(reader, folder / name))
+                read = _follow(log, shutil.copytree(reader, folder / name, symlinks=True))
                 judged = _judge(history, log, read, later)
                 may_lack = torn or damage.kind == CUT_AT_RECORD
                 found.append(

@@ -42,6 +42,7 @@ _READERS, _READS_PER_S = 6, 300
 _WITHIN_S = 900.0
 _RESTARTS = 5
 _SHORT, _LONG, _LONGEST = 100_000, 1_000_000, 2_000_000
+_TRIM_EVERY, _KEEP = 100_000, 50_000
 _MIB: Final = 1024  # as /proc counts, in KiB
 
 
@@ -114,6 +115,21 @@ class _Machine:
             process.wait(30)
         self._running = []
 
+    def keep_archive(self) -> None:
+        """Until the machine stops."""
+        self._running.append(self._start("archive", program="eventlog"))
+
+    def trim(self) -> float:
+        """All but the newest entries, once the archive has them; the memory of Redis then, in MiB."""
+        end = self._log.state().sequence
+
+        def all_have_it() -> bool:
+            return {reader.sequence for reader in self._log.list_readers()} == {end}
+
+        wait_until(all_have_it, lambda: str(self._log.list_readers()), _WITHIN_S)
+        assert self._start("trim", "--keep", str(_KEEP), program="eventlog").wait(600) == 0
+        return self._log.server_state().used_memory_bytes / 2**20
+
     def rebuild(self) -> _Rebuilt:
         """`accounts rebuild`, then forgotten again."""
         started = time.monotonic()
@@ -168,10 +184,12 @@ class _Machine:
             return False
         return answer.status_code == 200 and answer.headers["Projection-State"] == "following"
 
-    def _start(self, *words: str, stdout: int | None = None) -> subprocess.Popen[bytes]:
+    def _start(
+        self, *words: str, program: str = "accounts", stdout: int | None = None
+    ) -> subprocess.Popen[bytes]:
         with (self._folder / "output.log").open("ab") as output:
             return subprocess.Popen(
-                [str(Path(sys.executable).parent / "accounts"), *words],
+                [str(Path(sys.executable).parent / program), *words],
                 env=self._environment,
                 stdout=stdout or output,
                 stderr=output,
@@ -207,6 +225,16 @@ def main(seed: int) -> None:
         for _ in range(_RESTARTS):
             machine.stop()
             restarts.append(machine.start())
+        machine.stop()
+    with tempfile.TemporaryDirectory(prefix="trimmed-log-") as folder, ExitStack() as ending:
+        machine = _Machine(Path(folder), seed, ending)
+        machine.start()
+        machine.keep_archive()
+        memory_mib = []
+        for events in range(_TRIM_EVERY, _LONGEST + 1, _TRIM_EVERY):
+            machine.publish_up_to(events)
+            memory_mib.append(machine.trim())
+        trimmed = machine.rebuild()
     failed = sum(each != "ok" for each in reads)
     lines = ["| what | figure |", "|---|---|"]
     for found in (short, long):
@@ -220,6 +248,17 @@ def main(seed: int) -> None:
     lines.append(
         f"| web server and tail started with a current checkpoint on {_LONGEST:,} events, until the first fresh read | "
         f"{min(restarts):.2f} to {max(restarts):.2f} s in {_RESTARTS} restarts |"
+    )
+    same = "the same as" if trimmed.told["same"] else "NOT the same as"
+    first_mib, *later_mib = memory_mib
+    lines.append(
+        f"| memory of Redis while the log grows to {_LONGEST:,} events, trimmed to {_KEEP:,} every {_TRIM_EVERY:,} "
+        f"| {first_mib:.0f} MiB after the first {_TRIM_EVERY:,}, then {min(later_mib):.0f} to {max(later_mib):.0f} |"
+    )
+    lines.append(
+        f"| `accounts rebuild` of these, {_LONGEST - _KEEP:,} of them from the archive | {trimmed.seconds:.1f} s, "
+        f"{trimmed.events / trimmed.seconds:,.0f}/s; {trimmed.told['rows']:,} rows, {same} those served; "
+        f"peak {trimmed.peak_mib:.0f} MiB |"
     )
     click.echo("\n".join([*lines, f"seed {seed}; {describe_versions()}"]))
 

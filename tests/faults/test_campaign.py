@@ -19,7 +19,7 @@ PER_PIECE = 2
 
 @pytest.fixture(autouse=True)
 def _no_programs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tests.faults.campaign._versions", lambda: "as tested")
+    monkeypatch.setattr("tests.faults.campaign.describe_versions", lambda: "as tested")
 
 
 class Tried:
