@@ -9,7 +9,7 @@ import pytest
 
 from tests.make_run import ROOT
 
-pytestmark = pytest.mark.needs("docker-compose")
+pytestmark = [pytest.mark.processes, pytest.mark.needs("docker-compose")]
 
 
 def _compose(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
