@@ -11,7 +11,8 @@ from eventlog.archive import Archive, damage_named
 from eventlog.checkpoints import Checkpoint
 from eventlog.continuity import Divergence, Verdict, number_entries
 from eventlog.follower import BATCH_SIZE, Follower
-from eventlog.log import NAMED_COMMAND_LIFETIME_MS, EventLog, wrong_log
+from eventlog.log import NAMED_COMMAND_LIFETIME_MS, EventLog
+from eventlog.mends import wrong_log
 from eventlog.position import LAST, Position
 from eventlog.readers import ReaderKind
 from eventlog.tail import follow_until_stopped

@@ -29,7 +29,7 @@ class LogState(NamedTuple):
     `sequence` and `last_position` are those of its own last entry; `end` is the position of the
     last entry of all, foreign ones included, and `entries` how many there are; `trimmed_to` is the first
     entry behind the `trimmed` ones that were freed on purpose, and `adopted_to` bounds what was there when
-    the log was made of it, under numbers of another log.
+    the log was made of it, under numbers of another log. `floor` is the last foreign entry that was counted.
     """
 
     log_id: str | None
@@ -41,6 +41,7 @@ class LogState(NamedTuple):
     trimmed_to: Position = START
     trimmed: int = 0
     adopted_to: Position = START
+    floor: Position = START
 
     @property
     def missing(self) -> int:

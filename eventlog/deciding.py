@@ -13,7 +13,8 @@ from typing import Final, NamedTuple, TypeVar
 from eventlog.continuity import Verdict
 from eventlog.errors import Conflict, EventLogError, WrongLog
 from eventlog.events import Event
-from eventlog.log import LOG_MEND, Command, EventLog, Moment, Published
+from eventlog.log import Command, EventLog, Moment, Published
+from eventlog.mends import LOG_MEND
 from eventlog.position import Position
 from eventlog.projection_reader import Look, ProjectionReader
 from eventlog.row_changes import Rows

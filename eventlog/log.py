@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -17,21 +16,21 @@ import redis
 from eventlog.archive import ArchiveReader, Kept, NamedCommand
 from eventlog.checkpoints import Checkpoint
 from eventlog.codec import Codec, Entry
-from eventlog.continuity import Divergence, LogState, Snapshot, Verdict, find_divergence
+from eventlog.continuity import LogState, Snapshot, Verdict, find_divergence
 from eventlog.errors import (
     ArchiveUnusable,
     CommandReused,
     Conflict,
     LogUnavailable,
     OutcomeUnknown,
-    ReaderUnreadable,
-    TrimRefused,
     WeakDurability,
     WrongLog,
 )
 from eventlog.events import Event, Metadata
+from eventlog.log_memory import LogMemory
+from eventlog.log_readers import LogReaders
+from eventlog.mends import LOG_MEND, NO_LOG_MEND, wrong_log
 from eventlog.position import LAST, START, Position
-from eventlog.readers import Freed, Measures, Reader, ReaderKind, WhyKept
 from eventlog.redis_client import SOCKET_TIMEOUT_S, RedisClient, Script, make_pool
 from eventlog.server_state import ServerState, read_server_state
 from eventlog.staging import Staging
@@ -42,15 +41,11 @@ NAMED_COMMAND_LIFETIME_MS: Final = 24 * 60 * 60 * 1000
 UNNAMED_COMMAND_LIFETIME_MS: Final = 2 * 60 * 1000  # a day of them at full speed would be 15 GB
 
 _PUBLISH, _CREATE_LOG, _NEXT_ID = Script("positions", "publish"), Script("create_log"), Script("next_id")
-_REPORT_READER, _REMOVE_READER = Script("report_reader"), Script("remove_reader")
-_TRIM = Script("positions", "trim")
 
 _LONGEST_WAIT_MS = (
     int(SOCKET_TIMEOUT_S * 1000) - 2000
 )  # a blocking read must end 2 s before the socket gives up, or it never returns
 _COUNT_CHUNK = 10_000
-_TRIM_CHUNK = 1000  # entries; about 2 ms in which Redis does nothing else
-_MEASURED_RECORDS = 100
 _LARGEST_EXACT = 2**53  # Lua counts in doubles
 
 DURABLE_SETTINGS: Final = {
@@ -60,20 +55,7 @@ DURABLE_SETTINGS: Final = {
     "maxmemory-policy": "noeviction",
 }
 
-_META_FIELDS = ("log_id", "sequence", "last_position", "trimmed_to", "trimmed", "adopted_to")
-
-NO_LOG_MEND: Final = "Run `eventlog init`."
-LOG_MEND: Final = (
-    "Make sure that this is the Redis and the stream you mean (REDIS_URL, EVENT_STREAM). Then restore the Redis "
-    "data that held the log; or, where Redis lost everything, write it back from the archive: `eventlog reseed`; "
-    "or accept what is there now: run `eventlog init --adopt`, then delete the "
-    "directory of each projection that followed the log: the tails rebuild by themselves."
-)
-TRIMMED_MEND: Final = (
-    "Put back the archive that has it (DATA_DIR/archive), and start it: `eventlog archive`. If it is lost, restore "
-    "the Redis data of before; or accept what is there now: run `eventlog init --adopt`, then delete the "
-    "directory of each projection that followed the log: the tails rebuild by themselves."
-)
+_META_FIELDS = ("log_id", "sequence", "last_position", "trimmed_to", "trimmed", "adopted_to", "floor")
 
 
 class Moment(NamedTuple):
@@ -122,14 +104,6 @@ class Published(NamedTuple):
     replayed: bool
 
 
-def wrong_log(divergence: Divergence, checkpoint: Checkpoint) -> WrongLog:
-    """The error for whoever follows the log from this checkpoint, with the mend."""
-    mend = LOG_MEND if checkpoint.log_id else NO_LOG_MEND
-    if divergence.verdict is Verdict.TRIMMED:
-        mend = TRIMMED_MEND
-    return WrongLog(divergence.verdict, divergence.explanation, mend)
-
-
 class Durability(StrEnum):
     """What is known about an acknowledged event surviving a crash of Redis."""
 
@@ -165,7 +139,8 @@ class EventLog:
         self._clock = clock
         self._meta = f"{{{stream}}}:meta"
         self._subjects = f"{{{stream}}}:subjects"
-        self._readers = f"{{{stream}}}:readers"
+        self.readers = LogReaders(self._redis, stream, self._meta)
+        self.memory = LogMemory(self._redis, stream, self._subjects)
         self._named_commands = f"{{{stream}}}:named-commands"
         self._archive = archive
         self._trimmed_to = START  # as of the last look; only a hint at where to look next
@@ -220,7 +195,7 @@ class EventLog:
         with self._wrong_types_named():
             answer = self._redis.run(
                 _CREATE_LOG,
-                [self.stream, self._meta, self._subjects, self._readers, self._named_commands],
+                [self.stream, self._meta, self._subjects, self.readers.key, self._named_commands],
                 [secrets.token_hex(16), "1" if adopt else "0"],
             )
         outcome, detail = answer[0].decode(), answer[1]
@@ -358,6 +333,11 @@ class EventLog:
 
     # Reading
 
+    def now(self) -> datetime:
+        """The time by the clock of Redis, which gives positions their milliseconds."""
+        seconds, microseconds = self._redis.execute("TIME")
+        return datetime.fromtimestamp(int(seconds), UTC) + timedelta(microseconds=int(microseconds))
+
     def state(self) -> LogState:
         """What the log says of itself now."""
         return _log_state(*self._look(self._state_commands()))
@@ -462,103 +442,6 @@ class EventLog:
             is not None
         )
 
-    # Readers, and what they leave to be freed
-
-    def now(self) -> datetime:
-        """The time by the clock of Redis, which gives positions their milliseconds."""
-        seconds, microseconds = self._redis.execute("TIME")
-        return datetime.fromtimestamp(int(seconds), UTC) + timedelta(microseconds=int(microseconds))
-
-    def report_reader(
-        self, name: str, kind: ReaderKind, *, position: Position, sequence: int, log_id: str
-    ) -> bool:
-        """Make known that a reader has what is up to a position; trimming leaves it what is behind.
-
-        False, with nothing written, if the log is another or gone. XINFO GROUPS shows it under its name,
-        from Redis 7 on with its lag.
-        """
-        keys = [self.stream, self._meta, self._readers]
-        return bool(self._redis.run(_REPORT_READER, keys, [log_id, name, kind, str(position), sequence]))
-
-    def list_readers(self) -> list[Reader]:
-        """Every reader that made itself known and was not removed, the slowest first."""
-        names, told = self._look([("HKEYS", self._readers), ("HVALS", self._readers)])
-        return sorted(map(Reader.parse, names, told), key=lambda reader: reader.position)
-
-    def remove_reader(self, name: str) -> bool:
-        """Let what a reader has not got be freed; False if it is not known. One that is alive comes back."""
-        return bool(self._redis.run(_REMOVE_READER, [self.stream, self._readers], [name]))
-
-    def free_some(
-        self,
-        log_id: str,
-        *,
-        keep_entries: int = 0,
-        keep_from: Position = LAST,
-        dry_run: bool = False,
-        start: Position = START,
-        already: int = 0,
-    ) -> Freed:
-        """Free the oldest entries, 1,000 at most, that every reader has and `keep_…` do not hold.
-
-        Each call leaves the log whole. A `dry_run` frees nothing: let the next `start` at what this one found
-        to stay, with how many it was `already`.
-        Raises TrimRefused where no archive is known, WrongLog, or ReaderUnreadable, with nothing freed.
-        """
-        arguments = [log_id, keep_entries, str(keep_from), _TRIM_CHUNK, int(dry_run), str(start), already]
-        answer = self._redis.run(_TRIM, [self.stream, self._meta, self._readers], arguments)
-        match answer[0].decode():
-            case "freed":
-                _, entries, first_kept, why_kept, slowest = answer
-                return Freed(
-                    entries, Position.parse(first_kept), WhyKept(why_kept.decode()), slowest.decode()
-                )
-            case "no archive":
-                raise TrimRefused(
-                    "no archive keeps what would be freed: start the archive: `eventlog archive`"
-                )
-            case "unreadable":
-                raise ReaderUnreadable(answer[1].decode("utf-8", "replace"))
-            case verdict:
-                raise WrongLog(
-                    Verdict(verdict), f"log {log_id} is not what was read: {answer[1].decode()}", LOG_MEND
-                )
-
-    def stream_bytes(self) -> int | None:
-        """What the stream takes in memory; None where Redis does not say."""
-        return self._bytes(self.stream)
-
-    def measure(self) -> Measures:
-        """The floor, and what the log takes in memory; of command records 100 are measured, and the rest estimated."""
-        floor = self._redis.execute("HGET", self._meta, "floor")
-        records, record_bytes, measured = 0, 0, 0
-        cursor = b"0"
-        while True:
-            pattern = f"{{{_glob_escaped(self.stream)}}}:command:*"
-            cursor, keys = self._redis.execute("SCAN", cursor, "MATCH", pattern, "COUNT", 1000)
-            for key in keys[: _MEASURED_RECORDS - measured]:
-                record_bytes += self._bytes(key) or 0
-                measured += 1
-            records += len(keys)
-            if int(cursor) == 0:
-                break
-        return Measures(
-            floor=Position.parse(floor or b"0-0"),
-            stream_bytes=self.stream_bytes(),
-            subjects_bytes=self._bytes(self._subjects),
-            command_records=records,
-            command_bytes=record_bytes * records // max(1, measured),
-        )
-
-    def _bytes(self, key: str | bytes) -> int | None:
-        try:
-            answer = self._redis.execute("MEMORY", "USAGE", key, "SAMPLES", 0)
-        except LogUnavailable as refusal:
-            if isinstance(refusal.__cause__, redis.ResponseError):
-                return None
-            raise
-        return int(answer or 0)
-
     # Writing it back
 
     def staging(self) -> Staging:
@@ -607,12 +490,8 @@ class EventLog:
         return f"{{{self.stream}}}:command:"
 
 
-def _glob_escaped(text: str) -> str:
-    return re.sub(r"([\\*?\[\]^-])", r"\\\1", text)
-
-
 def _log_state(meta: list[bytes | None], entries: int, exists: int, newest: list[Any]) -> LogState:
-    log_id, sequence, last_position, trimmed_to, trimmed, adopted_to = meta
+    log_id, sequence, last_position, trimmed_to, trimmed, adopted_to, floor = meta
     try:
         return LogState(
             log_id=log_id.decode("ascii") if log_id else None,
@@ -624,6 +503,7 @@ def _log_state(meta: list[bytes | None], entries: int, exists: int, newest: list
             trimmed_to=Position.parse(trimmed_to or b"0-0"),
             trimmed=int(trimmed or 0),
             adopted_to=Position.parse(adopted_to or b"0-0"),
+            floor=Position.parse(floor or b"0-0"),
         )
     except ValueError as problem:
         raise WrongLog(

@@ -11,7 +11,8 @@ from eventlog.codec import Entry
 from eventlog.continuity import LogState, Verdict
 from eventlog.errors import WeakDurability, WrongLog
 from eventlog.found_projections import find_projections
-from eventlog.log import LOG_MEND, NO_LOG_MEND, EventLog
+from eventlog.log import EventLog
+from eventlog.mends import LOG_MEND, NO_LOG_MEND
 from eventlog.position import Position
 from eventlog.readers import Reader, ReaderKind
 
@@ -88,7 +89,7 @@ def describe_log(log: EventLog, data_directory: Path) -> LogStatus:
         raise WrongLog(Verdict.REPLACED, "there is no log", NO_LOG_MEND)
     if not state.stream_exists:
         raise WrongLog(Verdict.REPLACED, f"the stream of log {state.log_id} is gone", LOG_MEND)
-    measures = log.measure()
+    measures = log.memory.measure()
     durability, weak_settings = _durability(log)
     readers = list_reader_statuses(log)
     return LogStatus(
@@ -101,7 +102,7 @@ def describe_log(log: EventLog, data_directory: Path) -> LogStatus:
         last=_entry_status(log.read_back(count=1)),
         trimmed=state.trimmed,
         trimmed_to=str(state.trimmed_to),
-        floor=str(measures.floor),
+        floor=str(state.floor),
         durability=durability,
         weak_settings=weak_settings,
         memory=MemoryStatus(
@@ -131,7 +132,7 @@ def describe_log(log: EventLog, data_directory: Path) -> LogStatus:
 def list_reader_statuses(log: EventLog) -> list[ReaderStatus]:
     """The slowest first."""
     state, now = log.state(), log.now()
-    return [_reader_status(log, reader, state, now) for reader in log.list_readers()]
+    return [_reader_status(log, reader, state, now) for reader in log.readers.list_all()]
 
 
 def time_of(position: Position) -> datetime:

@@ -45,7 +45,7 @@ class ReaderReport:
             return
         self._idle_due_s = now_s + REPORT_IDLE_EVERY_S
         try:
-            self._log.report_reader(
+            self._log.readers.report(
                 self._name,
                 self._kind,
                 position=checkpoint.position,

@@ -70,9 +70,8 @@ class Freed(NamedTuple):
 
 
 class Measures(NamedTuple):
-    """The floor, and the memory a log takes; bytes are None where Redis does not say."""
+    """The memory a log takes; bytes are None where Redis does not say."""
 
-    floor: Position
     stream_bytes: int | None
     subjects_bytes: int | None
     command_records: int

@@ -97,7 +97,7 @@ def _known_to_the_log(
             yield report.tell
         finally:
             with suppress(EventLogError):  # it is named as gone, and removed by hand
-                log.remove_reader(name)
+                log.readers.remove(name)
 
 
 def _approach(

@@ -82,6 +82,15 @@ class RedisClient:
             connection.send_command(*arguments)
             return connection.read_response()
 
+    def execute_if_allowed(self, *arguments: Any) -> Any:
+        """One command's answer, None where Redis refuses it, as managed ones do with some."""
+        try:
+            return self.execute(*arguments)
+        except LogUnavailable as refusal:
+            if isinstance(refusal.__cause__, redis.ResponseError):
+                return None
+            raise
+
     def read_all(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
         """Run commands that read, each with its key first, at one moment; every one of them must succeed."""
         try:

@@ -20,7 +20,8 @@ from eventlog.errors import (
 from eventlog.events import Event, RecordedEvent
 from eventlog.follower import BATCH_SIZE, Follower
 from eventlog.generations import Generations, home_of
-from eventlog.log import EventLog, wrong_log
+from eventlog.log import EventLog
+from eventlog.mends import wrong_log
 from eventlog.parking import Parked
 from eventlog.position import LAST, Position
 from eventlog.projection import Projection, Refused

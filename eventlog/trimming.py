@@ -12,7 +12,8 @@ import msgspec
 from eventlog.continuity import LogState, Verdict
 from eventlog.durations import parse_duration
 from eventlog.errors import TrimRefused, WrongLog
-from eventlog.log import NO_LOG_MEND, EventLog
+from eventlog.log import EventLog
+from eventlog.mends import NO_LOG_MEND
 from eventlog.position import LAST, START, Position
 from eventlog.readers import Freed, WhyKept
 
@@ -73,21 +74,21 @@ def trim(
 ) -> Trim:
     """Free what may go, in small steps of which each leaves the log whole; `progress` is told how many each freed.
 
-    Raises what EventLog.free_some raises, and TrimRefused for a size where Redis does not tell sizes.
+    Raises what LogReaders.free_some raises, and TrimRefused for a size where Redis does not tell sizes.
     """
     state = log.state()
     if state.log_id is None:
         raise WrongLog(Verdict.REPLACED, "there is no log", NO_LOG_MEND)
     log_id, now = state.log_id, log.now()
     keep_from = _at(now - keep.age) if keep.age is not None else LAST
-    before = after = log.stream_bytes()
+    before = after = log.memory.stream_bytes()
     freed = 0
     while True:
         keep_entries = keep.entries if keep.stream_bytes is None else _share(state, after, keep.stream_bytes)
         for step in _steps(log, log_id, keep_entries, keep_from, dry_run=dry_run):
             progress(step.entries)
             freed += step.entries
-        after = None if dry_run else log.stream_bytes()
+        after = None if dry_run else log.memory.stream_bytes()
         small_enough = keep.stream_bytes is None or after is None or after <= keep.stream_bytes
         if small_enough or step.why_kept is not WhyKept.KEEP:
             break
@@ -104,7 +105,7 @@ def trim(
         bytes_after=after,
         unseen=[
             UnseenReader(reader.name, str(reader.position), reader.seen_at)
-            for reader in log.list_readers()
+            for reader in log.readers.list_all()
             if now - reader.seen_at > UNSEEN_AFTER
         ],
     )
@@ -116,7 +117,7 @@ def _steps(
     """One at least; the last is the one behind which nothing may go."""
     start, already = START, 0
     while True:
-        step = log.free_some(
+        step = log.readers.free_some(
             log_id,
             keep_entries=keep_entries,
             keep_from=keep_from,

@@ -86,7 +86,7 @@ def prune(service: Service, version: int | None, as_json: bool) -> None:
 def _forget_reader(service: Service, name: str) -> None:
     """What it had not read yet need not be kept for it any more."""
     try:
-        service.connect().remove_reader(name)
+        service.connect().readers.remove(name)
     except EventLogError as problem:
         click.echo(
             f"{problem}. The log still keeps what {name} has not read: `eventlog readers remove {name}`",

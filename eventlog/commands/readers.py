@@ -48,7 +48,7 @@ def readers(place: Place, as_json: bool) -> None:
 @at_the_log
 def remove(place: Place, name: str) -> None:
     """Forget a reader that is gone for good, so that what it has not got can be freed."""
-    if not place.log.remove_reader(name):
+    if not place.log.readers.remove(name):
         raise click.ClickException(f"no reader is named {name!r}: `eventlog readers` lists them")
     click.echo(f"{name} is forgotten; if it is alive, it makes itself known again within half a minute.")
 

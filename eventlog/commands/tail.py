@@ -17,8 +17,9 @@ from eventlog.commands.common import Place, at_the_log, checked_by
 from eventlog.continuity import find_divergence
 from eventlog.durations import parse_duration
 from eventlog.errors import InvalidPosition, LogUnavailable
-from eventlog.log import EventLog, wrong_log
+from eventlog.log import EventLog
 from eventlog.log_status import time_of
+from eventlog.mends import wrong_log
 from eventlog.position import START, Position
 
 _CHUNK = 1000

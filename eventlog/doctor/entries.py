@@ -7,7 +7,8 @@ from typing import Final
 from eventlog.continuity import LogState
 from eventlog.doctor.findings import Finding, Name, Severity, with_all_clear
 from eventlog.errors import EventLogError
-from eventlog.log import LOG_MEND, NO_LOG_MEND, EventLog
+from eventlog.log import EventLog
+from eventlog.mends import LOG_MEND, NO_LOG_MEND
 
 ENTRY_NAMES: Final = (Name.LOG_MISSING, Name.ENTRIES_MISSING, Name.WRITES_REFUSED)
 

@@ -13,7 +13,8 @@ from eventlog.doctor.places import Follower, opened, unreadable_file
 from eventlog.doctor.tails import TAIL_NAMES, examine_tail, moves
 from eventlog.errors import LogUnavailable, NotBuilt, WrongLog
 from eventlog.follower import BATCH_SIZE
-from eventlog.log import LOG_MEND, NO_LOG_MEND, EventLog
+from eventlog.log import EventLog
+from eventlog.mends import LOG_MEND, NO_LOG_MEND
 from eventlog.parking import count_unacknowledged
 from eventlog.projection_file import require_usable
 

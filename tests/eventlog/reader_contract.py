@@ -36,7 +36,7 @@ def report(
     state = log.state()
     entries = positions(log)
     position = entries[number - state.trimmed - 1] if number else START
-    return log.report_reader(
+    return log.readers.report(
         name, kind, position=position, sequence=number, log_id=log_id or state.log_id or ""
     )
 
@@ -97,7 +97,7 @@ class ReaderContract(ABC):
         before = log.now()
         assert report(log, "post-v1", 2)
         archive(log, 1)
-        slowest, post = log.list_readers()
+        slowest, post = log.readers.list_all()
         assert (slowest.name, slowest.kind) == ("archive", ReaderKind.ARCHIVE)
         assert (post.name, post.kind, post.sequence) == ("post-v1", ReaderKind.PROJECTION, 2)
         assert post.position == positions(log)[1]
@@ -110,7 +110,7 @@ class ReaderContract(ABC):
         publish_many(log, 3)
         report(log, "post-v1", 3)
         report(log, "post-v1", 0)
-        assert [(reader.position, reader.sequence) for reader in log.list_readers()] == [(START, 0)]
+        assert [(reader.position, reader.sequence) for reader in log.readers.list_all()] == [(START, 0)]
 
     def test_reader_of_another_log_does_nothing(self, log: EventLog, client: redis.Redis) -> None:
         publish_many(log, 3)
@@ -133,11 +133,11 @@ class ReaderContract(ABC):
             case _:
                 client.rename(STREAM, "elsewhere")
         before = everything(client)
-        told = log.report_reader(
+        told = log.readers.report(
             "post-v1", ReaderKind.PROJECTION, position=position, sequence=3, log_id=log_id
         )
         assert told is False
-        log.remove_reader("other")
+        log.readers.remove("other")
         assert everything(client) == before
         assert log.state().stream_exists is False
 
@@ -147,11 +147,11 @@ class ReaderContract(ABC):
         publish_many(log, 3)
         client.xgroup_create(STREAM, "somebody's", "0")
         report(log, "post-v1", 2)
-        assert log.remove_reader("post-v1") is True
-        assert log.list_readers() == []
+        assert log.readers.remove("post-v1") is True
+        assert log.readers.list_all() == []
         assert groups(client).keys() == {"somebody's"}
-        assert log.remove_reader("post-v1") is False
-        assert log.remove_reader("somebody's") is False
+        assert log.readers.remove("post-v1") is False
+        assert log.readers.remove("somebody's") is False
         assert groups(client).keys() == {"somebody's"}
 
     def test_new_log_made_of_the_old_has_none_of_its_readers(
@@ -162,7 +162,7 @@ class ReaderContract(ABC):
         report(log, "post-v1", 2)
         former = log.create()
         log.create(adopt=True)
-        assert log.list_readers() == []
+        assert log.readers.list_all() == []
         assert groups(client).keys() == {"somebody's"}
         assert report(log, "post-v1", 2, log_id=former) is False
 
@@ -174,12 +174,12 @@ class ReaderContract(ABC):
         archive(log, 3)
         client.hset(READERS, "odd", junk)
         with pytest.raises(ReaderUnreadable, match="eventlog readers remove odd"):
-            log.list_readers()
+            log.readers.list_all()
         with pytest.raises((ReaderUnreadable, TrimRefused), match="odd"):
             trim(log, Keep(entries=0))
         assert client.xlen(STREAM) == 3
-        assert log.remove_reader("odd")
-        assert len(log.list_readers()) == 1
+        assert log.readers.remove("odd")
+        assert len(log.readers.list_all()) == 1
 
     # Made known by the way
 
@@ -202,12 +202,12 @@ class ReaderContract(ABC):
                 Subscription(log, file).run_to_head()
                 now_s += seconds
                 reader_report.tell(file.checkpoint())
-                return sum(reader.sequence for reader in log.list_readers())
+                return sum(reader.sequence for reader in log.readers.list_all())
 
             assert known_after(0, 1) == 1
             assert known_after(REPORT_EVERY_S / 2, 1) == 1
             assert known_after(REPORT_EVERY_S / 2, 1) == 3
-            log.remove_reader("post-v1")
+            log.readers.remove("post-v1")
             assert known_after(REPORT_IDLE_EVERY_S / 2, 0) == 0
             assert known_after(REPORT_IDLE_EVERY_S / 2, 0) == 3
 
@@ -230,7 +230,7 @@ class ReaderContract(ABC):
                 now_s += REPORT_IDLE_EVERY_S
             client.delete(READERS)
             reader_report.tell(file.checkpoint())
-        assert [reader.sequence for reader in log.list_readers()] == [1]
+        assert [reader.sequence for reader in log.readers.list_all()] == [1]
         assert len([record for record in caplog.records if "cannot make known" in record.message]) == 1
 
     # Trimmed
@@ -286,7 +286,7 @@ class ReaderContract(ABC):
             report(log, "post-v1", 5)
             publish_many(log, 5)
             archive(log, 10)
-            log.remove_reader("post-v1")
+            log.readers.remove("post-v1")
             assert trim(log, Keep(entries=2)).freed == 8
             assert verdict_of(log, file) is Verdict.TRIMMED
             assert file.checkpoint().sequence == 5
@@ -366,7 +366,7 @@ class ReaderContract(ABC):
         done = trim(log, Keep(entries=0))
         assert (done.freed, done.bounded_by) == (1, "gone")
         assert [(unseen.name, unseen.position) for unseen in done.unseen] == [("gone", str(position))]
-        log.remove_reader("gone")
+        log.readers.remove("gone")
         again = trim(log, Keep(entries=0))
         assert (again.freed, again.unseen) == (3, [])
 
@@ -388,7 +388,7 @@ class ReaderContract(ABC):
                 client.hdel(META, "log_id")
         before = everything(client)
         with pytest.raises(WrongLog):
-            log.free_some(log_id)
+            log.readers.free_some(log_id)
         assert everything(client) == before
 
     @pytest.mark.parametrize("seed", range(5))
@@ -412,7 +412,7 @@ class ReaderContract(ABC):
                     case "slow":
                         self.follow(log, slow, "slow", ReaderKind.PROJECTION, 1)
                     case _:
-                        if {reader.name for reader in log.list_readers()} == {"archive", "slow"}:
+                        if {reader.name for reader in log.readers.list_all()} == {"archive", "slow"}:
                             trim(log, Keep(entries=chance.randrange(4)))
                 require_whole(log)
             assert verdict_of(log, fast) is verdict_of(log, slow) is Verdict.SAME
@@ -423,7 +423,7 @@ class ReaderContract(ABC):
     def follow(log: EventLog, file: ProjectionFile, name: str, kind: ReaderKind, batch_size: int) -> None:
         Subscription(log, file, batch_size=batch_size).run_once()
         checkpoint = file.checkpoint()
-        assert log.report_reader(
+        assert log.readers.report(
             name, kind, position=checkpoint.position, sequence=checkpoint.sequence, log_id=checkpoint.log_id
         )
 
@@ -527,7 +527,7 @@ class RealServerReaderContract(ReaderContract):
         for _ in range(10):
             publish_many(log, 1000)
         archive(log, 10_000)
-        size = log.stream_bytes()
+        size = log.memory.stream_bytes()
         assert size is not None
         done = trim(log, Keep(stream_bytes=size // 3))
         assert done.bytes_before == size

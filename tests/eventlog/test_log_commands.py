@@ -80,7 +80,7 @@ def test_reader_is_removed_by_hand(run: Run, log: EventLog, client: redis.Redis)
     publish_many(log, 1)
     report(log, "post-v1", 1)
     assert run("readers", "remove", "post-v1").exit_code == 0
-    assert (log.list_readers(), client.xinfo_stream(STREAM)["groups"]) == ([], 0)
+    assert (log.readers.list_all(), client.xinfo_stream(STREAM)["groups"]) == ([], 0)
     again = run("readers", "remove", "post-v1")
     assert (again.exit_code, again.stderr) == (
         1,
@@ -155,7 +155,7 @@ def test_status_is_the_log_at_a_glance(run: Run, log: EventLog, client: redis.Re
         Subscription(log, file).run_to_head()
     report(log, "post-v1", 3)
     archive(log, 4)
-    log.free_some(log.create(), keep_entries=3)
+    log.readers.free_some(log.create(), keep_entries=3)
     found = document(run("status", "--json"))
     entries = positions(log)
     assert (found["log_id"], found["stream"]) == (log.create(), STREAM)

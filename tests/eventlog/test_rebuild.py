@@ -79,18 +79,18 @@ class RebuildContract(ABC):
         known: list[list[tuple[str, ReaderKind, int]]] = []
 
         def look_at_readers(_done: int, _total: int) -> None:
-            known.append([(reader.name, reader.kind, reader.sequence) for reader in log.list_readers()])
+            known.append([(reader.name, reader.kind, reader.sequence) for reader in log.readers.list_all()])
 
         build_generation(log, tmp_path, make_post(), look_at_readers)
         assert known == [[("post-v1-rebuild-1", ReaderKind.REBUILD, 0)]], "once a second is enough"
-        assert log.list_readers() == []
+        assert log.readers.list_all() == []
 
         def fail(_done: int, _total: int) -> None:
             raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
             build_generation(log, tmp_path, make_post(), fail)
-        assert log.list_readers() == []
+        assert log.readers.list_all() == []
 
     # What is built
 

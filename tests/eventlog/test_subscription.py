@@ -319,10 +319,10 @@ def test_tail_follows_reports_and_stops(log: EventLog, tmp_path: Path) -> None:
 
 def test_tail_makes_known_how_far_it_is(log: EventLog, client: redis.Redis, tmp_path: Path) -> None:
     with running(log, tmp_path):
-        wait_until(lambda: [reader.name for reader in log.list_readers()] == ["post-v1"])
+        wait_until(lambda: [reader.name for reader in log.readers.list_all()] == ["post-v1"])
         last = publish(log, a_parcel_sent(1), a_parcel_sent(2))
-        wait_until(lambda: log.list_readers()[0].position == last.position)
-        assert log.list_readers()[0].sequence == 2
+        wait_until(lambda: log.readers.list_all()[0].position == last.position)
+        assert log.readers.list_all()[0].sequence == 2
 
 
 def test_tail_that_cannot_make_known_how_far_it_is_follows_all_the_same(
@@ -342,7 +342,7 @@ def test_tail_of_a_log_that_went_makes_nothing_known(
     log: EventLog, client: redis.Redis, tmp_path: Path
 ) -> None:
     with running(log, tmp_path):
-        wait_until(lambda: len(log.list_readers()) == 1)
+        wait_until(lambda: len(log.readers.list_all()) == 1)
         client.flushall()
         wait_until(lambda: state_of(tmp_path) is TailState.HALTED)
         assert client.keys("*") == []

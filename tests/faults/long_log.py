@@ -124,9 +124,9 @@ class _Machine:
         end = self._log.state().sequence
 
         def all_have_it() -> bool:
-            return {reader.sequence for reader in self._log.list_readers()} == {end}
+            return {reader.sequence for reader in self._log.readers.list_all()} == {end}
 
-        wait_until(all_have_it, lambda: str(self._log.list_readers()), _WITHIN_S)
+        wait_until(all_have_it, lambda: str(self._log.readers.list_all()), _WITHIN_S)
         assert self._start("trim", "--keep", str(_KEEP), program="eventlog").wait(600) == 0
         return self._log.server_state().used_memory_bytes / 2**20
 
