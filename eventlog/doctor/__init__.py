@@ -7,11 +7,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from eventlog.archiving import ARCHIVE_NAME
 from eventlog.continuity import LogState
 from eventlog.doctor.disks import examine_disks
 from eventlog.doctor.entries import ENTRY_NAMES, examine_entries
 from eventlog.doctor.findings import Finding, Limits, Name, Severity, not_looked_at, with_all_clear
-from eventlog.doctor.followers import FOLLOWER_NAMES, examine_follower
+from eventlog.doctor.followers import FOLLOWER_NAMES, examine_archive, examine_follower
 from eventlog.doctor.places import list_followers, remembers_log
 from eventlog.doctor.server import SERVER_NAMES, examine_server
 from eventlog.errors import EventLogError, LogUnavailable, WrongLog
@@ -69,6 +70,7 @@ def _examine(log: EventLog, data_dir: Path, limits: Limits, clock: Callable[[], 
     found += examine_disks(data_dir, redis_dir, limits)
     for follower in followers:
         found += examine_follower(follower, log, state, limits)
+    found += examine_archive(data_dir / ARCHIVE_NAME, log, state, limits)
     if not followers:
         found += not_looked_at(FOLLOWER_NAMES, f"no projection that can be read lies below {data_dir}")
     return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Final
 
 from eventlog.checkpoints import Checkpoint, read_checkpoint
@@ -16,6 +17,7 @@ from eventlog.follower import BATCH_SIZE
 from eventlog.log import EventLog
 from eventlog.mends import LOG_MEND, NO_LOG_MEND
 from eventlog.parking import count_unacknowledged
+from eventlog.projection import Projection
 from eventlog.projection_file import require_usable
 
 _LAGGING_ENTRIES: Final = 10_000
@@ -51,6 +53,24 @@ def examine_follower(
     except (LogUnavailable, WrongLog) as problem:
         found += not_looked_at(_LOG, f"{follower.label}: {problem}")
     return with_all_clear(FOLLOWER_NAMES, found)
+
+
+def examine_archive(archive: Path, log: EventLog, state: LogState | None, limits: Limits) -> list[Finding]:
+    """The process that writes it, and whether it is of this log; nothing where there is no archive."""
+    if not archive.exists():
+        return []
+    follower = Follower("archive", archive, archive.parent, Projection("archive", 1, ()))
+    found = examine_tail(follower, limits)
+    try:
+        with opened(archive) as connection:
+            checkpoint = read_checkpoint(connection)
+        if checkpoint is not None and state is not None:
+            found += _judge_place(follower, checkpoint, log, state, limits)
+    except (sqlite3.Error, UnicodeDecodeError) as problem:
+        found.append(unreadable_file("archive", f"{archive} cannot be read: {problem}"))
+    except (LogUnavailable, WrongLog) as problem:
+        found += not_looked_at(_LOG, f"archive: {problem}")
+    return found
 
 
 def judge_parked(count: int, service: str) -> Finding | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -17,13 +18,15 @@ from typing import Any
 import pytest
 
 from eventlog import ProjectionFile, Subscription
+from eventlog.archive import Archive
+from eventlog.archiving import ARCHIVE_NAME, Archiving
 from eventlog.doctor import examine
 from eventlog.doctor.advisories import list_holes
 from eventlog.doctor.findings import Finding, Limits, Name, Severity
 from eventlog.doctor.processes import list_opened
 from eventlog.embedded_redis import find_server, free_port, list_servers
 from eventlog.generations import Generations
-from eventlog.tail_status import DEAD_AFTER_S, TailState
+from eventlog.tail_status import DEAD_AFTER_S, TailState, TailStatus, TailStatusFile
 from tests.eventlog.log_contract import META, STREAM, publish
 from tests.eventlog.parcels import make_post
 from tests.eventlog.patient import LOCK_REMOVED, ROOT, Patient, a_patient, wait_until
@@ -462,3 +465,17 @@ def test_an_old_redis_is_found_with_the_release_to_install(patient: Patient) -> 
     assert version["redis_version"] in old["detail"]
     assert "CVE-2025-49844" in old["detail"]
     assert "install redis " in old["mend"]
+
+
+def test_archive_without_its_process_is_found(patient: Patient) -> None:
+    path = patient.data_dir / ARCHIVE_NAME
+    with closing(Archive(path)) as archive:
+        Archiving(patient.log, archive).run_to_head()
+    assert patient.found()[Name.TAIL_DEAD]["detail"].startswith("archive: ")
+    status = TailStatusFile(path.parent)
+    status.report(TailStatus(TailState.FOLLOWING))
+    assert patient.found().keys() <= {Name.REDIS_OUTDATED}
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE checkpoint SET log_id = 'x'")
+    status.report(TailStatus(TailState.FOLLOWING))
+    assert patient.found()[Name.LOG_REPLACED]["detail"].startswith("archive: ")
