@@ -89,8 +89,8 @@ def switch_generation(
         _switch(log, directory, projection, generations.find(number))
 
     request = TailRequest(generations.home, RequestKind.SWITCH)
-    request.leave(int(generation.name))
     try:
+        request.leave(int(generation.name))
         done = _have_done(request, generations.home, switch, wait_s)
     finally:
         request.withdraw()

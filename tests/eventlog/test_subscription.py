@@ -434,14 +434,22 @@ def test_tail_ends_when_its_file_is_deleted(log: EventLog, tmp_path: Path) -> No
 
 def test_tail_ends_when_its_file_is_damaged(log: EventLog, tmp_path: Path) -> None:
     """What it reads from then on would be wrong; the supervisor starts it again, and it says why it cannot run."""
-    published = publish(log, a_parcel_sent(1))
-    with running(log, tmp_path) as run:
-        assert ProjectionReader(tmp_path, make_post()).wait_until_applied(published.position, 10)
+    in_second, go_on = threading.Event(), threading.Event()
+
+    def wait_in_the_second(recorded: RecordedEvent[ParcelSent]) -> None:
+        if recorded.sequence == 2:
+            in_second.set()
+            assert go_on.wait(10)
+
+    publish(log, a_parcel_sent(1))
+    with running(log, tmp_path, make_post_after(wait_in_the_second)) as run:
+        publish(log, a_parcel_sent(2))
+        assert in_second.wait(10)  # so that it reads nothing while the file is being damaged
         with closing(sqlite3.connect(served_file(tmp_path))) as connection:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # all is read from the file again
         with served_file(tmp_path).open("r+b") as damaged:
             damaged.write(b"\xff" * 8192)
-        publish(log, a_parcel_sent(2))
+        go_on.set()
         run.join()
         assert isinstance(run.ended_by, NotBuilt)
     assert "is damaged" in TailStatusFile(home_of(tmp_path, make_post())).read().message
