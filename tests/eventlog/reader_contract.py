@@ -102,6 +102,9 @@ class ReaderContract(ABC):
         assert (post.name, post.kind, post.sequence) == ("post-v1", ReaderKind.PROJECTION, 2)
         assert post.position == positions(log)[1]
         assert post.count_behind(log.state()) == 1
+        for _ in range(2):
+            add_foreign(client)
+        assert post.count_behind(log.state()) == 3  # those nobody has counted yet, too
         assert before - timedelta(milliseconds=1) <= post.seen_at <= log.now()
         assert groups(client)["post-v1"]["last-delivered-id"].decode() == str(post.position)
         assert groups(client)["post-v1"]["consumers"] == 0
