@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
@@ -48,6 +49,7 @@ _LONGEST_WAIT_MS = (
 _COUNT_CHUNK = 10_000
 _LARGEST_EXACT = 2**53  # Lua counts in doubles
 
+DURABILITY_HOLDS_S: Final = 2.0  # for so long after its settings became weaker Redis may still be written to
 DURABLE_SETTINGS: Final = {
     "appendonly": "yes",
     "appendfsync": "always",
@@ -146,6 +148,7 @@ class EventLog:
         self._trimmed_to = START  # as of the last look; only a hint at where to look next
         self._accept_weak_durability = accept_weak_durability
         self._durability: Durability | None = None
+        self._durability_read_at_s = 0.0
 
     @classmethod
     def connect(
@@ -219,6 +222,7 @@ class EventLog:
 
     def check_durability(self) -> Durability:
         """Read the server's settings; raise WeakDurability if it can lose what it acknowledged."""
+        self._durability_read_at_s = time.monotonic()
         weak: dict[str, str] = {}
         hidden = False
         for setting, durable in DURABLE_SETTINGS.items():
@@ -239,12 +243,19 @@ class EventLog:
         self._durability = Durability.UNPROVEN if weak or hidden else Durability.PROVEN
         return self._durability
 
+    def _require_durability(self) -> None:
+        """Settings change while a server runs: what was read of them holds for a few seconds."""
+        age_s = time.monotonic() - self._durability_read_at_s
+        if self._durability is None or age_s > DURABILITY_HOLDS_S:
+            self.check_durability()
+
     def server_state(self) -> ServerState:
         """What the server says of itself; LogUnavailable where it is away or does not tell."""
         return read_server_state(self._redis)
 
     def check_writable(self) -> None:
         """Ask the script all it asks before an append, and append nothing; raises what publish would raise."""
+        self._require_durability()
         state = self.state()
         if state.log_id is None:
             raise WrongLog(Verdict.REPLACED, "there is no log", LOG_MEND)
@@ -306,8 +317,7 @@ class EventLog:
             raise ValueError("publish needs at least one event")
         if not decided_at.log_id:
             raise WrongLog(Verdict.REPLACED, "there is no log yet", NO_LOG_MEND)
-        if self._durability is None:
-            self.check_durability()
+        self._require_durability()
         command = command or Command.unnamed()
         arguments: list[Any] = [decided_at.log_id, str(decided_at.position), command.fingerprint]
         arguments += [command.lifetime_ms, result, len(guards), *guards, len(touches), *touches]

@@ -8,12 +8,14 @@ from eventlog.checkpoints import Checkpoint
 from eventlog.continuity import Divergence, Verdict
 from eventlog.errors import WrongLog
 
-NO_LOG_MEND: Final = "Run `eventlog init`."
 LOG_MEND: Final = (
     "Make sure that this is the Redis and the stream you mean (REDIS_URL, EVENT_STREAM). Then restore the Redis "
     "data that held the log; or, where Redis lost everything, write it back from the archive: `eventlog reseed`; "
     "or accept what is there now: run `eventlog init --adopt`, then delete the "
     "directory of each projection that followed the log: the tails rebuild by themselves."
+)
+NO_LOG_MEND: Final = (
+    f"If there never was one: run `eventlog init`. If there was: {LOG_MEND[0].lower()}{LOG_MEND[1:]}"
 )
 TRIMMED_MEND: Final = (
     "Put back the archive that has it (DATA_DIR/archive), and start it: `eventlog archive`. If it is lost, restore "
@@ -24,7 +26,10 @@ TRIMMED_MEND: Final = (
 
 def wrong_log(divergence: Divergence, checkpoint: Checkpoint) -> WrongLog:
     """The error for whoever follows the log from this checkpoint, with the mend."""
-    mend = LOG_MEND if checkpoint.log_id else NO_LOG_MEND
     if divergence.verdict is Verdict.TRIMMED:
         mend = TRIMMED_MEND
+    elif divergence.verdict is Verdict.REWOUND or checkpoint.log_id:
+        mend = LOG_MEND
+    else:
+        mend = NO_LOG_MEND
     return WrongLog(divergence.verdict, divergence.explanation, mend)

@@ -621,6 +621,20 @@ class RealServerContract(LogContract):
         assert log.check_durability() is Durability.PROVEN
         assert publish(log).sequence == 1
 
+    def test_redis_that_becomes_weaker_while_it_is_written_to_is_noticed(
+        self, log: EventLog, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        publish(log, a_parcel_sent(1))
+        monkeypatch.setattr("eventlog.log.DURABILITY_HOLDS_S", 0.0)
+        client.config_set("appendfsync", "everysec")
+        try:
+            for ask in (lambda: publish(log, a_parcel_sent(2)), log.check_writable):
+                with pytest.raises(WeakDurability, match="appendfsync"):
+                    ask()
+        finally:
+            client.config_set("appendfsync", "always")
+        assert publish(log, a_parcel_sent(2)).sequence == 2
+
     def test_weak_server_is_accepted_where_that_is_said(
         self, log: EventLog, pool: redis.ConnectionPool, client: redis.Redis
     ) -> None:
