@@ -18,6 +18,7 @@ from eventlog.readers import ReaderKind
 from eventlog.tail import follow_until_stopped
 
 ARCHIVE_NAME: Final = Path("archive", "archive.db")  # below the data directory
+ARCHIVE_READER: Final = "archive"  # as which it is known to the log
 
 
 class Archiving(Follower):
@@ -28,7 +29,7 @@ class Archiving(Follower):
 
     def __init__(self, log: EventLog, archive: Archive, *, batch_size: int = BATCH_SIZE) -> None:
         super().__init__(
-            log, archive.path.parent, "archive", ReaderKind.ARCHIVE, "archive", batch_size=batch_size
+            log, archive.path.parent, "archive", ReaderKind.ARCHIVE, ARCHIVE_READER, batch_size=batch_size
         )
         self._archive = archive
 

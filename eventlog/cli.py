@@ -9,6 +9,7 @@ import click
 from eventlog.archive import ArchiveReader
 from eventlog.commands.archive import archive, reseed_log
 from eventlog.commands.common import OneLineErrors, Place, at_the_log, json_option
+from eventlog.commands.parked import parked
 from eventlog.commands.readers import readers, trim
 from eventlog.commands.status import status
 from eventlog.commands.tail import tail
@@ -78,5 +79,5 @@ def _archived_logs(archive: Path) -> set[str]:
         return set()
 
 
-for command in (archive, readers, reseed_log, status, tail, trim):
+for command in (archive, parked, readers, reseed_log, status, tail, trim):
     main.add_command(command)

@@ -100,6 +100,10 @@ class Generations:
         if before is not None and before != to:
             self._link(_PREVIOUS, before)
 
+    def forget_previous(self) -> None:
+        """Nothing is gone back to: what was served before was wrong."""
+        (self.home / _PREVIOUS).unlink(missing_ok=True)
+
     def prune(self) -> list[Path]:
         """Delete all generations but the one served, the previous, and those that are being built; answers which."""
         return [path for path in self.list_all() if discard(path)]

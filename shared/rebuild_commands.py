@@ -74,6 +74,7 @@ def verify(service: Service, repair: bool, as_json: bool) -> None:
     try:
         if repaired:
             switch_or_exit(service, built.generation)
+            service.generations.forget_previous()  # or a rollback would serve what was wrong
     finally:
         discard(built.generation)
     if as_json:

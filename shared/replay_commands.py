@@ -68,8 +68,8 @@ def what_if(service: Service, left_out: tuple[Position, ...], moment: Position, 
             raise click.ClickException(f"the log has no entry {position}: look with `eventlog tail`")
     without = Without(projection, frozenset(left_out))
     with scratch_file(log, projection) as as_it_is, scratch_file(log, without) as as_it_would_be:
-        reached = _replay(log, as_it_is, moment)
-        _replay(log, as_it_would_be, reached.position)
+        reached = _replay(log, as_it_is, moment, "replaying as it is")
+        _replay(log, as_it_would_be, reached.position, "replaying without")
         with as_it_is.look() as before, as_it_would_be.look() as after:
             comparison = compare(before, after, projection)
     named = [str(position) for position in left_out]
@@ -119,9 +119,10 @@ def replay(service: Service, start: Position, into: Path | None, as_json: bool) 
         click.echo(f"kept as {into}")
 
 
-def _replay(log: EventLog, scratch: Scratch, up_to: Position) -> Checkpoint:
-    end = log.state().sequence
-    with progress("replaying") as on_progress:
+def _replay(log: EventLog, scratch: Scratch, up_to: Position, what: str = "replaying") -> Checkpoint:
+    last = log.read_back(up_to, 1)
+    end = int((last and last[0].claimed_sequence) or log.state().sequence)
+    with progress(what) as on_progress:
         return scratch.replay(up_to, on_batch=lambda now: on_progress(now.sequence, max(end, now.sequence)))
 
 

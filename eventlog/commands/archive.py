@@ -10,9 +10,10 @@ from pathlib import Path
 import click
 
 from eventlog.archive import Archive
-from eventlog.archiving import Archiving, run_archive
+from eventlog.archiving import ARCHIVE_READER, Archiving, run_archive
 from eventlog.commands.common import Place, at_the_log, json_option, print_json
 from eventlog.progress import progress
+from eventlog.readers import ReaderKind
 from eventlog.reseed import COUNTER_MARGIN, Reseeded, reseed
 from eventlog.tail_lock import TailLock
 
@@ -40,6 +41,13 @@ def archive(place: Place, once: bool, as_json: bool) -> None:
         with closing(Archive(place.archive)) as file:
             Archiving(place.log, file).run_to_head()
             end = file.checkpoint()
+        place.log.readers.report(
+            ARCHIVE_READER,
+            ReaderKind.ARCHIVE,
+            position=end.position,
+            sequence=end.sequence,
+            log_id=end.log_id,
+        )
     finally:
         lock.release()
     facts = {

@@ -13,6 +13,7 @@ from typing import Any, Concatenate, Final, NamedTuple, ParamSpec
 
 import click
 import msgspec
+from click.core import ParameterSource
 
 from eventlog.archiving import ARCHIVE_NAME
 from eventlog.codec import Codec
@@ -97,6 +98,16 @@ def at_the_log(command: Callable[Concatenate[Place, P], None]) -> Callable[..., 
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document instead of text.")
+
+
+def is_for_subcommand() -> bool:
+    """Whether a group that lists by itself was called for one of its commands; UsageError for options in between."""
+    context = click.get_current_context()
+    if context.invoked_subcommand is None:
+        return False
+    if any(context.get_parameter_source(name) is ParameterSource.COMMANDLINE for name in context.params):
+        raise click.UsageError(f"Give options behind `{context.invoked_subcommand}`.")
+    return True
 
 
 def checked_by(parse: Callable[[str], Any]) -> Callable[..., Any]:

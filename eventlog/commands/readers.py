@@ -5,9 +5,8 @@ from __future__ import annotations
 import sys
 
 import click
-from click.core import ParameterSource
 
-from eventlog.commands.common import Place, at_the_log, checked_by, json_option, print_json
+from eventlog.commands.common import Place, at_the_log, checked_by, is_for_subcommand, json_option, print_json
 from eventlog.durations import short_duration
 from eventlog.log_status import ReaderStatus, list_reader_statuses
 from eventlog.readers import WhyKept
@@ -28,10 +27,7 @@ def describe_reader(reader: ReaderStatus) -> str:
 @at_the_log
 def readers(place: Place, as_json: bool) -> None:
     """List who reads the log: name, kind, position, how far behind in events and time, when last seen."""
-    context = click.get_current_context()
-    if context.invoked_subcommand is not None:
-        if any(context.get_parameter_source(name) is ParameterSource.COMMANDLINE for name in context.params):
-            raise click.UsageError(f"Give options behind `{context.invoked_subcommand}`.")
+    if is_for_subcommand():
         return
     found = list_reader_statuses(place.log)
     if as_json:

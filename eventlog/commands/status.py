@@ -28,7 +28,7 @@ def _describe(found: LogStatus) -> Iterator[str]:
     memory = found.memory
     weak = ", ".join(f"{name} is {value!r}" for name, value in found.weak_settings.items())
     yield f"log         {found.log_id} on stream {found.stream}"
-    yield f"length      {found.length:,} entries; the last of its own is number {found.sequence:,}"
+    yield f"length      {found.length:,} entries in Redis; the last of its own is number {found.sequence:,}"
     if found.missing:
         yield f"missing     {found.missing:,} of the entries that it counted"
     yield f"first       {_describe_entry(found.first)}"

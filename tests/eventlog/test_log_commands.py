@@ -227,3 +227,26 @@ def test_ctrl_c_is_one_line_and_130() -> None:
                 process.send_signal(signal.SIGINT)
                 output, complaint = process.communicate(timeout=20)
     assert (process.returncode, output, len(complaint.splitlines())) == (130, b"", 1)
+
+
+# Parked
+
+
+def test_parked_entries_are_listed_and_acknowledged_without_their_projections_code(
+    run: Run, log: EventLog, tmp_path: Path
+) -> None:
+    publish(log, a_parcel_sent(1), ParcelLost(id=9), ParcelLost(id=8))
+    with closing(ProjectionFile(tmp_path / "service" / "post", make_post())) as file:
+        Subscription(log, file).run_to_head()
+    first, second = document(run("parked", "--json"))
+    assert (first["projection"], first["version"], first["sequence"]) == ("post", 1, 2)
+    assert (second["position"], second["acknowledged_at"]) == (str(positions(log)[2]), None)
+    reason = "there is no parcel 9 on its way"
+    assert run("parked").stdout.splitlines()[0] == f"post  {positions(log)[1]}  ParcelLost  {reason}  [new]"
+
+    assert document(run("parked", "acknowledge", "post", "--json")) == {"acknowledged": 2}
+    assert all(line.endswith("[acknowledged]") for line in run("parked").stdout.splitlines())
+    assert document(run("parked", "acknowledge", "post", "--json")) == {"acknowledged": 0}
+    unknown = run("parked", "acknowledge", "letters")
+    assert unknown.exit_code == 1
+    assert "no projection letters is served" in unknown.stderr

@@ -99,6 +99,7 @@ def test_hand_edited_row_is_found_named_and_repaired(served: Pair, operator: Ope
     assert operator.generations() == {1: "served"}, "what was only built to compare is gone"
 
     assert operator.ask("accounts verify --repair")["repaired"] is True
+    assert "there is no generation to go back to" in operator.is_refused("accounts rollback"), "it was wrong"
     assert shown(served) == right
     operator.run("accounts verify")
 

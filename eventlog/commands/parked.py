@@ -1,0 +1,86 @@
+"""`eventlog parked`: entries that projections set aside, for whoever knows no service."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+from eventlog.commands.common import Place, at_the_log, is_for_subcommand, json_option, print_json
+from eventlog.errors import NotBuilt
+from eventlog.found_projections import FoundProjection, find_projections
+from eventlog.parking import Parked
+from eventlog.projection import Projection
+from eventlog.projection_reader import ProjectionReader
+from eventlog.tail import acknowledge_parked
+
+_ACKNOWLEDGE_WAIT_S = 10.0
+_NOT_YET = 2  # exit code
+
+
+@click.group(invoke_without_command=True)
+@json_option
+@at_the_log
+def parked(place: Place, as_json: bool) -> None:
+    """List what each projection below the data directory set aside: position, type, reason, whether it was seen."""
+    if is_for_subcommand():
+        return
+    found = [
+        (projection, entry) for projection in find_projections(place.data_dir) for entry in _list(projection)
+    ]
+    if as_json:
+        print_json([_described(projection, entry) for projection, entry in found])
+        return
+    for projection, entry in found:
+        seen = "acknowledged" if entry.acknowledged_at else "new"
+        name = projection.checkpoint.projection
+        click.echo(f"{name}  {entry.position}  {entry.event_type or '?'}  {entry.reason}  [{seen}]")
+
+
+@parked.command()
+@click.argument("name")
+@json_option
+@at_the_log
+def acknowledge(place: Place, name: str, as_json: bool) -> None:
+    """Mark all that projection NAME has parked now as seen. What is served does not change."""
+    found = [each for each in find_projections(place.data_dir) if each.checkpoint.projection == name]
+    if not found:
+        raise NotBuilt(f"no projection {name} is served below {place.data_dir}: `eventlog status` lists them")
+    at = datetime.now(UTC).isoformat(timespec="milliseconds")
+    for each in found:
+        directory, projection, up_to = each.home.parent, _projection(each), each.checkpoint.sequence
+        if each.unacknowledged and not acknowledge_parked(
+            directory, projection, up_to, at, _ACKNOWLEDGE_WAIT_S
+        ):
+            click.echo("The tail is busy; it will acknowledge them when it can.", err=True)
+            sys.exit(_NOT_YET)
+    new = sum(each.unacknowledged for each in found)
+    if as_json:
+        print_json({"acknowledged": new})
+    else:
+        click.echo(f"{new} acknowledged")
+
+
+def _projection(found: FoundProjection) -> Projection:
+    """Its own code alone knows its tables and handlers; what is parked needs neither."""
+    return Projection(found.checkpoint.projection, found.checkpoint.version, ())
+
+
+def _list(found: FoundProjection) -> Iterator[Parked]:
+    reader = ProjectionReader(found.home.parent, _projection(found))
+    after = 0
+    while True:
+        with reader.look() as look:
+            page = look.list_parked(after=after)
+        if not page:
+            return
+        yield from page
+        after = page[-1].sequence
+
+
+def _described(found: FoundProjection, entry: Parked) -> dict[str, Any]:
+    which = {"projection": found.checkpoint.projection, "version": found.checkpoint.version}
+    return {**which, **entry._asdict(), "position": str(entry.position)}
