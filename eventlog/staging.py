@@ -116,7 +116,7 @@ class Staging:
                 raise ReseedRefused(
                     f"{meta} counts {details[0]} entries and the archive has {staged.sequence}: "
                     f"{details[0] - staged.sequence} would be lost. Restore the Redis data that has them; "
-                    f"or accept the loss: redis-cli DEL {meta}; then run it again"
+                    f"or accept the loss: `redis-cli DEL '{meta}'`; then run it again"
                 )
             case _:
                 raise ReseedRefused(
@@ -127,7 +127,7 @@ class Staging:
 def _occupied(stream: str, meta: str, count: int, first: bytes, last: bytes) -> str:
     return (
         f"stream {stream!r} has {count} {'entry' if count == 1 else 'entries'}, from {first.decode()} to "
-        f"{last.decode()}: nothing is written over them. Look at them (redis-cli XRANGE {stream} {first.decode()} "
-        f"{last.decode()}); if they may go, put them aside: redis-cli RENAME {stream} {stream}-aside, "
-        f"DEL {meta}; then run it again"
+        f"{last.decode()}: nothing is written over them. Look at them (`redis-cli XRANGE {stream} {first.decode()} "
+        f"{last.decode()}`); if they may go, put them aside: "
+        f"`redis-cli RENAME {stream} {stream}-aside`, then `redis-cli DEL '{meta}'`; then run it again"
     )
