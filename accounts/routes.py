@@ -19,7 +19,9 @@ from shared.tokens import Tokens
 _CREATE_ACCOUNT = CreateAccountBody()
 
 
-def make_routes(tokens: Tokens, reads: Reads, as_of: AsOf, handler: CommandHandler) -> Blueprint:
+def make_routes(  # noqa: PLR0915  # one path after the other, which share nothing but these
+    tokens: Tokens, reads: Reads, as_of: AsOf, handler: CommandHandler
+) -> Blueprint:
     """Everything about accounts; each path asks for a token first."""
     routes = Blueprint("accounts", __name__)
 
@@ -43,6 +45,7 @@ def make_routes(tokens: Tokens, reads: Reads, as_of: AsOf, handler: CommandHandl
     def find_account(account_id: str) -> Response:
         identity = require_token(tokens)
         key = path_id(account_id, "account id")
+        refuse_unknown_parameters()
         with reads.look() as look:
             found = revenue.find_account_revenue(look, identity.only_owned_by(), key)
         if found is None:

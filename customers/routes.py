@@ -42,6 +42,7 @@ def make_routes(tokens: Tokens, reads: Reads, handler: CommandHandler) -> Bluepr
     def find_customer(customer_id: str) -> Response:
         identity = require_token(tokens)
         key = path_id(customer_id, "customer id")
+        refuse_unknown_parameters()
         with reads.look() as look:
             found = directory.find_customer(look, identity.only_owned_by(), key)
         if found is None:
@@ -74,6 +75,7 @@ def make_routes(tokens: Tokens, reads: Reads, handler: CommandHandler) -> Bluepr
     def find_invoice(invoice_id: str) -> Response:
         identity = require_token(tokens)
         key = path_id(invoice_id, "invoice id")
+        refuse_unknown_parameters()
         with reads.look() as look:
             found = directory.find_invoice(look, identity.only_owned_by(), key)
         if found is None:

@@ -238,6 +238,21 @@ class ArchiveReader:
 
         self._ask(check)
 
+    def require_all(self, log_id: str, sequence: int) -> None:
+        """ArchiveUnusable unless it is of this log and has every entry up to a sequence."""
+
+        def require(connection: sqlite3.Connection) -> None:
+            found = _checkpoint(connection, self.path)
+            if found.log_id != log_id:
+                raise ArchiveUnusable(f"{self.path} is of log {found.log_id or '(none yet)'}")
+            there = connection.execute(
+                "SELECT count(*) FROM entries WHERE sequence <= ?", (sequence,)
+            ).fetchone()[0]
+            if there != sequence:
+                raise ArchiveUnusable(f"{self.path} has {there} of the first {sequence} entries")
+
+        self._ask(require)
+
     def complete(self, snapshot: Snapshot, after: Position, count: int) -> Snapshot:
         """The snapshot with what was trimmed of it, as if nothing had been."""
         state = snapshot.state

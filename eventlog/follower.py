@@ -98,6 +98,7 @@ class Follower(ABC):
         """
         with closing(ReaderReport(self._log, self._known_as, self._kind)) as known:
             self._follow(stop, known, wake_every_ms)
+            known.tell_the_last()
 
     def _follow(self, stop: threading.Event, known: ReaderReport, wake_every_ms: int) -> None:
         status = TailStatusFile(self._home)

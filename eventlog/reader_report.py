@@ -31,6 +31,7 @@ class ReaderReport:
         self._kind = kind
         self._clock_s = clock_s
         self._told: tuple[str, Position] | None = None
+        self._last: Checkpoint | None = None
         self._due_s = self._idle_due_s = clock_s()
         self._failing = False
 
@@ -39,6 +40,7 @@ class ReaderReport:
 
         Never raises for what Redis does; the first failure in a row is logged.
         """
+        self._last = checkpoint
         now_s = self._clock_s()
         here = (checkpoint.log_id, checkpoint.position)
         if now_s < (self._idle_due_s if here == self._told else self._due_s):
@@ -59,6 +61,12 @@ class ReaderReport:
             self._failing = True
             return
         self._told, self._due_s, self._failing = here, now_s + REPORT_EVERY_S, False
+
+    def tell_the_last(self) -> None:
+        """What was too soon to be told: a reader that ends is as far as it is."""
+        if self._last is not None and (self._last.log_id, self._last.position) != self._told:
+            self._due_s = self._idle_due_s = self._clock_s()
+            self.tell(self._last)
 
     def close(self) -> None:
         """Close its connections to Redis; what was told stays."""

@@ -84,12 +84,17 @@ def catch_up(
         _approach(Subscription(log, file), file, serving, lambda now, total: on_progress(now.sequence, total))
 
 
+def rebuild_name(projection: Projection, generation: Path) -> str:
+    """As which its building is known to the log: `revenue-v2-rebuild-3`."""
+    return f"{reader_name(projection)}-rebuild-{generation.name}"
+
+
 @contextmanager
 def _known_to_the_log(
     log: EventLog, projection: Projection, generation: Path
 ) -> Iterator[Callable[[Checkpoint], None]]:
     """Before anything is read, so that nothing is trimmed that it still needs; no longer once it ends."""
-    name = f"{reader_name(projection)}-rebuild-{generation.name}"
+    name = rebuild_name(projection, generation)
     log_id = log.state().log_id or ""
     with closing(ReaderReport(log, name, ReaderKind.REBUILD)) as report:
         report.tell(Checkpoint(projection.name, projection.version, log_id))

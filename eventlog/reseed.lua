@@ -2,7 +2,7 @@
 --
 -- KEYS  1 stream  2 meta  3 subjects  4 named commands  5 staged entries  6 staged named commands
 -- ARGV  log id, how many entries, position of the last, adopted to, prefix of command records,
---       their lifetime in ms, then field and value of each counter
+--       their lifetime in ms, how many named commands, then field and value of each counter
 --
 -- Answers  {'restored', how many commands are remembered}  {'entries', how many are there, first, last}
 --          {'another log', its id}  {'ahead', how many entries it counted}  {'wrong type', key}
@@ -11,7 +11,7 @@
 -- Scripts do not roll back: everything that can refuse comes before the first write.
 
 local stream, meta, subjects, named, staged, staged_commands = unpack(KEYS)
-local log_id, sequence, last, adopted_to, prefix, lifetime_ms = unpack(ARGV, 1, 6)
+local log_id, sequence, last, adopted_to, prefix, lifetime_ms, commands = unpack(ARGV, 1, 7)
 lifetime_ms = tonumber(lifetime_ms)
 
 local function kind_of(key)
@@ -32,10 +32,14 @@ local counted = tonumber(known[2] or '0') or 0
 if known[1] and known[1] ~= log_id and counted > 0 then return {'another log', known[1]} end
 if known[1] == log_id and counted > tonumber(sequence) then return {'ahead', counted} end
 if redis.call('XLEN', staged) ~= tonumber(sequence) then return {'not staged', redis.call('XLEN', staged)} end
+-- Another run that met this one may have cleared them.
+if redis.call('XLEN', staged_commands) ~= tonumber(commands) then
+  return {'not staged', redis.call('XLEN', staged)}
+end
 
 -- Where only the stream was lost, its counters are there still, and further.
 local counters = {}
-for i = 7, #ARGV, 2 do
+for i = 8, #ARGV, 2 do
   local now = known[1] == log_id and tonumber(redis.call('HGET', meta, ARGV[i]) or '') or 0
   counters[#counters + 1] = ARGV[i]
   counters[#counters + 1] = string.format('%.0f', math.max(now, tonumber(ARGV[i + 1])))

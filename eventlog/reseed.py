@@ -72,7 +72,8 @@ def _write_back(staging: Staging, source: ArchiveReader, end: Checkpoint, progre
     if last is None:
         raise ReseedRefused(f"{source.path} has no entry {end.position}, which is its last")
     adopted_to = kept.meta.get(b"adopted_to", b"0-0")
-    staged = StagedLog(end.log_id, end.sequence, last, adopted_to, counters, NAMED_COMMAND_LIFETIME_MS)
+    lifetime_ms, commands = NAMED_COMMAND_LIFETIME_MS, len(kept.commands)
+    staged = StagedLog(end.log_id, end.sequence, last, adopted_to, counters, lifetime_ms, commands)
     staging.require_room(staged)
     for start in range(0, len(kept.commands), _CHUNK):
         staging.add_commands(kept.commands[start : start + _CHUNK])

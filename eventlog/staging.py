@@ -18,7 +18,7 @@ COUNTER_PREFIX: Final = b"next:"
 
 
 class StagedLog(NamedTuple):
-    """What the log will say of itself; `counters` are fields of its meta, as they shall stand."""
+    """What the log will say of itself; `counters` are fields of its meta, `commands` how many are named."""
 
     log_id: str
     sequence: int
@@ -26,6 +26,7 @@ class StagedLog(NamedTuple):
     adopted_to: bytes
     counters: Mapping[bytes, int]
     named_lifetime_ms: int
+    commands: int
 
 
 class Staging:
@@ -97,7 +98,7 @@ class Staging:
             [*self._log_keys, self._entries, self._commands],
             [
                 *(staged.log_id, staged.sequence, staged.last.id, staged.adopted_to),
-                *(self._record_prefix, staged.named_lifetime_ms, *counters),
+                *(self._record_prefix, staged.named_lifetime_ms, staged.commands, *counters),
             ],
         )
         match outcome.decode():

@@ -13,7 +13,7 @@ from eventlog.commands.common import json_option, print_json
 from eventlog.errors import EventLogError, NotBuilt, SwitchRefused
 from eventlog.generations import FILE_NAME, Generations, list_versions, remove_version
 from eventlog.progress import progress
-from eventlog.rebuild import catch_up
+from eventlog.rebuild import catch_up, rebuild_name
 from eventlog.subscription import reader_name
 from eventlog.tail_lock import is_held
 from shared.command_output import describe_moment
@@ -71,7 +71,10 @@ def switch_to(service: Service, number: int, as_json: bool) -> None:
 def prune(service: Service, version: int | None, as_json: bool) -> None:
     """Delete what is neither served, nor what a rollback would return to, nor being built."""
     if version is None:
-        deleted = [str(path) for path in service.generations.prune()]
+        pruned = service.generations.prune()
+        deleted = [str(path) for path in pruned]
+        for path in pruned:  # one that was killed while it was built is known still
+            _forget_reader(service, rebuild_name(service.projection, path))
     elif version == service.projection.version:
         raise click.UsageError(f"version {version} is what this code serves: prune without --version")
     else:

@@ -6,10 +6,12 @@ import sys
 
 import click
 
+from eventlog.archive import ArchiveReader
 from eventlog.commands.common import Place, at_the_log, checked_by, is_for_subcommand, json_option, print_json
 from eventlog.durations import short_duration
+from eventlog.errors import ArchiveUnusable, TrimRefused
 from eventlog.log_status import ReaderStatus, list_reader_statuses
-from eventlog.readers import WhyKept
+from eventlog.readers import ReaderKind, WhyKept
 from eventlog.trimming import Keep, Trim, UnseenReader
 from eventlog.trimming import trim as trim_log
 
@@ -63,8 +65,10 @@ def remove(place: Place, name: str) -> None:
 def trim(place: Place, keep: Keep, dry_run: bool, as_json: bool) -> None:
     """Free Redis of the oldest entries, as far as every known reader and the archive have them.
 
-    The log's last entry always stays. Ctrl-C between two steps leaves the log whole.
+    Run it where the archive lies: it is looked into first, and must have all that it said. The log's last
+    entry always stays. Ctrl-C between two steps leaves the log whole.
     """
+    _require_archived(place)
     freed = 0
 
     def progress(more: int) -> None:
@@ -82,6 +86,19 @@ def trim(place: Place, keep: Keep, dry_run: bool, as_json: bool) -> None:
         click.echo(_describe_trim(done))
     for reader in done.unseen:
         click.echo(_describe_unseen(reader), err=True)
+
+
+def _require_archived(place: Place) -> None:
+    """TrimRefused where the archive here has not got what it made known to the log."""
+    told = [reader for reader in place.log.readers.list_all() if reader.kind is ReaderKind.ARCHIVE]
+    try:
+        for reader in told:
+            ArchiveReader(place.archive).require_all(place.log.state().log_id or "", reader.sequence)
+    except ArchiveUnusable as problem:
+        raise TrimRefused(
+            f"nothing is freed, for what would go is not in the archive: {problem}. Put the archive back; or, where it "
+            "is lost, move its directory aside, so that another is built; then try again"
+        ) from problem
 
 
 def _describe_trim(done: Trim) -> str:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
@@ -19,6 +21,8 @@ import redis
 from click.testing import CliRunner, Result
 
 from eventlog import EventLog, ProjectionFile, Subscription
+from eventlog.archive import Archive
+from eventlog.archiving import ARCHIVE_NAME, Archiving
 from eventlog.cli import main
 from eventlog.embedded_redis import free_port
 from tests.eventlog.log_contract import META, STREAM, add_foreign, publish
@@ -97,9 +101,40 @@ def test_options_before_a_subcommand_are_not_taken_for_its_own(url: str) -> None
 # Trim
 
 
-def test_trim_says_what_it_freed_and_what_bounds_it(run: Run, log: EventLog) -> None:
+def keep(log: EventLog, data_dir: Path, number: int) -> None:
+    """Archive all, and make known that it has so many."""
+    with closing(Archive(data_dir / ARCHIVE_NAME)) as file:
+        Archiving(log, file).run_to_head()
+    archive(log, number)
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        ("DELETE FROM entries WHERE sequence = 2", "has 4 of the first 5 entries"),
+        ("UPDATE checkpoint SET log_id = 'f'", "is of log f"),
+        ("", "there is no archive"),
+    ],
+)
+def test_nothing_is_freed_that_the_archive_has_not_got_whatever_it_said(
+    run: Run, log: EventLog, tmp_path: Path, damage: str, said: str
+) -> None:
+    publish_many(log, 5)
+    keep(log, tmp_path, 5)
+    if damage:
+        with closing(sqlite3.connect(tmp_path / ARCHIVE_NAME)) as connection, connection:
+            connection.execute(damage)
+    else:
+        shutil.rmtree((tmp_path / ARCHIVE_NAME).parent)
+    refused = run("trim", "--keep", "0")
+    assert refused.exit_code == 1
+    assert said in refused.stderr
+    assert len(positions(log)) == 5
+
+
+def test_trim_says_what_it_freed_and_what_bounds_it(run: Run, log: EventLog, tmp_path: Path) -> None:
     publish_many(log, 1000)
-    archive(log, 900)
+    keep(log, tmp_path, 900)
     dry = run("trim", "--keep", "50", "--dry-run")
     assert dry.stdout.startswith("899 entries would be freed; 101 stay, from ")
     assert log.state().entries == 1000
@@ -112,15 +147,17 @@ def test_trim_says_what_it_freed_and_what_bounds_it(run: Run, log: EventLog) -> 
     )
     assert done["bytes_after"] < done["bytes_before"]
     assert done["first_kept"] == str(positions(log)[0])
-    archive(log, 1000)
+    keep(log, tmp_path, 1000)
     assert run("trim", "--keep", "100").stdout.endswith(": as asked\n")
     assert "its" not in run("trim", "--keep", "5000").stdout
     assert "the log's own last entry" in run("trim", "--keep", "0").stdout
 
 
-def test_trim_names_the_reader_that_is_gone(run: Run, log: EventLog, client: redis.Redis) -> None:
+def test_trim_names_the_reader_that_is_gone(
+    run: Run, log: EventLog, client: redis.Redis, tmp_path: Path
+) -> None:
     publish_many(log, 5)
-    archive(log, 5)
+    keep(log, tmp_path, 5)
     position = positions(log)[1]
     client.hset(READERS, "gone", f"projection {position} 2 1000000000000")
     trimmed = run("trim", "--keep", "0")
