@@ -325,6 +325,16 @@ def test_tail_makes_known_how_far_it_is(log: EventLog, client: redis.Redis, tmp_
         assert log.readers.list_all()[0].sequence == 2
 
 
+def test_tail_that_ends_makes_known_where_it_ended(log: EventLog, tmp_path: Path) -> None:
+    """Though it said how far it was less than a second before."""
+    with running(log, tmp_path):
+        publish(log, a_parcel_sent(1))
+        wait_until(lambda: [reader.sequence for reader in log.readers.list_all()] == [1])
+        last = publish(log, a_parcel_sent(2))
+        assert ProjectionReader(tmp_path, make_post()).wait_until_applied(last.position, 10)
+    assert [reader.position for reader in log.readers.list_all()] == [last.position]
+
+
 def test_tail_that_cannot_make_known_how_far_it_is_follows_all_the_same(
     log: EventLog, client: redis.Redis, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -14,6 +14,9 @@ from accounts.revenue import revenue
 from customers.directory import directory
 from eventlog.embedded_redis import EmbeddedRedis
 from eventlog.generations import Generations, home_of
+from eventlog.position import START
+from eventlog.readers import ReaderKind
+from eventlog.rebuild import rebuild_name
 from eventlog.tail_lock import TailLock, is_held
 from tests.make_run import wait_until
 from tests.pair import Pair
@@ -191,7 +194,12 @@ def test_prune_leaves_what_is_being_built(served: Pair, operator: Operator) -> N
     assert operator.generations() == {1: "served", 2: "building"}
     assert operator.ask("accounts generations prune") == {"deleted": []}
     lock.release()
+    name, log_id = rebuild_name(revenue, generation), served.log.state().log_id or ""
+    served.log.readers.report(name, ReaderKind.REBUILD, position=START, sequence=0, log_id=log_id)
     assert operator.ask("accounts generations prune") == {"deleted": [str(generation)]}
+    assert name not in {reader.name for reader in served.log.readers.list_all()}, (
+        "trimming waits for it no more"
+    )
 
 
 def test_prune_of_a_version_deletes_its_home_and_never_the_own_one(served: Pair, operator: Operator) -> None:
