@@ -15,6 +15,7 @@ from tests.make_run import wait_until
 
 _ACCEPTED_BETWEEN = 100
 _RECOVERS_WITHIN_S = 10.0
+NEVER_S = 60.0  # what has not come back by then will not
 _TAILS = {"accounts": revenue, "customers": directory}
 
 
@@ -69,9 +70,16 @@ KILLS: Sequence[Kill] = [
 
 
 def kill_processes(
-    piece: Piece, kinds: Sequence[Kill] = KILLS, services: Sequence[str] = ("accounts", "customers")
+    piece: Piece,
+    kinds: Sequence[Kill] = KILLS,
+    services: Sequence[str] = ("accounts", "customers"),
+    *,
+    recovers_within_s: float = _RECOVERS_WITHIN_S,
 ) -> Outcome:
-    """A trial is one kill of a kind drawn by lot; services take turns, for what was started settles first."""
+    """A trial is one kill of a kind drawn by lot; services take turns, for what was started settles first.
+
+    Later than `recovers_within_s` is wrong in a recorded run; beside other tests it says nothing.
+    """
     chance = random.Random(piece.seed)
     recovered: list[float] = []
     counts = {kind.__name__.replace("_", " ").replace("kill ", "of ", 1): 0 for kind in kinds}
@@ -85,11 +93,11 @@ def kill_processes(
                 killed_at = kind(pair, service)
                 kills += 1
                 counts[kind.__name__.replace("_", " ").replace("kill ", "of ", 1)] += 1
-                wait_until(pair.both_answer, lambda: "a service does not answer any more", 60)
+                wait_until(pair.both_answer, lambda: "a service does not answer any more", NEVER_S)
                 recovered.append(time.monotonic() - killed_at)
         books = pair.books(load)
     late = [
-        f"{took_s:.1f} s until both services answered" for took_s in recovered if took_s > _RECOVERS_WITHIN_S
+        f"{took_s:.1f} s until both services answered" for took_s in recovered if took_s > recovers_within_s
     ]
     return Outcome(
         kills,

@@ -13,6 +13,7 @@ import pytest
 from tests.faults.campaign import Piece
 from tests.faults.paused_tails import pause_tails
 from tests.faults.process_kills import (
+    NEVER_S,
     Kill,
     kill_all,
     kill_processes,
@@ -44,12 +45,14 @@ def test_the_same_kills_lose_what_was_acknowledged_where_redis_syncs_once_a_seco
 
 @pytest.mark.parametrize("kind", [kill_worker, kill_server, kill_tail])
 def test_books_balance_when_a_process_is_killed_again_and_again(kind: Kill, tmp_path: Path) -> None:
-    outcome = kill_processes(Piece(SEED, 20, tmp_path), [kind])
+    outcome = kill_processes(Piece(SEED, 20, tmp_path), [kind], recovers_within_s=NEVER_S)
     assert (outcome.trials, outcome.wrong) == (20, [])
 
 
 def test_books_balance_when_several_processes_are_killed_at_once(tmp_path: Path) -> None:
-    outcome = kill_processes(Piece(SEED, 6, tmp_path), [kill_worker_and_tail, kill_top, kill_all])
+    outcome = kill_processes(
+        Piece(SEED, 6, tmp_path), [kill_worker_and_tail, kill_top, kill_all], recovers_within_s=NEVER_S
+    )
     assert (outcome.trials, outcome.wrong) == (6, [])
     assert all(outcome.counts[kind] for kind in ("of worker and tail", "of top", "of all")), outcome
 
