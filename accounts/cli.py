@@ -21,6 +21,7 @@ from accounts.ledger import find_wrong_sums
 from accounts.revenue import revenue
 from accounts.schemas import CreateUserBody
 from eventlog import EventLog, ProjectionReader
+from eventlog.commands.common import DIFFERENT
 from eventlog.deciding import DecisionMaker
 from shared.cli import make_commands
 from shared.events import make_codec
@@ -78,7 +79,7 @@ def explain_total(account_id: int, customer_id: int | None, in_json: bool) -> No
             f"the tail changed a row below {reader.directory}. Run `accounts verify --repair`.",
             err=True,
         )
-        sys.exit(3)
+        sys.exit(DIFFERENT)
 
 
 def _without_password(redis_url: str) -> str:

@@ -9,9 +9,12 @@ from accounts.answers import show_account_revenue
 from accounts.as_of import AsOf
 from accounts.command_handler import CommandHandler
 from accounts.schemas import CreateAccountBody
+from eventlog import Row
+from eventlog.projection_reader import Look
 from shared.http import answer, no_content, path_id, require_token
 from shared.log_position import Reads
 from shared.paging import one_page, refuse_unknown_parameters, requested_page
+from shared.permissions import Identity
 from shared.problems import not_found
 from shared.request_body import load_body
 from shared.tokens import Tokens
@@ -19,9 +22,7 @@ from shared.tokens import Tokens
 _CREATE_ACCOUNT = CreateAccountBody()
 
 
-def make_routes(  # noqa: PLR0915  # one path after the other, which share nothing but these
-    tokens: Tokens, reads: Reads, as_of: AsOf, handler: CommandHandler
-) -> Blueprint:
+def make_routes(tokens: Tokens, reads: Reads, as_of: AsOf, handler: CommandHandler) -> Blueprint:
     """Everything about accounts; each path asks for a token first."""
     routes = Blueprint("accounts", __name__)
 
@@ -65,8 +66,7 @@ def make_routes(  # noqa: PLR0915  # one path after the other, which share nothi
         refuse_unknown_parameters("limit", "after")
         page = requested_page()
         with reads.look() as look:
-            if identity.account_in_sight(look.find("accounts", key)) is None:
-                raise not_found(f"There is no account {key}.")
+            _require_in_sight(identity, look, key)
             found = revenue.list_customer_revenue(look, key, page)
         shown, link = one_page(page, found, lambda item: item.customer_id)
         return answer([item._asdict() for item in shown], headers=link)
@@ -78,8 +78,7 @@ def make_routes(  # noqa: PLR0915  # one path after the other, which share nothi
         refuse_unknown_parameters("limit", "after")
         page = requested_page()
         with reads.look() as look:
-            if identity.account_in_sight(look.find("accounts", key)) is None:
-                raise not_found(f"There is no account {key}.")
+            _require_in_sight(identity, look, key)
             balance_cents = ledger.find_balance(look, key, page.after)
             found = ledger.list_entries(look, key, page, balance_cents=balance_cents)
         shown, link = one_page(page, found, lambda entry: entry.sequence)
@@ -90,9 +89,15 @@ def make_routes(  # noqa: PLR0915  # one path after the other, which share nothi
         identity = require_token(tokens)
         key = path_id(account_id, "account id")
         with reads.look() as look:
-            account = identity.account_in_sight(look.find("accounts", key))
-        if account is None:
-            raise not_found(f"There is no account {key}.")
+            account = _require_in_sight(identity, look, key)
         return answer({"ok": account["owned_by"] == username})
 
     return routes
+
+
+def _require_in_sight(identity: Identity, look: Look, account_id: int) -> Row:
+    """The account; 404 if it is not there, deleted, or another's."""
+    account = identity.account_in_sight(look.find("accounts", account_id))
+    if account is None:
+        raise not_found(f"There is no account {account_id}.")
+    return account

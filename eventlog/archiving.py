@@ -9,8 +9,8 @@ from typing import Final
 
 from eventlog.archive import Archive, damage_named
 from eventlog.checkpoints import Checkpoint
-from eventlog.continuity import Divergence, Verdict, number_entries
-from eventlog.follower import BATCH_SIZE, Follower
+from eventlog.continuity import Divergence, Verdict
+from eventlog.follower import BATCH_SIZE, Follower, moved_over
 from eventlog.log import NAMED_COMMAND_LIFETIME_MS, EventLog
 from eventlog.mends import wrong_log
 from eventlog.position import LAST, Position
@@ -49,20 +49,9 @@ class Archiving(Follower):
         LogUnavailable, CheckpointMoved or sqlite3.Error when trying again may help.
         """
         before = self._archive.checkpoint()
-        snapshot = self._log.snapshot(before.position, self._batch_size)
-        numbered = number_entries(before, snapshot, self._log.count_entries)
-        if isinstance(numbered, Divergence):
-            raise wrong_log(numbered, before)
-        numbered = [found for found in numbered if found.entry.position <= up_to]
-        self._behind = 0
-        if not snapshot.reached_end:
-            self._behind = max(1, snapshot.state.sequence - before.sequence - len(numbered))
-        after = before._replace(log_id=snapshot.state.log_id or "")
-        if numbered:
-            last = numbered[-1]
-            after = after._replace(
-                position=last.entry.position, sequence=last.sequence, digest=last.entry.digest()
-            )
+        snapshot, numbered = self._read_batch(before, up_to)
+        self._note_behind(snapshot, before, len(numbered), 0)
+        after = moved_over(before, numbered)._replace(log_id=snapshot.state.log_id or "")
         if after == before:
             return 0
         # Read behind the entries, so that it has what was done up to them.

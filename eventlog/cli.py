@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from eventlog.archive import ArchiveReader
+from eventlog.archive_reader import ArchiveReader
 from eventlog.commands.archive import archive, reseed_log
 from eventlog.commands.common import OneLineErrors, Place, at_the_log, json_option
 from eventlog.commands.parked import parked

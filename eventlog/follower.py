@@ -6,13 +6,13 @@ import logging
 import sqlite3
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from typing import Final
 
 from eventlog.checkpoints import Checkpoint
-from eventlog.continuity import Verdict
+from eventlog.continuity import Divergence, NumberedEntry, Snapshot, Verdict, number_entries
 from eventlog.errors import (
     ArchiveUnusable,
     CheckpointMoved,
@@ -23,6 +23,7 @@ from eventlog.errors import (
     WrongLog,
 )
 from eventlog.log import EventLog
+from eventlog.mends import wrong_log
 from eventlog.position import LAST, Position
 from eventlog.reader_report import ReaderReport
 from eventlog.readers import ReaderKind
@@ -74,6 +75,22 @@ class Follower(ABC):
     @abstractmethod
     def carry_out_requests(self) -> None:
         """Do what commands asked of the process that runs this."""
+
+    def _read_batch(self, before: Checkpoint, up_to: Position) -> tuple[Snapshot, list[NumberedEntry]]:
+        """What the log is now, and the next entries, each with its number; WrongLog where it must halt."""
+        snapshot = self._log.snapshot(before.position, self._batch_size)
+        numbered = number_entries(before, snapshot, self._log.count_entries)
+        if isinstance(numbered, Divergence):
+            raise wrong_log(numbered, before)
+        if up_to < LAST:  # else no entry's position need be read for it
+            numbered = [found for found in numbered if found.entry.position <= up_to]
+        return snapshot, numbered
+
+    def _note_behind(self, snapshot: Snapshot, before: Checkpoint, applied: int, left: int) -> None:
+        """How many entries are not applied yet: `left` of those that were read, or all that the log has counted."""
+        self._behind = left
+        if not snapshot.reached_end:
+            self._behind = max(1, snapshot.state.sequence - before.sequence - applied)
 
     def run_to_head(
         self, up_to: Position = LAST, on_batch: Callable[[Checkpoint], None] | None = None
@@ -136,6 +153,14 @@ class Follower(ABC):
             _logger.log(
                 level, "%s %s %s", self._name, status.state, status.message or f"verdict {status.verdict}"
             )
+
+
+def moved_over(before: Checkpoint, entries: Sequence[NumberedEntry]) -> Checkpoint:
+    """The checkpoint at the last of the entries that follow it; where there are none, the same."""
+    if not entries:
+        return before
+    last = entries[-1]
+    return before._replace(position=last.entry.position, sequence=last.sequence, digest=last.entry.digest())
 
 
 def _halted(halt: WrongLog | NewerSchema) -> TailStatus:

@@ -14,7 +14,8 @@ from typing import Any, Final, NamedTuple
 
 import redis
 
-from eventlog.archive import ArchiveReader, Kept, NamedCommand
+from eventlog.archive import Kept, NamedCommand
+from eventlog.archive_reader import ArchiveReader
 from eventlog.checkpoints import Checkpoint
 from eventlog.codec import Codec, Entry
 from eventlog.continuity import LogState, Snapshot, Verdict, find_divergence

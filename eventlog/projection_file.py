@@ -6,7 +6,6 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
-from typing import Final
 
 from sqlite_utils import Database
 
@@ -17,10 +16,8 @@ from eventlog.generations import FILE_NAME, Generations
 from eventlog.parking import Parked
 from eventlog.projection import Projection
 from eventlog.row_changes import PendingRows, StoredRows, Table
+from eventlog.sqlite_file import file_identity, prepare_for_writing, transaction
 from eventlog.tail_lock import TailLock
-
-BUSY_TIMEOUT_MS: Final = 5000
-_WAL_LIMIT_BYTES = 4 * 1024 * 1024
 
 _OWN_TABLES = (
     Table("checkpoint", "only", checkpoints.CHECKPOINT_COLUMNS),
@@ -83,7 +80,7 @@ class ProjectionFile:
 
         Raises CheckpointMoved, with nothing written, if the checkpoint is not at `before`.
         """
-        with self._transaction():
+        with transaction(self._connection):
             self.move_checkpoint(before, after)
             rows.write(self._connection)
             parking.park(self._connection, parked)
@@ -94,7 +91,7 @@ class ProjectionFile:
 
     def acknowledge(self, up_to_sequence: int, at: str) -> int:
         """Mark parked entries as seen; answers how many."""
-        with self._transaction():
+        with transaction(self._connection):
             return parking.acknowledge(self._connection, up_to_sequence, at)
 
     def list_acknowledged(self) -> list[Parked]:
@@ -102,29 +99,14 @@ class ProjectionFile:
 
     def carry_over(self, acknowledged: Iterable[Parked]) -> None:
         """Mark what was parked here too as acknowledged when it was in another generation."""
-        with self._transaction():
+        with transaction(self._connection):
             parking.carry_over(self._connection, acknowledged)
 
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        # Immediate: a deferred transaction that reads first fails with BUSY_SNAPSHOT on its first write.
-        self._connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            self._connection.execute("COMMIT")
-        except BaseException:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
-            raise
-
     def _set_up(self) -> None:
-        self._connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
-        self._connection.execute("PRAGMA journal_mode = WAL")
         # A power cut may take the last commits, rows and checkpoint alike; the log gives them again.
-        self._connection.execute("PRAGMA synchronous = NORMAL")
-        self._connection.execute(f"PRAGMA journal_size_limit = {_WAL_LIMIT_BYTES}")
+        prepare_for_writing(self._connection, synchronous="NORMAL")
         database = Database(self._connection)
-        with self._transaction():
+        with transaction(self._connection):
             if not database.table("checkpoint").exists():
                 for table in (*_OWN_TABLES, *self.projection.tables):
                     _create(database, table)
@@ -149,15 +131,6 @@ def open_generation(directory: Path, projection: Projection, generation: Path) -
             yield file
     finally:
         lock.release()
-
-
-def file_identity(path: Path) -> tuple[int, int] | None:
-    """Which file the path names now; None if there is none."""
-    try:
-        found = path.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    return found.st_dev, found.st_ino
 
 
 def _create(database: Database, table: Table) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
-import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
@@ -17,8 +15,9 @@ from eventlog.generations import FILE_NAME, Generations, home_of
 from eventlog.parking import Parked
 from eventlog.position import Position
 from eventlog.projection import Projection
-from eventlog.projection_file import BUSY_TIMEOUT_MS, damage_named, file_identity, require_usable
+from eventlog.projection_file import damage_named, require_usable
 from eventlog.row_changes import Key, Row, StoredRows, Table
+from eventlog.sqlite_file import ReadOnlyConnections
 
 _FIRST_POLL_S, _LONGEST_POLL_S = 0.001, 0.02
 
@@ -32,7 +31,7 @@ class ProjectionReader:
         self.home = home_of(directory, projection)
         served = Generations(directory, projection).served_file
         self._path = served if generation is None else generation / FILE_NAME
-        self._opened = threading.local()
+        self._connections = ReadOnlyConnections(self._path, "SELECT 1 FROM checkpoint")
 
     @contextmanager
     def look(self) -> Iterator[Look]:
@@ -41,11 +40,11 @@ class ProjectionReader:
         Keep it short: an open reader keeps the WAL from being reused. Raises NotBuilt.
         """
         with damage_named(self._path):
-            connection = self._connection()
+            connection, file = self._open()
             try:
                 connection.execute("BEGIN")
                 stored = require_usable(checkpoints.read_checkpoint(connection), self.projection, self._path)
-                yield Look(connection, self.projection, stored, self._opened.generation)
+                yield Look(connection, self.projection, stored, file.parent.name)
             finally:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
@@ -63,26 +62,13 @@ class ProjectionReader:
             time.sleep(pause_s)
             pause_s = min(pause_s * 1.5, _LONGEST_POLL_S)
 
-    def _connection(self) -> sqlite3.Connection:
-        path = self._path
-        file = file_identity(path)
-        if file is None:
-            raise NotBuilt(f"{path} is not there yet: the tail of {self.projection.name} makes it")
-        identity = (os.getpid(), *file)
-        if getattr(self._opened, "identity", None) != identity:
-            try:
-                # resolved: what SQLite keeps beside the file must be found when the link has been switched
-                resolved = path.resolve()
-                uri = f"{resolved.as_uri()}?mode=ro"
-                connection = sqlite3.connect(uri, uri=True, isolation_level=None)
-                connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
-                connection.execute("SELECT 1 FROM checkpoint")
-            except sqlite3.OperationalError as problem:
-                raise NotBuilt(f"{path} cannot be read yet: {problem}") from problem
-            self._opened.connection = connection
-            self._opened.generation = resolved.parent.name
-            self._opened.identity = identity
-        opened: sqlite3.Connection = self._opened.connection
+    def _open(self) -> tuple[sqlite3.Connection, Path]:
+        try:
+            opened = self._connections.current()
+        except sqlite3.OperationalError as problem:
+            raise NotBuilt(f"{self._path} cannot be read yet: {problem}") from problem
+        if opened is None:
+            raise NotBuilt(f"{self._path} is not there yet: the tail of {self.projection.name} makes it")
         return opened
 
 

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from eventlog.archive import ArchiveReader
+from eventlog.archive_reader import ArchiveReader
 from eventlog.checkpoints import Checkpoint
 from eventlog.codec import Entry
 from eventlog.errors import EventLogError, LogUnavailable, ReseedRefused

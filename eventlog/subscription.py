@@ -10,7 +10,7 @@ from pathlib import Path
 
 from eventlog.checkpoints import Checkpoint, require_no_step_back
 from eventlog.codec import Malformed, Newer, UnknownType
-from eventlog.continuity import Divergence, NumberedEntry, number_entries
+from eventlog.continuity import NumberedEntry
 from eventlog.errors import (
     EventLogError,
     HandlerFailed,
@@ -18,10 +18,9 @@ from eventlog.errors import (
     SwitchRefused,
 )
 from eventlog.events import Event, RecordedEvent
-from eventlog.follower import BATCH_SIZE, Follower
+from eventlog.follower import BATCH_SIZE, Follower, moved_over
 from eventlog.generations import Generations, home_of
 from eventlog.log import EventLog
-from eventlog.mends import wrong_log
 from eventlog.parking import Parked
 from eventlog.position import LAST, Position
 from eventlog.projection import Projection, Refused
@@ -62,7 +61,7 @@ class Subscription(Follower):
         )
         self._file = file
         self._clock = clock
-        self._applied_to = Checkpoint(file.projection.name, file.projection.version)  # likewise
+        self._applied_to = Checkpoint(file.projection.name, file.projection.version)  # as of the last run
 
     def close(self) -> None:
         """Close the file that it writes now."""
@@ -78,24 +77,15 @@ class Subscription(Follower):
         then stands before the first entry that was not applied.
         """
         before = self._file.checkpoint()
-        snapshot = self._log.snapshot(before.position, self._batch_size)
-        numbered = number_entries(before, snapshot, self._log.count_entries)
-        if isinstance(numbered, Divergence):
-            raise wrong_log(numbered, before)
+        snapshot, numbered = self._read_batch(before, up_to)
         log_id = snapshot.state.log_id or ""
-        numbered = [found for found in numbered if found.entry.position <= up_to]
         batch = _Batch(self._log, self._file.projection, self._file.pending_rows(), self._clock)
         problem = batch.apply_all(numbered)
         applied = numbered[: batch.applied]
-        self._behind = len(numbered) - len(applied)
-        if not snapshot.reached_end:
-            self._behind = max(1, snapshot.state.sequence - before.sequence - len(applied))
-        after = before._replace(log_id=log_id, passed_over=before.passed_over | batch.passed_over)
-        if applied:
-            last = applied[-1]
-            after = after._replace(
-                position=last.entry.position, sequence=last.sequence, digest=last.entry.digest()
-            )
+        self._note_behind(snapshot, before, len(applied), len(numbered) - len(applied))
+        after = moved_over(before, applied)._replace(
+            log_id=log_id, passed_over=before.passed_over | batch.passed_over
+        )
         if after != before:
             self._file.commit(before, after, batch.rows, batch.parked)
         self._applied_to = after

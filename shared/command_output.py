@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any
 
 from eventlog.checkpoints import Checkpoint
 from eventlog.comparison import Comparison, RowDifference
-
-NOT_YET: Final = 2  # exit code: what was asked is not done, and nothing is wrong
-DIFFERENT: Final = 3  # exit code: something differs, as that of diff
 
 
 def describe_moment(checkpoint: Checkpoint) -> dict[str, Any]:

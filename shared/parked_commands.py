@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import sys
-from datetime import UTC, datetime
-
 import click
 
 from eventlog.commands.common import json_option, print_json
-from eventlog.parking import Parked
-from eventlog.tail import acknowledge_parked
-from shared.command_output import NOT_YET
+from eventlog.commands.parked import (
+    acknowledge_or_exit,
+    describe_parked,
+    list_all_parked,
+    parked_as_json,
+    say_acknowledged,
+)
 from shared.service import Service, pass_service
-
-_ACKNOWLEDGE_WAIT_S = 10.0
 
 
 @click.group()
@@ -26,20 +25,12 @@ def parked() -> None:
 @pass_service
 def list_parked(service: Service, as_json: bool) -> None:
     """Print each parked entry: position, type, reason, and whether somebody acknowledged it."""
-    reader = service.reader()
-    found: list[Parked] = []
-    while True:
-        with reader.look() as look:
-            page = look.list_parked(after=found[-1].sequence if found else 0)
-        if not page:
-            break
-        found += page
+    found = list(list_all_parked(service.reader()))
     if as_json:
-        print_json([{**entry._asdict(), "position": str(entry.position)} for entry in found])
+        print_json([parked_as_json(entry) for entry in found])
         return
     for entry in found:
-        seen = "acknowledged" if entry.acknowledged_at else "new"
-        click.echo(f"{entry.position}  {entry.event_type or '?'}  {entry.reason}  [{seen}]")
+        click.echo(describe_parked(entry))
 
 
 @parked.command("acknowledge")
@@ -50,11 +41,6 @@ def acknowledge(service: Service, as_json: bool) -> None:
     with service.reader().look() as look:
         up_to = look.checkpoint.sequence
         new = look.count_unacknowledged()
-    at = datetime.now(UTC).isoformat(timespec="milliseconds")
-    if new and not acknowledge_parked(service.directory, service.projection, up_to, at, _ACKNOWLEDGE_WAIT_S):
-        click.echo("The tail is busy; it will acknowledge them when it can.", err=True)
-        sys.exit(NOT_YET)
-    if as_json:
-        print_json({"acknowledged": new})
-    else:
-        click.echo(f"{new} acknowledged")
+    if new:
+        acknowledge_or_exit(service.directory, service.projection, up_to)
+    say_acknowledged(new, as_json=as_json)

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import click
 
-from eventlog.commands.common import json_option, print_json
+from eventlog.commands.common import DIFFERENT, NOT_YET, json_option, print_json
 from eventlog.errors import NotBuilt
 from eventlog.generations import discard
 from eventlog.progress import progress
 from eventlog.rebuild import Built, build_generation
 from eventlog.tail import switch_generation
-from shared.command_output import DIFFERENT, NOT_YET, describe_comparison, describe_moment, list_differences
+from shared.command_output import describe_comparison, describe_moment, list_differences
 from shared.service import Service, pass_service
 
 _SWITCH_WAIT_S = 30.0

@@ -21,6 +21,9 @@ from eventlog.errors import EventLogError
 from eventlog.log import DEFAULT_STREAM, EventLog
 
 _PRIVATE_REDIS_PORT = 16379
+# Exit codes, beside 0 for done and 1 for refused or failed.
+NOT_YET: Final = 2  # what was asked is not done, and nothing is wrong
+DIFFERENT: Final = 3  # something differs or was found, as diff says it
 INTERRUPTED: Final = 130  # as shells say it of a program that Ctrl-C ended
 
 P = ParamSpec("P")

@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import click
 
-from eventlog.commands.common import Place, at_the_log, is_for_subcommand, json_option, print_json
+from eventlog.commands.common import NOT_YET, Place, at_the_log, is_for_subcommand, json_option, print_json
 from eventlog.errors import NotBuilt
 from eventlog.found_projections import FoundProjection, find_projections
 from eventlog.parking import Parked
@@ -18,7 +19,6 @@ from eventlog.projection_reader import ProjectionReader
 from eventlog.tail import acknowledge_parked
 
 _ACKNOWLEDGE_WAIT_S = 10.0
-_NOT_YET = 2  # exit code
 
 
 @click.group(invoke_without_command=True)
@@ -29,15 +29,15 @@ def parked(place: Place, as_json: bool) -> None:
     if is_for_subcommand():
         return
     found = [
-        (projection, entry) for projection in find_projections(place.data_dir) for entry in _list(projection)
+        (projection, entry)
+        for projection in find_projections(place.data_dir)
+        for entry in list_all_parked(ProjectionReader(projection.home.parent, _projection(projection)))
     ]
     if as_json:
         print_json([_described(projection, entry) for projection, entry in found])
         return
     for projection, entry in found:
-        seen = "acknowledged" if entry.acknowledged_at else "new"
-        name = projection.checkpoint.projection
-        click.echo(f"{name}  {entry.position}  {entry.event_type or '?'}  {entry.reason}  [{seen}]")
+        click.echo(f"{projection.checkpoint.projection}  {describe_parked(entry)}")
 
 
 @parked.command()
@@ -49,28 +49,14 @@ def acknowledge(place: Place, name: str, as_json: bool) -> None:
     found = [each for each in find_projections(place.data_dir) if each.checkpoint.projection == name]
     if not found:
         raise NotBuilt(f"no projection {name} is served below {place.data_dir}: `eventlog status` lists them")
-    at = datetime.now(UTC).isoformat(timespec="milliseconds")
     for each in found:
-        directory, projection, up_to = each.home.parent, _projection(each), each.checkpoint.sequence
-        if each.unacknowledged and not acknowledge_parked(
-            directory, projection, up_to, at, _ACKNOWLEDGE_WAIT_S
-        ):
-            click.echo("The tail is busy; it will acknowledge them when it can.", err=True)
-            sys.exit(_NOT_YET)
-    new = sum(each.unacknowledged for each in found)
-    if as_json:
-        print_json({"acknowledged": new})
-    else:
-        click.echo(f"{new} acknowledged")
+        if each.unacknowledged:
+            acknowledge_or_exit(each.home.parent, _projection(each), each.checkpoint.sequence)
+    say_acknowledged(sum(each.unacknowledged for each in found), as_json=as_json)
 
 
-def _projection(found: FoundProjection) -> Projection:
-    """Its own code alone knows its tables and handlers; what is parked needs neither."""
-    return Projection(found.checkpoint.projection, found.checkpoint.version, ())
-
-
-def _list(found: FoundProjection) -> Iterator[Parked]:
-    reader = ProjectionReader(found.home.parent, _projection(found))
+def list_all_parked(reader: ProjectionReader) -> Iterator[Parked]:
+    """Page by page, each in a look of its own."""
     after = 0
     while True:
         with reader.look() as look:
@@ -81,6 +67,36 @@ def _list(found: FoundProjection) -> Iterator[Parked]:
         after = page[-1].sequence
 
 
+def describe_parked(entry: Parked) -> str:
+    """One line of a list."""
+    seen = "acknowledged" if entry.acknowledged_at else "new"
+    return f"{entry.position}  {entry.event_type or '?'}  {entry.reason}  [{seen}]"
+
+
+def parked_as_json(entry: Parked) -> dict[str, Any]:
+    return {**entry._asdict(), "position": str(entry.position)}
+
+
+def acknowledge_or_exit(directory: Path, projection: Projection, up_to_sequence: int) -> None:
+    """Exit code 2 where the tail does not do it in time."""
+    at = datetime.now(UTC).isoformat(timespec="milliseconds")
+    if not acknowledge_parked(directory, projection, up_to_sequence, at, _ACKNOWLEDGE_WAIT_S):
+        click.echo("The tail is busy; it will acknowledge them when it can.", err=True)
+        sys.exit(NOT_YET)
+
+
+def say_acknowledged(count: int, *, as_json: bool) -> None:
+    if as_json:
+        print_json({"acknowledged": count})
+    else:
+        click.echo(f"{count} acknowledged")
+
+
+def _projection(found: FoundProjection) -> Projection:
+    """Its own code alone knows its tables and handlers; what is parked needs neither."""
+    return Projection(found.checkpoint.projection, found.checkpoint.version, ())
+
+
 def _described(found: FoundProjection, entry: Parked) -> dict[str, Any]:
     which = {"projection": found.checkpoint.projection, "version": found.checkpoint.version}
-    return {**which, **entry._asdict(), "position": str(entry.position)}
+    return {**which, **parked_as_json(entry)}

@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from eventlog.archive import ArchiveReader
+from eventlog.archive_reader import ArchiveReader
 from eventlog.commands.common import Place, at_the_log, checked_by, is_for_subcommand, json_option, print_json
 from eventlog.durations import short_duration
 from eventlog.errors import ArchiveUnusable, TrimRefused

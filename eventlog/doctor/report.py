@@ -9,9 +9,9 @@ from typing import Final, NoReturn
 import click
 import msgspec
 
+from eventlog.commands.common import DIFFERENT, INTERRUPTED
 from eventlog.doctor.findings import Finding, Severity
 
-_FOUND, _INTERRUPTED = 3, 130  # exit codes
 _ORDER: Final = list(Severity)
 
 
@@ -21,9 +21,9 @@ def report(examine: Callable[[], Iterable[Finding]], *, as_document: bool) -> No
         findings = _in_order(examine())
     except KeyboardInterrupt:
         click.echo("stopped before it was done; nothing was changed", err=True)
-        sys.exit(_INTERRUPTED)
+        sys.exit(INTERRUPTED)
     click.echo(_as_json(findings) if as_document else _as_text(findings))
-    sys.exit(_FOUND if any(map(_is_wrong, findings)) else 0)
+    sys.exit(DIFFERENT if any(map(_is_wrong, findings)) else 0)
 
 
 def _in_order(findings: Iterable[Finding]) -> list[Finding]:

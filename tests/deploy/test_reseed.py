@@ -13,7 +13,7 @@ import pytest
 
 from deploy.installation import PROGRAMS_DIR
 from eventlog import Position
-from eventlog.archive import ArchiveReader
+from eventlog.archive_reader import ArchiveReader
 from eventlog.archiving import ARCHIVE_NAME
 from eventlog.errors import ArchiveUnusable
 from eventlog.tail_status import TailState, TailStatusFile

@@ -9,6 +9,7 @@ from eventlog.checkpoints import Checkpoint
 from eventlog.parking import Parked, park
 from eventlog.projection_file import ProjectionFile
 from eventlog.row_changes import PendingRows
+from eventlog.sqlite_file import transaction
 
 
 class SeparateCommits(ProjectionFile):
@@ -17,10 +18,10 @@ class SeparateCommits(ProjectionFile):
     def commit(
         self, before: Checkpoint, after: Checkpoint, rows: PendingRows, parked: Iterable[Parked]
     ) -> None:
-        with self._transaction():
+        with transaction(self._connection):
             rows.write(self._connection)
             park(self._connection, parked)
-        with self._transaction():
+        with transaction(self._connection):
             self.move_checkpoint(before, after)
 
 

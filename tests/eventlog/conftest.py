@@ -11,6 +11,7 @@ from hypothesis import settings
 
 from eventlog import EventLog, ProjectionFile, Subscription
 from eventlog.embedded_redis import EmbeddedRedis, Server, find_server, list_servers
+from eventlog.redis_client import make_pool
 from tests.eventlog.parcels import make_codec, make_post
 
 settings.register_profile("here", deadline=None, database=None)
@@ -49,19 +50,25 @@ def url(embedded_server: EmbeddedRedis) -> str:
 
 
 @pytest.fixture
-def client(url: str) -> Iterator[redis.Redis]:
-    """What any other program could do to the same server."""
-    with redis.Redis.from_url(url, protocol=2) as client:
-        yield client
+def pool(url: str) -> Iterator[redis.ConnectionPool]:
+    """To a real server; who wants another kind overrides it, and `log` and `client` follow."""
+    pool = make_pool(url)
+    yield pool
+    pool.disconnect()
 
 
 @pytest.fixture
-def log(url: str) -> Iterator[EventLog]:
-    """A new, empty log on a real server."""
-    log = EventLog.connect(url, make_codec())
+def client(pool: redis.ConnectionPool) -> redis.Redis:
+    """What any other program could do to the same server."""
+    return redis.Redis(connection_pool=pool)
+
+
+@pytest.fixture
+def log(pool: redis.ConnectionPool) -> EventLog:
+    """A new, empty log."""
+    log = EventLog(pool, make_codec())
     log.create()
-    yield log
-    log.close()
+    return log
 
 
 @pytest.fixture

@@ -62,17 +62,6 @@ class LogContract(ABC):
     def pool(self) -> Any:
         """Connections to a server of this kind, emptied."""
 
-    @pytest.fixture
-    def log(self, pool: redis.ConnectionPool) -> EventLog:
-        log = EventLog(pool, make_codec())
-        log.create()
-        return log
-
-    @pytest.fixture
-    def client(self, pool: redis.ConnectionPool) -> redis.Redis:
-        """What any other program may do to the same server."""
-        return redis.Redis(connection_pool=pool)
-
     # What is in the stream
 
     def test_entry_is_four_fields_in_order_that_plain_redis_reads(

@@ -20,7 +20,7 @@ from eventlog.reader_report import REPORT_EVERY_S, REPORT_IDLE_EVERY_S, ReaderRe
 from eventlog.readers import ReaderKind, WhyKept
 from eventlog.trimming import Keep, Trim, trim
 from tests.eventlog.log_contract import META, STREAM, add_foreign, everything, moment, publish
-from tests.eventlog.parcels import a_parcel_sent, make_codec, make_post
+from tests.eventlog.parcels import a_parcel_sent, make_post
 
 READERS = "{event-stream}:readers"
 
@@ -76,17 +76,6 @@ class ReaderContract(ABC):
     @abstractmethod
     def pool(self) -> Any:
         """Connections to a server of this kind, emptied."""
-
-    @pytest.fixture
-    def log(self, pool: redis.ConnectionPool) -> EventLog:
-        log = EventLog(pool, make_codec())
-        log.create()
-        return log
-
-    @pytest.fixture
-    def client(self, pool: redis.ConnectionPool) -> redis.Redis:
-        """What any other program may do to the same server."""
-        return redis.Redis(connection_pool=pool)
 
     # Made known
 

@@ -22,7 +22,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eventlog import START, EventLog, Position, ProjectionFile, Subscription
-from eventlog.archive import Archive, ArchiveReader
+from eventlog.archive import Archive
+from eventlog.archive_reader import ArchiveReader
 from eventlog.archiving import ARCHIVE_NAME, Archiving
 from eventlog.checkpoints import Checkpoint
 from eventlog.cli import main

@@ -48,18 +48,6 @@ def pool() -> redis.ConnectionPool:
 
 
 @pytest.fixture
-def client(pool: redis.ConnectionPool) -> redis.Redis:
-    return redis.Redis(connection_pool=pool)
-
-
-@pytest.fixture
-def log(pool: redis.ConnectionPool) -> EventLog:
-    log = EventLog(pool, make_codec())
-    log.create()
-    return log
-
-
-@pytest.fixture
 def post(tmp_path: Path) -> Path:
     """The projection's directory."""
     return tmp_path / "data" / "post"

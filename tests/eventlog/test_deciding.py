@@ -26,25 +26,13 @@ from eventlog.errors import CommandReused, WrongLog
 from eventlog.generations import home_of
 from eventlog.tail_status import TailState, TailStatus, TailStatusFile
 from tests.eventlog.log_contract import add_foreign, publish, sequences
-from tests.eventlog.parcels import ParcelLost, a_parcel_sent, make_codec, make_post
+from tests.eventlog.parcels import ParcelLost, a_parcel_sent, make_post
 
 
 @pytest.fixture
 def pool() -> redis.ConnectionPool:
     pool: redis.ConnectionPool = fakeredis.FakeRedis().connection_pool
     return pool
-
-
-@pytest.fixture
-def client(pool: redis.ConnectionPool) -> redis.Redis:
-    return redis.Redis(connection_pool=pool)
-
-
-@pytest.fixture
-def log(pool: redis.ConnectionPool) -> EventLog:
-    log = EventLog(pool, make_codec())
-    log.create()
-    return log
 
 
 @pytest.fixture

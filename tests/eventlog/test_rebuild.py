@@ -62,16 +62,6 @@ class RebuildContract(ABC):
     def pool(self) -> Any:
         """Connections to a server of this kind, emptied."""
 
-    @pytest.fixture
-    def log(self, pool: redis.ConnectionPool) -> EventLog:
-        log = EventLog(pool, make_codec())
-        log.create()
-        return log
-
-    @pytest.fixture
-    def client(self, pool: redis.ConnectionPool) -> redis.Redis:
-        return redis.Redis(connection_pool=pool)
-
     def test_rebuild_is_a_reader_that_nothing_is_trimmed_of_while_it_runs(
         self, log: EventLog, tmp_path: Path
     ) -> None:

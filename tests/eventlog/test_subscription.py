@@ -51,18 +51,6 @@ def pool() -> redis.ConnectionPool:
 
 
 @pytest.fixture
-def client(pool: redis.ConnectionPool) -> redis.Redis:
-    return redis.Redis(connection_pool=pool)
-
-
-@pytest.fixture
-def log(pool: redis.ConnectionPool) -> EventLog:
-    log = EventLog(pool, make_codec())
-    log.create()
-    return log
-
-
-@pytest.fixture
 def reader(file: ProjectionFile) -> ProjectionReader:
     return ProjectionReader(file.directory, make_post())
 

@@ -54,18 +54,6 @@ def pool() -> redis.ConnectionPool:
 
 
 @pytest.fixture
-def client(pool: redis.ConnectionPool) -> redis.Redis:
-    return redis.Redis(connection_pool=pool)
-
-
-@pytest.fixture
-def log(pool: redis.ConnectionPool) -> EventLog:
-    log = EventLog(pool, make_codec())
-    log.create()
-    return log
-
-
-@pytest.fixture
 def request_of(tmp_path: Path) -> TailRequest:
     """The request for a switch."""
     return TailRequest(home_of(tmp_path, make_post()), RequestKind.SWITCH)

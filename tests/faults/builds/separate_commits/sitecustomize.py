@@ -7,6 +7,7 @@ from eventlog.checkpoints import Checkpoint
 from eventlog.parking import Parked, park
 from eventlog.projection_file import ProjectionFile
 from eventlog.row_changes import PendingRows
+from eventlog.sqlite_file import transaction
 
 _BETWEEN_S = 0.05
 
@@ -14,10 +15,10 @@ _BETWEEN_S = 0.05
 def _commit_separately(
     self: ProjectionFile, before: Checkpoint, after: Checkpoint, rows: PendingRows, parked: Iterable[Parked]
 ) -> None:
-    with self._transaction():
+    with transaction(self._connection):
         self.move_checkpoint(before, after)
     time.sleep(_BETWEEN_S)
-    with self._transaction():
+    with transaction(self._connection):
         rows.write(self._connection)
         park(self._connection, parked)
 
