@@ -1,7 +1,8 @@
-"""The log's contract, on a fake and on each real server at hand."""
+"""The log's contract, on the fakes and on each real server at hand."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +13,8 @@ import redis
 from eventlog.embedded_redis import EmbeddedRedis
 from tests.eventlog.conftest import emptied_url
 from tests.eventlog.log_contract import LogContract, RealServerContract
+from tests.faults.simulated_connection import make_pool
+from tests.faults.simulated_log import SimulatedRedis
 
 
 def connected(server: EmbeddedRedis) -> Iterator[redis.ConnectionPool]:
@@ -24,6 +27,14 @@ class TestOnFakeredis(LogContract):
     @pytest.fixture
     def pool(self) -> Any:
         return fakeredis.FakeRedis().connection_pool
+
+
+class TestOnTheSimulatedRedis(LogContract):
+    """The server of the simulation does what the real ones do, as far as the log asks."""
+
+    @pytest.fixture
+    def pool(self) -> Any:
+        return make_pool(SimulatedRedis(lambda: time.time_ns() // 1_000_000).answer)
 
 
 @pytest.mark.processes

@@ -39,7 +39,7 @@ def test_nothing_wrong_is_served_as_right_after_damage(kind: str, tmp_path: Path
 def test_damage_deceives_a_build_that_compares_ids_alone(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("eventlog.subscription.number_entries", number_entries)
+    monkeypatch.setattr("eventlog.follower.number_entries", number_entries)
     runpy.run_path(str(IDS_ONLY / "sitecustomize.py"))
     outcome = damage_aof(Piece(SEED, 20, tmp_path), [kind])
     assert any("nobody says so" in wrong for wrong in outcome.wrong), outcome

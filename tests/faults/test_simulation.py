@@ -6,7 +6,6 @@ What is red tells how to see it again: `python -m tests.faults.simulation SEED`.
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,22 +16,11 @@ from eventlog.checkpoints import Checkpoint
 from eventlog.continuity import CountEntries, Divergence, NumberedEntry, Snapshot, Verdict
 from eventlog.redis_client import Script
 from tests.eventlog.broken_builds import NoCompareAndSet, SeparateCommits
-from tests.eventlog.log_contract import LogContract
 from tests.faults.campaign import Outcome, Piece
-from tests.faults.simulated_connection import make_pool
-from tests.faults.simulated_log import SimulatedRedis
 from tests.faults.simulated_world import WentWrong
 from tests.faults.simulation import run_simulations, simulate
 
 STRETCHES, SEEDS_PER_STRETCH = 10, 30
-
-
-class TestOnTheSimulatedRedis(LogContract):
-    """The server of the simulation does what the real ones do, as far as the log asks."""
-
-    @pytest.fixture
-    def pool(self) -> Any:
-        return make_pool(SimulatedRedis(lambda: time.time_ns() // 1_000_000).answer)
 
 
 def run_stretch(stretch: int, folder: Path) -> Outcome:
@@ -83,7 +71,7 @@ CONTINUITY = "eventlog.continuity"
 BROKEN: dict[str, tuple[str, Callable[[], Any]]] = {
     "no compare-and-set": (FILE, lambda: NoCompareAndSet),
     "separate commits": (FILE, lambda: SeparateCommits),
-    "continuity by ids": ("eventlog.subscription.number_entries", lambda: number_by_ids),
+    "continuity by ids": ("eventlog.follower.number_entries", lambda: number_by_ids),
     "no digests": ("eventlog.codec.Entry.digest", lambda: lambda _: ""),
     "no check of the end": (f"{CONTINUITY}._check_end", lambda: lambda *_: None),
     "no check of the count": (f"{CONTINUITY}._check_count", lambda: lambda *_: None),

@@ -1,6 +1,6 @@
 """A build broken on purpose: continuity by ids alone, so that a log with later entries is the same log."""
 
-from eventlog import log, subscription
+from eventlog import follower, log
 from eventlog.checkpoints import Checkpoint
 from eventlog.continuity import CountEntries, Divergence, NumberedEntry, Snapshot, Verdict
 
@@ -21,4 +21,4 @@ def _number_by_ids(
 
 
 log.find_divergence = _find_by_ids  # type: ignore[attr-defined]  # that is what breaks it
-subscription.number_entries = _number_by_ids  # type: ignore[attr-defined]  # that is what breaks it
+follower.number_entries = _number_by_ids  # type: ignore[attr-defined]  # that is what breaks it
