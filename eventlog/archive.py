@@ -9,23 +9,42 @@ import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 from sqlite_utils import Database
 
 from eventlog import checkpoints
+from eventlog.archive_chain import (
+    COMMAND_COLUMNS,
+    CREATE_SEAL,
+    NO_COMMANDS,
+    Seal,
+    add_commands,
+    first_link,
+    meta_digest,
+    next_link,
+    read_seal,
+    to_stored,
+    write_seal,
+)
+from eventlog.archive_upgrade import add_chain
 from eventlog.checkpoints import Checkpoint
 from eventlog.continuity import NumberedEntry
 from eventlog.errors import ArchiveUnusable
 from eventlog.position import Position
 from eventlog.sqlite_file import file_identity, prepare_for_writing, transaction
 
-_NEW = Checkpoint("archive", 1)  # "projection" and version: of this file's form
-_HALF_BYTES = 8  # of a position: an unsigned 64-bit integer, which SQLite has not got
+_FORM: Final = 2
+FORM_WITHOUT_CHAIN: Final = 1
+_NEW = Checkpoint("archive", _FORM)  # "projection" and version: of this file's form
 
 _SCHEMA = (
-    "CREATE TABLE entries (sequence INTEGER PRIMARY KEY, position BLOB NOT NULL UNIQUE, fields BLOB NOT NULL) STRICT",
+    (
+        "CREATE TABLE entries (sequence INTEGER PRIMARY KEY, position BLOB NOT NULL UNIQUE, fields BLOB NOT NULL,"
+        " link BLOB NOT NULL) STRICT"
+    ),
+    CREATE_SEAL,
     "CREATE TABLE meta (field BLOB PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID",
     (
         "CREATE TABLE commands (record TEXT PRIMARY KEY, position BLOB NOT NULL, sequence INTEGER NOT NULL,"
@@ -54,6 +73,8 @@ class Kept(NamedTuple):
 
 class Archive:
     """The writer's side. Opening makes the directory and the file where they are missing.
+
+    A file of the form without a chain is given one first; killed meanwhile, it goes on from there next time.
 
     Raises ArchiveUnusable for a file that is damaged, or something else. `sqlite3.Error` means that nothing
     was changed.
@@ -97,25 +118,47 @@ class Archive:
         """
         with transaction(self._connection):
             checkpoints.compare_and_set(self._connection, before, after)
-            self._write(entries, kept, forget_commands_before)
+            seal = self._seal(after.log_id)
+            link = self._write_entries(seal.link, entries)
+            commands = self._write_commands(seal.commands, kept.commands, forget_commands_before)
+            self._connection.execute("DELETE FROM meta")
+            self._connection.executemany(
+                "INSERT INTO meta (field, value) VALUES (?, ?)", list(kept.meta.items())
+            )
+            write_seal(self._connection, Seal(link, meta_digest(kept.meta), commands))
 
-    def _write(self, entries: Sequence[NumberedEntry], kept: Kept, forget_commands_before: Position) -> None:
+    def _seal(self, log_id: str) -> Seal:
+        return read_seal(self._connection) or Seal(first_link(log_id), b"", NO_COMMANDS)
+
+    def _write_entries(self, link: bytes, entries: Sequence[NumberedEntry]) -> bytes:
+        """The last link, from the one before them on."""
+        rows = []
+        for found in entries:
+            position, fields = to_stored(found.entry.position), msgspec.msgpack.encode(found.entry.fields)
+            link = next_link(link, found.sequence, position, fields)
+            rows.append((found.sequence, position, fields, link))
         self._connection.executemany(
-            "INSERT INTO entries (sequence, position, fields) VALUES (?, ?, ?)",
-            [
-                (found.sequence, to_stored(found.entry.position), msgspec.msgpack.encode(found.entry.fields))
-                for found in entries
-            ],
+            "INSERT INTO entries (sequence, position, fields, link) VALUES (?, ?, ?, ?)", rows
         )
-        self._connection.execute("DELETE FROM meta")
-        self._connection.executemany("INSERT INTO meta (field, value) VALUES (?, ?)", list(kept.meta.items()))
-        self._connection.executemany(
-            "INSERT OR REPLACE INTO commands (record, position, sequence, fingerprint, result) VALUES (?, ?, ?, ?, ?)",
-            [(record, to_stored(position), *rest) for record, position, *rest in kept.commands],
-        )
-        self._connection.execute(
-            "DELETE FROM commands WHERE position < ?", (to_stored(forget_commands_before),)
-        )
+        return link
+
+    def _write_commands(
+        self, digest: bytes, commands: Sequence[NamedCommand], forget_before: Position
+    ) -> bytes:
+        """The digest of all that are remembered now."""
+        rows = [(record, to_stored(position), *rest) for record, position, *rest in commands]
+        gone = []
+        for record, row in zip((command.record for command in commands), rows, strict=True):
+            gone += self._forget("record = ?", record)  # it was done again when its day was over
+            self._connection.execute(f"INSERT INTO commands ({COMMAND_COLUMNS}) VALUES (?, ?, ?, ?, ?)", row)
+        gone += self._forget("position < ?", to_stored(forget_before))
+        return add_commands(digest, rows, gone)
+
+    def _forget(self, which: str, value: str | bytes) -> list[tuple[object, ...]]:
+        return self._connection.execute(
+            f"DELETE FROM commands WHERE {which} RETURNING {COMMAND_COLUMNS}",
+            (value,),
+        ).fetchall()
 
     def _set_up(self) -> None:
         # FULL: Redis is trimmed to what is here, so it must be on disk before it is confirmed.
@@ -128,7 +171,9 @@ class Archive:
                 for statement in _SCHEMA:
                     self._connection.execute(statement)
                 checkpoints.insert_checkpoint(self._connection, _NEW)
-        self.checkpoint()
+        found = self.checkpoint()
+        if found.version == FORM_WITHOUT_CHAIN:
+            add_chain(self._connection, self.path, found, form=_FORM)
 
 
 @contextmanager
@@ -144,18 +189,12 @@ def damage_named(path: Path) -> Iterator[None]:
 
 
 def read_archive_checkpoint(connection: sqlite3.Connection, path: Path) -> Checkpoint:
-    """The last entry kept; ArchiveUnusable for a file of something else."""
+    """The last entry kept, in a file of either form; ArchiveUnusable for a file of something else."""
     found = checkpoints.read_checkpoint(connection)
-    if found is None or found[:2] != _NEW[:2]:
+    if (
+        found is None
+        or found.projection != _NEW.projection
+        or not FORM_WITHOUT_CHAIN <= found.version <= _FORM
+    ):
         raise ArchiveUnusable(f"{path} is not an archive of this version")
     return found
-
-
-def to_stored(position: Position) -> bytes:
-    """16 bytes that sort as the position does."""
-    return position.milliseconds.to_bytes(_HALF_BYTES) + position.counter.to_bytes(_HALF_BYTES)
-
-
-def from_stored(stored: bytes) -> Position:
-    """The position that was stored as these bytes."""
-    return Position(int.from_bytes(stored[:_HALF_BYTES]), int.from_bytes(stored[_HALF_BYTES:]))

@@ -3,21 +3,48 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from itertools import zip_longest
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
-from eventlog.archive import Kept, NamedCommand, damage_named, from_stored, read_archive_checkpoint, to_stored
+from eventlog.archive import FORM_WITHOUT_CHAIN, Kept, NamedCommand, damage_named, read_archive_checkpoint
+from eventlog.archive_chain import (
+    COMMAND_COLUMNS,
+    NO_COMMANDS,
+    Row,
+    Seal,
+    add_commands,
+    first_link,
+    follow,
+    from_stored,
+    meta_digest,
+    read_seal,
+    to_stored,
+)
 from eventlog.checkpoints import Checkpoint
 from eventlog.codec import Entry
 from eventlog.continuity import Snapshot
 from eventlog.errors import ArchiveUnusable
-from eventlog.position import Position
+from eventlog.position import START, Position
 from eventlog.sqlite_file import ReadOnlyConnections
 
 AnswerT = TypeVar("AnswerT")
+
+_CHUNK = 1000
+
+
+class Sealed(NamedTuple):
+    """What an archive's rows must fit, all of one moment; `stray` is the first row that belongs to no entry kept."""
+
+    end: Checkpoint
+    seal: Seal | None
+    stray: Row | None
+    meta: bytes
+    commands: bytes
 
 
 class ArchiveReader:
@@ -35,28 +62,30 @@ class ArchiveReader:
         return self._ask(lambda connection: read_archive_checkpoint(connection, self.path))
 
     def find(self, position: Position) -> Entry | None:
-        found = self._ask(
-            lambda connection: connection.execute(
-                "SELECT fields FROM entries WHERE position = ?", (to_stored(position),)
-            ).fetchone()
-        )
-        return None if found is None else _entry(position, found[0])
+        """The entry at a position."""
+        found = self.read(position.previous(), position, 1) if position > START else []
+        return found[0] if found else None
 
     def read(self, after: Position, up_to: Position, count: int) -> list[Entry]:
-        """Up to `count` entries behind `after`, as far as `up_to`, with none left out between them."""
+        """Up to `count` entries behind `after`, as far as `up_to`, with none left out between them, as they were kept.
+
+        ArchiveAltered names the first that is not; a file of the form without a chain shows only what is left out.
+        """
 
         def read(connection: sqlite3.Connection) -> list[Entry]:
-            rows = connection.execute(
-                "SELECT sequence, position, fields FROM entries WHERE position > ? AND position <= ?"
-                " ORDER BY position LIMIT ?",
+            end = read_archive_checkpoint(connection, self.path)
+            rows = _select_rows(
+                connection,
+                end,
+                "position > ? AND position <= ? ORDER BY position LIMIT ?",
                 (to_stored(after), to_stored(up_to), count),
-            ).fetchall()
-            expected = _ordinal(connection, after)
-            for sequence, _, _ in rows:
-                expected += 1
-                if sequence != expected:
-                    raise ArchiveUnusable(f"{self.path} lacks entry number {expected}")
-            return [_entry(from_stored(position), fields) for _, position, fields in rows]
+            )
+            before = _select_rows(
+                connection, end, "position <= ? ORDER BY position DESC LIMIT 1", (to_stored(after),)
+            )
+            last = (before[0].sequence, before[0].link) if before else (0, first_link(end.log_id))
+            follow(self.path, last, rows, chained=is_chained(end))
+            return [entry_of(row) for row in rows]
 
         return self._ask(read)
 
@@ -94,23 +123,61 @@ class ArchiveReader:
 
         return self._ask(read)
 
-    def check(self) -> None:
-        """ArchiveUnusable unless the file is sound and has every entry up to its checkpoint. Reads it all."""
+    def read_rows(self, end: Checkpoint) -> Iterator[list[Row]]:
+        """Every row up to a checkpoint as it is stored, in order, 1,000 at a time; it may end early."""
+        seen_to = 0
+        while seen_to < end.sequence:
+            rows = self._ask(
+                partial(
+                    _select_rows,
+                    end=end,
+                    which="sequence > ? AND sequence <= ? ORDER BY sequence LIMIT ?",
+                    values=(seen_to, end.sequence, _CHUNK),
+                )
+            )
+            if not rows:
+                return
+            yield rows
+            seen_to = rows[-1].sequence
 
-        def check(connection: sqlite3.Connection) -> None:
+    def read_sealed(self) -> Sealed:
+        """What is beside the rows. ArchiveUnusable where SQLite finds the file damaged."""
+
+        def read(connection: sqlite3.Connection) -> Sealed:
             found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
             if found != "ok":
                 raise ArchiveUnusable(f"{self.path} is damaged: {found}")
-            expected = read_archive_checkpoint(connection, self.path).sequence
-            there = connection.execute(
-                "SELECT count(*), coalesce(min(sequence), 1), coalesce(max(sequence), 0) FROM entries"
-                " WHERE sequence <= ?",
-                (expected,),
-            ).fetchone()
-            if there != (expected, 1, expected):
-                raise ArchiveUnusable(f"{self.path} has {there[0]} of the {expected} entries it should have")
+            connection.execute("BEGIN")
+            try:
+                end = read_archive_checkpoint(connection, self.path)
+                stray = _select_rows(
+                    connection, end, "sequence < 1 OR sequence > ? ORDER BY sequence LIMIT 1", (end.sequence,)
+                )
+                meta = dict(connection.execute("SELECT field, value FROM meta").fetchall())
+                commands = connection.execute(f"SELECT {COMMAND_COLUMNS} FROM commands")
+                return Sealed(
+                    end,
+                    read_seal(connection) if is_chained(end) else None,
+                    stray[0] if stray else None,
+                    meta_digest(meta),
+                    add_commands(NO_COMMANDS, commands, ()),
+                )
+            finally:
+                connection.execute("ROLLBACK")
 
-        self._ask(check)
+        return self._ask(read)
+
+    def require_entries(self, entries: Sequence[Entry]) -> None:
+        """ArchiveUnusable unless it keeps these, which follow each other, just so; names the first that it does not."""
+        if not entries:
+            return
+        before = entries[0].position.previous()
+        kept = self.read(before, entries[-1].position, len(entries) + 1)
+        for index, (there, here) in enumerate(zip_longest(entries, kept)):
+            if there != here:
+                number = self._ask(lambda connection: _ordinal(connection, before)) + index + 1
+                at = (there or here).position
+                raise ArchiveUnusable(f"{self.path} and Redis disagree on entry number {number}, at {at}")
 
     def require_all(self, log_id: str, sequence: int) -> None:
         """ArchiveUnusable unless it is of this log and has every entry up to a sequence."""
@@ -170,6 +237,21 @@ class ArchiveReader:
                 raise ArchiveUnusable(f"{self.path} cannot be read: {problem}") from problem
 
 
+def is_chained(end: Checkpoint) -> bool:
+    """Whether the file that ends so has a chain."""
+    return end.version != FORM_WITHOUT_CHAIN
+
+
+def _select_rows(
+    connection: sqlite3.Connection, end: Checkpoint, which: str, values: Sequence[object]
+) -> list[Row]:
+    link = "link" if is_chained(end) else "x''"
+    found = connection.execute(
+        f"SELECT sequence, position, fields, {link} FROM entries WHERE {which}", tuple(values)
+    )
+    return list(map(Row._make, found.fetchall()))
+
+
 def _ordinal(connection: sqlite3.Connection, position: Position) -> int:
     """The sequence of the last entry up to a position; 0 if there is none."""
     found = connection.execute(
@@ -179,5 +261,7 @@ def _ordinal(connection: sqlite3.Connection, position: Position) -> int:
     return 0 if found is None else int(found[0])
 
 
-def _entry(position: Position, fields: bytes) -> Entry:
-    return Entry(str(position).encode(), msgspec.msgpack.decode(fields, type=list[bytes]))
+def entry_of(row: Row) -> Entry:
+    """As Redis stored it; msgspec.MsgspecError for fields that are none."""
+    position = str(from_stored(row.position))
+    return Entry(position.encode(), msgspec.msgpack.decode(row.fields, type=list[bytes]))

@@ -8,7 +8,7 @@ import click
 
 from eventlog.archive_reader import ArchiveReader
 from eventlog.commands.archive import archive, reseed_log
-from eventlog.commands.common import OneLineErrors, Place, at_the_log, json_option
+from eventlog.commands.common import OneLineErrors, Place, at_the_log, json_option, print_json
 from eventlog.commands.parked import parked
 from eventlog.commands.readers import readers, trim
 from eventlog.commands.status import status
@@ -26,8 +26,9 @@ def main() -> None:
 
 @main.command()
 @click.option("--adopt", is_flag=True, help="Make a new log of the entries that are there now.")
+@json_option
 @at_the_log
-def init(place: Place, adopt: bool) -> None:
+def init(place: Place, adopt: bool, as_json: bool) -> None:
     """Make the log, once: its id and its empty stream. Harmless when it is there already.
 
     Refuses, with exit code 1, where a projection or the archive under the data directory remembers another
@@ -36,11 +37,17 @@ def init(place: Place, adopt: bool) -> None:
     log, data_dir = place.log, place.data_dir
     log.check_durability()
     if adopt:
-        click.echo(f"log {log.create(adopt=True)} on stream {log.stream}")
+        log_id = log.create(adopt=True)
         followers = sorted({str(path.parent) for path in list_remembered_logs(data_dir)})
+        archived = _archived_logs(place.archive)
+        if as_json:
+            aside = str(place.archive.parent) if archived else None
+            print_json({"log_id": log_id, "stream": log.stream, "delete": followers, "move_aside": aside})
+            return
+        click.echo(f"log {log_id} on stream {log.stream}")
         if followers:
             click.echo(f"Now delete {' and '.join(followers)}: their tails rebuild by themselves.")
-        if _archived_logs(place.archive):
+        if archived:
             click.echo(f"Then move {place.archive.parent} aside: another archive begins by itself.")
         return
     existing = log.state().log_id
@@ -53,7 +60,11 @@ def init(place: Place, adopt: bool) -> None:
             "EVENT_STREAM). Then restore the Redis data that held it; or, where Redis lost everything, run "
             "`eventlog reseed`; or accept what is here: run `eventlog init --adopt`."
         )
-    click.echo(f"log {log.create()} on stream {log.stream}")
+    log_id = log.create()
+    if as_json:
+        print_json({"log_id": log_id, "stream": log.stream, "delete": [], "move_aside": None})
+        return
+    click.echo(f"log {log_id} on stream {log.stream}")
 
 
 @main.command()

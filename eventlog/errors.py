@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from eventlog.continuity import Verdict
     from eventlog.position import Position
 
@@ -121,6 +123,21 @@ class SwitchRefused(EventLogError):
 
 class ArchiveUnusable(EventLogError):
     """The archive is not there, damaged, of another log, or lacks what was asked of it; the message names the file."""
+
+
+class ArchiveAltered(ArchiveUnusable):
+    """Something else than the archive wrote to its file. `sequence` and `position` are of the first entry in question.
+
+    `sequence` is None where it is no entry; `position` is START where that is not known.
+    """
+
+    def __init__(self, path: Path, sequence: int | None, position: Position, how: str) -> None:
+        what = "what it keeps beside the entries"
+        if sequence is not None:
+            what = f"entry number {sequence}" + (f", at {position}," if any(position) else "")
+        super().__init__(f"{path} is not as it was written: {what} {how}")
+        self.sequence = sequence
+        self.position = position
 
 
 class ReseedRefused(EventLogError):

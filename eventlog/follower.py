@@ -24,7 +24,7 @@ from eventlog.errors import (
 )
 from eventlog.log import EventLog
 from eventlog.mends import wrong_log
-from eventlog.position import LAST, Position
+from eventlog.position import LAST, START, Position
 from eventlog.reader_report import ReaderReport
 from eventlog.readers import ReaderKind
 from eventlog.tail_status import TailState, TailStatus, TailStatusFile
@@ -56,6 +56,7 @@ class Follower(ABC):
         self._known_as = known_as
         self._batch_size = batch_size
         self._behind = 0  # entries not applied yet, as of the last run
+        self._floor = START  # of the log, as of the last look
 
     @abstractmethod
     def run_once(self, up_to: Position = LAST) -> int:
@@ -79,6 +80,7 @@ class Follower(ABC):
     def _read_batch(self, before: Checkpoint, up_to: Position) -> tuple[Snapshot, list[NumberedEntry]]:
         """What the log is now, and the next entries, each with its number; WrongLog where it must halt."""
         snapshot = self._log.snapshot(before.position, self._batch_size)
+        self._floor = snapshot.state.floor
         numbered = number_entries(before, snapshot, self._log.count_entries)
         if isinstance(numbered, Divergence):
             raise wrong_log(numbered, before)
@@ -128,7 +130,7 @@ class Follower(ABC):
                 self._report(status, _CATCHING_UP if self._behind >= self._batch_size else _FOLLOWING)
                 pause_s = _FIRST_PAUSE_S
                 here = self.checkpoint()
-                known.tell(here)
+                known.tell(here, self._floor)
                 if applied == 0:
                     self._log.wait(here.position, wake_every_ms)
             except CheckpointMoved as moved:
@@ -138,8 +140,10 @@ class Follower(ABC):
                 raise
             except (WrongLog, NewerSchema) as halt:
                 self._report(status, _halted(halt))
+                known.tell_anew()
                 stop.wait(_LONGEST_PAUSE_S / 2)
             except (LogUnavailable, HandlerFailed, sqlite3.Error, OSError) as trouble:
+                known.tell_anew()
                 self._report(
                     status, TailStatus(TailState.RETRYING, message=f"{type(trouble).__name__}: {trouble}")
                 )

@@ -10,7 +10,7 @@ from typing import Final
 from eventlog.checkpoints import Checkpoint
 from eventlog.errors import EventLogError
 from eventlog.log import EventLog
-from eventlog.position import Position
+from eventlog.position import START, Position
 from eventlog.readers import ReaderKind
 
 REPORT_EVERY_S: Final = 1.0
@@ -30,19 +30,20 @@ class ReaderReport:
         self._name = name
         self._kind = kind
         self._clock_s = clock_s
-        self._told: tuple[str, Position] | None = None
-        self._last: Checkpoint | None = None
+        self._told: tuple[str, Position, Position] | None = None
+        self._last: tuple[Checkpoint, Position] | None = None
         self._due_s = self._idle_due_s = clock_s()
         self._failing = False
 
-    def tell(self, checkpoint: Checkpoint) -> None:
-        """Call it as often as you like: it speaks once a second if the checkpoint moved, else every 30 s.
+    def tell(self, checkpoint: Checkpoint, floor: Position = START) -> None:
+        """Call it as often as you like: it speaks once a second if checkpoint or floor moved, else every 30 s.
 
-        Never raises for what Redis does; the first failure in a row is logged.
+        The floor moves where the log was written back, and knows no readers. Never raises for what Redis does; the
+        first failure in a row is logged.
         """
-        self._last = checkpoint
+        self._last = checkpoint, floor
         now_s = self._clock_s()
-        here = (checkpoint.log_id, checkpoint.position)
+        here = (checkpoint.log_id, checkpoint.position, floor)
         if now_s < (self._idle_due_s if here == self._told else self._due_s):
             return
         self._idle_due_s = now_s + REPORT_IDLE_EVERY_S
@@ -64,9 +65,17 @@ class ReaderReport:
 
     def tell_the_last(self) -> None:
         """What was too soon to be told: a reader that ends is as far as it is."""
-        if self._last is not None and (self._last.log_id, self._last.position) != self._told:
+        if self._last is None:
+            return
+        checkpoint, floor = self._last
+        if (checkpoint.log_id, checkpoint.position, floor) != self._told:
             self._due_s = self._idle_due_s = self._clock_s()
-            self.tell(self._last)
+            self.tell(checkpoint, floor)
+
+    def tell_anew(self) -> None:
+        """The log was away, or another: once it is back it may not know what it was told."""
+        self._told = None
+        self._due_s = self._clock_s()
 
     def close(self) -> None:
         """Close its connections to Redis; what was told stays."""

@@ -55,7 +55,7 @@ class WhyKept(StrEnum):
     """Why the first entry that stays does."""
 
     READER = "reader"  # the slowest has it, and needs it to know the log again
-    LAST = "last"  # the log's own last entry, and what others wrote behind it
+    LAST = "last"  # the log's last entry
     KEEP = "keep"  # it was to be kept
     MORE = "more"  # it can go too
 

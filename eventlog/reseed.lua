@@ -1,8 +1,8 @@
 -- Makes what is staged the log, in one step: no publisher meets a half of it.
 --
--- KEYS  1 stream  2 meta  3 subjects  4 named commands  5 staged entries  6 staged named commands
+-- KEYS  1 stream  2 meta  3 subjects  4 named commands  5 staged entries  6 staged named commands  7 the run's place
 -- ARGV  log id, how many entries, position of the last, adopted to, prefix of command records,
---       their lifetime in ms, how many named commands, then field and value of each counter
+--       their lifetime in ms, how many named commands, the run's token, then field and value of each counter
 --
 -- Answers  {'restored', how many commands are remembered}  {'entries', how many are there, first, last}
 --          {'another log', its id}  {'ahead', how many entries it counted}  {'wrong type', key}
@@ -10,8 +10,8 @@
 --
 -- Scripts do not roll back: everything that can refuse comes before the first write.
 
-local stream, meta, subjects, named, staged, staged_commands = unpack(KEYS)
-local log_id, sequence, last, adopted_to, prefix, lifetime_ms, commands = unpack(ARGV, 1, 7)
+local stream, meta, subjects, named, staged, staged_commands, place = unpack(KEYS)
+local log_id, sequence, last, adopted_to, prefix, lifetime_ms, commands, token = unpack(ARGV, 1, 8)
 lifetime_ms = tonumber(lifetime_ms)
 
 local function kind_of(key)
@@ -32,20 +32,21 @@ local counted = tonumber(known[2] or '0') or 0
 if known[1] and known[1] ~= log_id and counted > 0 then return {'another log', known[1]} end
 if known[1] == log_id and counted > tonumber(sequence) then return {'ahead', counted} end
 if redis.call('XLEN', staged) ~= tonumber(sequence) then return {'not staged', redis.call('XLEN', staged)} end
--- Another run that met this one may have cleared them.
-if redis.call('XLEN', staged_commands) ~= tonumber(commands) then
+if redis.call('XLEN', staged_commands) ~= tonumber(commands)
+    or (redis.call('GET', place) or ''):match('^%S+') ~= token then -- it stood still, and what it staged expires
   return {'not staged', redis.call('XLEN', staged)}
 end
 
 -- Where only the stream was lost, its counters are there still, and further.
 local counters = {}
-for i = 8, #ARGV, 2 do
+for i = 9, #ARGV, 2 do
   local now = known[1] == log_id and tonumber(redis.call('HGET', meta, ARGV[i]) or '') or 0
   counters[#counters + 1] = ARGV[i]
   counters[#counters + 1] = string.format('%.0f', math.max(now, tonumber(ARGV[i + 1])))
 end
 
 redis.call('DEL', stream, meta, subjects, named)
+redis.call('PERSIST', staged) -- what a killed run staged goes by itself
 redis.call('RENAME', staged, stream)
 -- Entries behind the last one archived are lost, and their ids must not be given again. The clock sees to it, unless
 -- ids are ahead of it; then they go on a second further. Refused where there is no id that far: fine too.
@@ -74,6 +75,7 @@ if redis.call('EXISTS', staged_commands) == 1 then
     end
     if #chunk > 0 then from = chunk[#chunk][1] end
   until #chunk < 1000
+  redis.call('PERSIST', staged_commands)
   redis.call('RENAME', staged_commands, named)
 end
 return {'restored', remembered}

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from eventlog.archive_reader import ArchiveReader
+from eventlog.archive_check import check_archive, find_difference
+from eventlog.archive_reader import ArchiveReader, is_chained
 from eventlog.checkpoints import Checkpoint
 from eventlog.codec import Entry
 from eventlog.errors import EventLogError, LogUnavailable, ReseedRefused
 from eventlog.found_projections import find_projections
 from eventlog.log import NAMED_COMMAND_LIFETIME_MS, EventLog
-from eventlog.position import START
+from eventlog.position import START, Position
 from eventlog.staging import COUNTER_PREFIX, StagedLog, Staging
 
 # Ids that were given out behind the last entry archived are unknown: what was lost must not share them with what comes.
@@ -21,8 +23,10 @@ COUNTER_MARGIN: Final = 1000
 
 _CHUNK = 1000
 
-# How many entries are written, of how many.
-Progress = Callable[[int, int], None]
+# Of what is done: inside it, call it with how much, of how much (see progress.py).
+ShowProgress = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
+
+_logger = logging.getLogger(__name__)
 
 
 class Reseeded(NamedTuple):
@@ -39,29 +43,38 @@ def reseed(
     log: EventLog,
     archives: Sequence[Path],
     data_directory: Path,
-    progress: Progress = lambda done, total: None,
+    progress: ShowProgress = lambda what: nullcontext(lambda done, total: None),
 ) -> Reseeded:
     """Write the log back, whole, under its own id, with its ids, sequences, counters and named commands.
 
     The longest of the archives is taken. Harmless where the log is there. Raises ReseedRefused, ArchiveUnusable
     or another EventLogError with nothing changed; ended before its last step it changes nothing either.
     """
-    source, end = _longest(archives)
+    source, end = _longest(archives, progress)
     _require_projections_fit(source, end, data_directory)
     log.check_durability()
-    state = log.state()
-    if state.entries and state.log_id == end.log_id and state.sequence >= end.sequence and _has(log, end):
-        return Reseeded(end.log_id, str(end.position), end.sequence, 0, 0)
+    there = Reseeded(end.log_id, str(end.position), end.sequence, 0, 0)
+    if _is_there(log, end):
+        return there
     staging = log.staging()
     try:
-        staging.clear()
-        return _write_back(staging, source, end, progress)
+        staging.begin()
+        if _is_there(log, end):  # another run has just written it back
+            return there
+        with progress("writing back") as on_progress:
+            return _write_back(staging, source, end, on_progress)
+    except ReseedRefused:
+        if _is_there(log, end):  # this run stood still, and another went by
+            return there
+        raise
     finally:
-        with suppress(EventLogError):  # what is left is removed by the next run
-            staging.clear()
+        with suppress(EventLogError):  # what is left goes by itself
+            staging.end()
 
 
-def _write_back(staging: Staging, source: ArchiveReader, end: Checkpoint, progress: Progress) -> Reseeded:
+def _write_back(
+    staging: Staging, source: ArchiveReader, end: Checkpoint, on_progress: Callable[[int, int], None]
+) -> Reseeded:
     kept = source.kept()
     counters = {
         field: int(value) + COUNTER_MARGIN
@@ -81,7 +94,7 @@ def _write_back(staging: Staging, source: ArchiveReader, end: Checkpoint, progre
     for chunk in _chunks(source, end):
         staging.add_entries(chunk)
         written += len(chunk)
-        progress(written, end.sequence)
+        on_progress(written, end.sequence)
     try:
         remembered = staging.switch(staged)
     except LogUnavailable as problem:
@@ -101,22 +114,33 @@ def _chunks(source: ArchiveReader, end: Checkpoint) -> Iterator[list[Entry]]:
         after = chunk[-1].position
 
 
-def _has(log: EventLog, checkpoint: Checkpoint) -> bool:
+def _is_there(log: EventLog, checkpoint: Checkpoint) -> bool:
+    """Whether the log has all up to a checkpoint, and the entry at it as it was."""
+    state = log.state()
+    if not state.entries or state.log_id != checkpoint.log_id or state.sequence < checkpoint.sequence:
+        return False
     at = log.snapshot(checkpoint.position, 1).at_checkpoint
     return at is not None and at.digest() == checkpoint.digest
 
 
-def _longest(paths: Sequence[Path]) -> tuple[ArchiveReader, Checkpoint]:
-    """The archive that goes furthest, sound and with all its entries; the others must be a part of it."""
+def _longest(paths: Sequence[Path], progress: ShowProgress) -> tuple[ArchiveReader, Checkpoint]:
+    """The archive that goes furthest, as it was written; what the others have must be a part of it."""
     ends = {}
     for archive in map(ArchiveReader, paths):
-        archive.check()
-        ends[archive] = archive.checkpoint()
+        with progress("checking") as on_progress:
+            ends[archive] = check_archive(archive, on_progress)
+        if not is_chained(ends[archive]):
+            _logger.warning("%s has no chain yet: what was altered in it cannot be told", archive.path)
     source = max(ends, key=lambda archive: ends[archive].position)
     if not ends[source].sequence:
         raise ReseedRefused(f"{source.path} has no entries: there is nothing to write back")
     for archive, end in ends.items():
-        _require_same(source, ends[source], f"archive {archive.path}", end, "Keep the right one only.")
+        mend = "Keep the right one only."
+        if archive is not source and end.log_id == ends[source].log_id:
+            difference = find_difference(source, archive)
+            if difference is not None:
+                raise _disagree(f"archive {archive.path}", source, *difference, mend)
+        _require_same(source, ends[source], f"archive {archive.path}", end, mend)
     return source, ends[source]
 
 
@@ -147,7 +171,12 @@ def _require_same(
         return
     at = source.find(checkpoint.position)
     if at is None or at.digest() != checkpoint.digest:
-        raise ReseedRefused(
-            f"{follower} and {source.path} disagree on entry number {checkpoint.sequence}, at {checkpoint.position}. "
-            f"{mend}"
-        )
+        raise _disagree(follower, source, checkpoint.sequence, checkpoint.position, mend)
+
+
+def _disagree(
+    follower: str, source: ArchiveReader, sequence: int, position: Position, mend: str
+) -> ReseedRefused:
+    return ReseedRefused(
+        f"{follower} and {source.path} disagree on entry number {sequence}, at {position}. {mend}"
+    )

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+import secrets
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Final, NamedTuple
-
-import redis
 
 from eventlog.archive import NamedCommand
 from eventlog.codec import Entry
 from eventlog.errors import LogUnavailable, ReseedRefused
 from eventlog.redis_client import RedisClient, Script
 
-_SWITCH = Script("reseed")
+_SWITCH, _HOLD = Script("reseed"), Script("hold_reseed")
 
 COUNTER_PREFIX: Final = b"next:"
+
+_LEASE_MS = 10_000  # twice what Redis may take to answer; so long a killed run keeps others waiting
+_POLL_S = 0.2
+
+_logger = logging.getLogger(__name__)
 
 
 class StagedLog(NamedTuple):
@@ -30,19 +38,46 @@ class StagedLog(NamedTuple):
 
 
 class Staging:
-    """Made by `EventLog.staging`. Nobody reads what is staged, and a run that was ended leaves it to the next."""
+    """Made by `EventLog.staging`, for one run. Nobody reads what is staged.
+
+    One run at a time holds the place; what it staged under keys of its own, and the place, expire unless it goes on.
+    """
 
     def __init__(self, client: RedisClient, stream: str, own_keys: Sequence[str], record_prefix: str) -> None:
         """`own_keys` are meta, subjects and named commands."""
         self._redis = client
         self._log_keys = [stream, *own_keys]
         self._record_prefix = record_prefix
-        self._entries = f"{{{stream}}}:reseed"
-        self._commands = f"{{{stream}}}:reseed-commands"
+        self._token = secrets.token_urlsafe(12)
+        self._place = f"{{{stream}}}:reseed-run"
+        self._entries = f"{{{stream}}}:reseed:{self._token}"
+        self._commands = f"{self._entries}:commands"
 
-    def clear(self) -> None:
-        """Leave nothing staged."""
+    def begin(self) -> None:
+        """Take the place. ReseedRefused while another run has it and goes on; one that was killed is waited for."""
+        held_ms = None
+        while (other := self._hold()) is not None:
+            since, left_ms = other
+            if held_ms is None:
+                _logger.warning("another reseed began at %s: waiting to see whether it still runs", since)
+            elif left_ms > held_ms:
+                raise ReseedRefused(f"another reseed is running, since {since}: let it end")
+            held_ms = left_ms
+            time.sleep(_POLL_S)
+
+    def end(self) -> None:
+        """Leave nothing staged, and the place to others."""
         self._redis.execute("DEL", self._entries, self._commands)
+        self._redis.run(_HOLD, [self._place], [self._token, _LEASE_MS, 1])
+
+    def _hold(self) -> tuple[str, int] | None:
+        """None where the place is ours, for a while; else since when another has it, and for how long still, in ms."""
+        with _memory_named():
+            outcome, *details = self._redis.run(_HOLD, [self._place], [self._token, _LEASE_MS, 0])
+        if outcome == b"held":
+            return None
+        since = datetime.fromtimestamp(int(details[0]) / 1000, UTC)
+        return f"{since:%Y-%m-%d %H:%M:%S} UTC", details[1]
 
     def add_entries(self, entries: Sequence[Entry]) -> None:
         """In order, under their own ids; ReseedRefused where there is no memory for them."""
@@ -62,14 +97,13 @@ class Staging:
         )
 
     def _add(self, commands: Sequence[tuple[object, ...]]) -> None:
-        try:
-            self._redis.execute_all(commands)
-        except LogUnavailable as problem:
-            if isinstance(problem.__cause__, redis.exceptions.OutOfMemoryError):
-                raise ReseedRefused(
-                    "the log does not fit: give Redis more memory (maxmemory), then run it again"
-                ) from problem
-            raise
+        if not commands:
+            return
+        if self._hold() is not None:
+            raise _overtaken()
+        leases = [("PEXPIRE", key, _LEASE_MS) for key in (self._entries, self._commands)]
+        with _memory_named():
+            self._redis.execute_all([*commands, *leases])
 
     def require_room(self, staged: StagedLog) -> None:
         """ReseedRefused where the switch would be refused by what is there now; with nothing staged yet."""
@@ -84,9 +118,7 @@ class Staging:
         whole = [Entry(*entry) for entry in newest] == [staged.last]
         remembered = self._switch(staged) if whole else None
         if remembered is None:
-            raise ReseedRefused(
-                "what was staged is not what the archive has; did another run meet this one? Run it again, alone"
-            )
+            raise _overtaken()
         return remembered
 
     def _switch(self, staged: StagedLog) -> int | None:
@@ -95,10 +127,10 @@ class Staging:
         counters = [word for field, value in staged.counters.items() for word in (field, value)]
         outcome, *details = self._redis.run(
             _SWITCH,
-            [*self._log_keys, self._entries, self._commands],
+            [*self._log_keys, self._entries, self._commands, self._place],
             [
                 *(staged.log_id, staged.sequence, staged.last.id, staged.adopted_to),
-                *(self._record_prefix, staged.named_lifetime_ms, staged.commands, *counters),
+                *(self._record_prefix, staged.named_lifetime_ms, staged.commands, self._token, *counters),
             ],
         )
         match outcome.decode():
@@ -123,6 +155,25 @@ class Staging:
                 raise ReseedRefused(
                     f"key {details[0].decode()!r} is in the way: rename it, then run it again"
                 )
+
+
+@contextmanager
+def _memory_named() -> Iterator[None]:
+    """Inside it, a Redis without memory is ReseedRefused."""
+    try:
+        yield
+    except LogUnavailable as problem:
+        if "OOM command not allowed" in str(problem):  # Redis 6.2 wraps it where a script meets it
+            raise ReseedRefused(
+                "the log does not fit: give Redis more memory (maxmemory), then run it again"
+            ) from problem
+        raise
+
+
+def _overtaken() -> ReseedRefused:
+    return ReseedRefused(
+        f"it stood still for over {_LEASE_MS // 1000} s, so that what was staged is gone: run it again"
+    )
 
 
 def _occupied(stream: str, meta: str, count: int, first: bytes, last: bytes) -> str:

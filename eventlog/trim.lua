@@ -1,4 +1,5 @@
--- Frees the oldest entries, as far as every known reader has them, and records it in the same step.
+-- Frees the oldest entries, as far as every known reader has them, and records it in the same step. What other writers
+-- added behind the log's last counted entry is counted first, as publishing does, where that is freed too.
 --
 -- KEYS  1 stream  2 meta  3 readers (hash)
 -- ARGV  log id, how many entries to keep, the position from which on all are kept, how many to free at most,
@@ -11,12 +12,12 @@ local stream, meta, readers = KEYS[1], KEYS[2], KEYS[3]
 local log_id, keep, keep_from, at_most = ARGV[1], tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
 local dry_run, from, found = ARGV[5] == '1', ARGV[6], tonumber(ARGV[7])
 
-local known = redis.call('HMGET', meta, 'log_id', 'last_position', 'trimmed')
-local last_own, trimmed = known[2] or '0-0', tonumber(known[3] or '0')
+local known = redis.call('HMGET', meta, 'log_id', 'last_position', 'trimmed', 'sequence')
+local last_own, trimmed, sequence = known[2] or '0-0', tonumber(known[3] or '0'), tonumber(known[4] or '0')
 if not known[1] then return {'replaced', 'there is no log'} end
 if known[1] ~= log_id then return {'replaced', 'the log is ' .. known[1]} end
 if redis.call('EXISTS', stream) == 0 then return {'replaced', 'the stream is gone'} end
-if not trimmed or not last_own:match('^%d+-%d+$') then return {'rewound', 'what it says of itself is damaged'} end
+if not trimmed or not sequence or not last_own:match('^%d+-%d+$') then return {'rewound', 'what it says of itself is damaged'} end
 if last_own ~= '0-0' and #redis.call('XRANGE', stream, last_own, last_own) == 0 then
   return {'rewound', 'its last own entry ' .. last_own .. ' is gone'}
 end
@@ -31,9 +32,18 @@ for i = 1, #told, 2 do
 end
 if not archived then return {'no archive'} end
 
--- Entries behind the log's own last are not counted yet, and the last shows the publisher that this is its log.
+-- The last that is counted stays, and shows the publisher that this is its log.
+local last, counted = last_own, sequence
+if dry_run and is_after(from, last) then last = from end -- nothing was recorded of what came before
+local behind = {}
+if is_after(lowest, last) then behind = redis.call('XRANGE', stream, '(' .. last, lowest, 'COUNT', at_most) end
+for _, entry in ipairs(behind) do last, counted = entry[1], counted + 1 end
 local bound, why = lowest, 'reader'
-if not is_after(last_own, lowest) then bound, why = last_own, 'last' end
+if not is_after(last, lowest) then
+  local newest = redis.call('XREVRANGE', stream, '+', '-', 'COUNT', 1)[1]
+  bound = last
+  if #behind == at_most then why = 'more' elseif not newest or newest[1] == last then why = 'last' end
+end
 
 local may_go = math.max(0, redis.call('XLEN', stream) - keep - found)
 local stays, freed = from, 0
@@ -49,5 +59,8 @@ if freed > 0 and not dry_run then
   -- Trimming first: a Redis without memory refuses a script's first write where it could take some.
   trimmed = trimmed + redis.call('XTRIM', stream, 'MINID', '=', stays)
   redis.call('HSET', meta, 'trimmed', string.format('%d', trimmed), 'trimmed_to', stays)
+  if is_after(stays, last_own) then
+    redis.call('HSET', meta, 'sequence', string.format('%d', counted), 'last_position', last, 'floor', last)
+  end
 end
 return {'freed', freed, stays, why, slowest}

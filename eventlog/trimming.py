@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from eventlog.archive_reader import ArchiveReader
 from eventlog.continuity import LogState, Verdict
 from eventlog.durations import parse_duration
 from eventlog.errors import TrimRefused, WrongLog
@@ -70,10 +71,16 @@ class Trim(msgspec.Struct, frozen=True):
 
 
 def trim(
-    log: EventLog, keep: Keep, *, dry_run: bool = False, progress: Callable[[int], None] = lambda _: None
+    log: EventLog,
+    keep: Keep,
+    *,
+    archive: ArchiveReader | None = None,
+    dry_run: bool = False,
+    progress: Callable[[int], None] = lambda _: None,
 ) -> Trim:
     """Free what may go, in small steps of which each leaves the log whole; `progress` is told how many each freed.
 
+    Given the `archive`, each step first compares what would go with it: ArchiveUnusable where it keeps something else.
     Raises what LogReaders.free_some raises, and TrimRefused for a size where Redis does not tell sizes.
     """
     state = log.state()
@@ -85,7 +92,7 @@ def trim(
     freed = 0
     while True:
         keep_entries = keep.entries if keep.stream_bytes is None else _share(state, after, keep.stream_bytes)
-        for step in _steps(log, log_id, keep_entries, keep_from, dry_run=dry_run):
+        for step in _steps(log, log_id, archive, keep_entries, keep_from, dry_run=dry_run):
             progress(step.entries)
             freed += step.entries
         after = None if dry_run else log.memory.stream_bytes()
@@ -112,7 +119,13 @@ def trim(
 
 
 def _steps(
-    log: EventLog, log_id: str, keep_entries: int, keep_from: Position, *, dry_run: bool
+    log: EventLog,
+    log_id: str,
+    archive: ArchiveReader | None,
+    keep_entries: int,
+    keep_from: Position,
+    *,
+    dry_run: bool,
 ) -> Iterator[Freed]:
     """One at least; the last is the one behind which nothing may go."""
     start, already = START, 0
@@ -121,12 +134,19 @@ def _steps(
             log_id,
             keep_entries=keep_entries,
             keep_from=keep_from,
-            dry_run=dry_run,
+            dry_run=True,
             start=start,
             already=already,
         )
+        if archive is not None:
+            would_go = log.read_back(step.first_kept.previous(), step.entries) if step.entries else []
+            archive.require_entries(would_go[::-1])
         if dry_run:
             start, already = step.first_kept, already + step.entries
+        elif step.entries:
+            freed = log.readers.free_some(log_id, keep_entries=keep_entries, keep_from=step.first_kept)
+            # What was looked at has gone as a whole, or less of it may go now.
+            step = step._replace(entries=freed.entries) if freed.why_kept is WhyKept.KEEP else freed
         yield step
         if step.why_kept is not WhyKept.MORE:
             return

@@ -10,34 +10,48 @@ from pathlib import Path
 import click
 
 from eventlog.archive import Archive
+from eventlog.archive_check import check_archive
+from eventlog.archive_reader import ArchiveReader, is_chained
 from eventlog.archiving import ARCHIVE_READER, Archiving, run_archive
-from eventlog.commands.common import Place, at_the_log, json_option, print_json
+from eventlog.commands.common import DIFFERENT, NOT_YET, Place, at_the_log, json_option, print_json
+from eventlog.errors import ArchiveAltered, TailRunning
+from eventlog.position import START
 from eventlog.progress import progress
 from eventlog.readers import ReaderKind
 from eventlog.reseed import COUNTER_MARGIN, Reseeded, reseed
 from eventlog.tail_lock import TailLock
 
-_REPORT_EVERY_S = 1.0
-_INTERRUPTED = 130
-
 
 @click.command()
 @click.option("--once", is_flag=True, help="End where the log ends now.")
+@click.option("--check", is_flag=True, help="Keep nothing, and prove that what is kept is as it was written.")
 @json_option
 @at_the_log
-def archive(place: Place, once: bool, as_json: bool) -> None:
+def archive(place: Place, once: bool, check: bool, as_json: bool) -> None:
     """Keep every entry in DATA_DIR/archive/archive.db, until SIGTERM or Ctrl-C.
 
     What is kept can be trimmed from Redis, is read from there by tails and rebuilds, and is what `eventlog
-    reseed` writes back.
+    reseed` writes back. Exit code 2: not done, for another process keeps it; 3: --check found something.
     """
+    if check:
+        if once:
+            raise click.UsageError("--check keeps nothing: leave --once out.")
+        _check(place.archive, as_json=as_json)
+        return
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     if not once:
         run_archive(place.log, place.archive)
         return
     lock = TailLock(place.archive.parent)
     try:
-        lock.acquire()
+        try:
+            lock.acquire()
+        except TailRunning:
+            click.echo(
+                f"{place.archive} is being kept already, by a process that goes on: see `eventlog readers`",
+                err=True,
+            )
+            sys.exit(NOT_YET)
         with closing(Archive(place.archive)) as file:
             Archiving(place.log, file).run_to_head()
             end = file.checkpoint()
@@ -62,6 +76,42 @@ def archive(place: Place, once: bool, as_json: bool) -> None:
         click.echo(f"{place.archive} has {end.sequence} entries of log {end.log_id}, up to {end.position}")
 
 
+def _check(path: Path, *, as_json: bool) -> None:
+    """Print what came of it."""
+    altered: ArchiveAltered | None = None
+    archive = ArchiveReader(path)
+    with progress("checking") as on_progress:
+        try:
+            end = check_archive(archive, on_progress)
+        except ArchiveAltered as found:
+            end, altered = archive.checkpoint(), found
+    facts = {
+        "archive": str(path),
+        "log_id": end.log_id,
+        "position": str(end.position),
+        "sequence": end.sequence,
+        "chained": is_chained(end),
+        "altered": str(altered) if altered else None,
+        "altered_sequence": altered.sequence if altered else None,
+        "altered_position": str(altered.position) if altered and altered.position > START else None,
+    }
+    if as_json:
+        print_json(facts)
+    elif altered:
+        click.echo(str(altered))
+    elif is_chained(end):
+        click.echo(
+            f"{path} is as it was written: {end.sequence} entries of log {end.log_id}, up to {end.position}"
+        )
+    else:
+        click.echo(
+            f"{path} lacks none of its {end.sequence} entries. Whether one was altered cannot be told: it has no chain "
+            "yet, and `eventlog archive` gives it one"
+        )
+    if altered:
+        sys.exit(DIFFERENT)
+
+
 @click.command(name="reseed")
 @click.option(
     "--archive",
@@ -79,8 +129,7 @@ def reseed_log(place: Place, archives: tuple[Path, ...], as_json: bool) -> None:
     hours; tails, services and the archive go on by themselves. Refuses, with exit code 1, where entries are there
     already, or where something would be lost; Ctrl-C leaves everything as it was.
     """
-    with progress("writing back") as on_progress:
-        done = reseed(place.log, archives or [place.archive], place.data_dir, on_progress)
+    done = reseed(place.log, archives or [place.archive], place.data_dir, progress)
     if as_json:
         print_json(done._asdict())
     else:

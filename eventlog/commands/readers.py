@@ -43,11 +43,15 @@ def readers(place: Place, as_json: bool) -> None:
 
 @readers.command()
 @click.argument("name")
+@json_option
 @at_the_log
-def remove(place: Place, name: str) -> None:
+def remove(place: Place, name: str, as_json: bool) -> None:
     """Forget a reader that is gone for good, so that what it has not got can be freed."""
     if not place.log.readers.remove(name):
         raise click.ClickException(f"no reader is named {name!r}: `eventlog readers` lists them")
+    if as_json:
+        print_json({"removed": name})
+        return
     click.echo(f"{name} is forgotten; if it is alive, it makes itself known again within half a minute.")
 
 
@@ -65,10 +69,9 @@ def remove(place: Place, name: str) -> None:
 def trim(place: Place, keep: Keep, dry_run: bool, as_json: bool) -> None:
     """Free Redis of the oldest entries, as far as every known reader and the archive have them.
 
-    Run it where the archive lies: it is looked into first, and must have all that it said. The log's last
-    entry always stays. Ctrl-C between two steps leaves the log whole.
+    Run it where the archive lies: it must have all that it said, and what is freed is compared with it first. The
+    log's last entry always stays. Ctrl-C between two steps leaves the log whole.
     """
-    _require_archived(place)
     freed = 0
 
     def progress(more: int) -> None:
@@ -77,7 +80,16 @@ def trim(place: Place, keep: Keep, dry_run: bool, as_json: bool) -> None:
         if sys.stderr.isatty():
             click.echo(f"\r{freed:,} entries", nl=False, err=True)
 
-    done = trim_log(place.log, keep, dry_run=dry_run, progress=progress)
+    try:
+        _require_archived(place)
+        archive = ArchiveReader(place.archive)
+        done = trim_log(place.log, keep, archive=archive, dry_run=dry_run, progress=progress)
+    except ArchiveUnusable as problem:
+        so_far = f"{freed:,} entries were freed, and no more is" if freed else "nothing is freed"
+        raise TrimRefused(
+            f"{so_far}, for what would go is not in the archive: {problem}. Put the archive back; or, where it "
+            "is lost, move its directory aside, so that another is built; then try again"
+        ) from problem
     if sys.stderr.isatty():
         click.echo(err=True)
     if as_json:
@@ -89,16 +101,10 @@ def trim(place: Place, keep: Keep, dry_run: bool, as_json: bool) -> None:
 
 
 def _require_archived(place: Place) -> None:
-    """TrimRefused where the archive here has not got what it made known to the log."""
-    told = [reader for reader in place.log.readers.list_all() if reader.kind is ReaderKind.ARCHIVE]
-    try:
-        for reader in told:
+    """ArchiveUnusable where the archive here has not got what it made known to the log."""
+    for reader in place.log.readers.list_all():
+        if reader.kind is ReaderKind.ARCHIVE:
             ArchiveReader(place.archive).require_all(place.log.state().log_id or "", reader.sequence)
-    except ArchiveUnusable as problem:
-        raise TrimRefused(
-            f"nothing is freed, for what would go is not in the archive: {problem}. Put the archive back; or, where it "
-            "is lost, move its directory aside, so that another is built; then try again"
-        ) from problem
 
 
 def _describe_trim(done: Trim) -> str:
@@ -109,7 +115,7 @@ def _describe_trim(done: Trim) -> str:
     stays = f"{done.left:,} stay" + (f", from {done.first_kept} on" if done.first_kept else "")
     bound = {
         WhyKept.READER: f"bounded by reader {done.bounded_by}, which has no more yet",
-        WhyKept.LAST: "bounded by the log's own last entry, which always stays",
+        WhyKept.LAST: "bounded by the log's last entry, which always stays",
     }.get(done.why_kept, "as asked")
     return f"{done.freed:,} entries {would}{memory}; {stays}: {bound}"
 

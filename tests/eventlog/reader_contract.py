@@ -15,7 +15,7 @@ import redis
 
 from eventlog import START, EventLog, Position, ProjectionFile, Subscription
 from eventlog.continuity import Verdict
-from eventlog.errors import LogUnavailable, ReaderUnreadable, TrimRefused, WrongLog
+from eventlog.errors import Conflict, LogUnavailable, ReaderUnreadable, TrimRefused, WrongLog
 from eventlog.reader_report import REPORT_EVERY_S, REPORT_IDLE_EVERY_S, ReaderReport
 from eventlog.readers import ReaderKind, WhyKept
 from eventlog.trimming import Keep, Trim, trim
@@ -203,6 +203,27 @@ class ReaderContract(ABC):
             assert known_after(REPORT_IDLE_EVERY_S / 2, 0) == 0
             assert known_after(REPORT_IDLE_EVERY_S / 2, 0) == 3
 
+    def test_log_that_forgot_its_readers_is_told_at_once(self, log: EventLog, tmp_path: Path) -> None:
+        """As after `eventlog reseed`: known by its floor, or by the trouble that went before."""
+        publish_many(log, 1)
+        now_s = 0.0
+        with (
+            closing(ProjectionFile(tmp_path, make_post())) as file,
+            closing(ReaderReport(log, "post-v1", ReaderKind.PROJECTION, clock_s=lambda: now_s)) as known,
+        ):
+            Subscription(log, file).run_to_head()
+            known.tell(file.checkpoint())
+            log.readers.remove("post-v1")
+            now_s = REPORT_EVERY_S
+            known.tell(file.checkpoint())
+            assert log.readers.list_all() == []
+            known.tell(file.checkpoint(), file.checkpoint().position)
+            assert [reader.sequence for reader in log.readers.list_all()] == [1]
+            log.readers.remove("post-v1")
+            known.tell_anew()
+            known.tell(file.checkpoint(), file.checkpoint().position)
+            assert [reader.sequence for reader in log.readers.list_all()] == [1]
+
     def test_report_that_fails_is_logged_once_and_tried_again(
         self, log: EventLog, client: redis.Redis, tmp_path: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
@@ -291,31 +312,47 @@ class ReaderContract(ABC):
         assert (done.freed, done.bounded_by) == (0, "post-v2-rebuild")
         assert log.state().trimmed_to == START
 
-    def test_last_of_its_own_and_what_nobody_counted_yet_stay(
+    def test_what_nobody_counted_yet_is_counted_and_freed_but_for_the_last(
+        self, log: EventLog, client: redis.Redis, tmp_path: Path
+    ) -> None:
+        """Counting happens when something is published; a log that only others write to is trimmed all the same."""
+        publish_many(log, 1)
+        decided_at = moment(log)
+        with (
+            closing(ProjectionFile(tmp_path / "a", make_post())) as fast,
+            closing(ProjectionFile(tmp_path / "b", make_post())) as slow,
+        ):
+            self.follow(log, slow, "slow", ReaderKind.PROJECTION, 1)
+            for _ in range(2300):
+                add_foreign(client)
+            self.follow(log, fast, "archive", ReaderKind.ARCHIVE, 5000)
+            assert trim(log, Keep(entries=0)).bounded_by == "slow"
+            assert log.state().sequence == 1, "nothing was freed for which it would have to be counted"
+            self.follow(log, slow, "slow", ReaderKind.PROJECTION, 2200)
+            done = trim(log, Keep(entries=0))
+            assert (done.freed, done.left, done.bounded_by) == (2200, 101, "slow")
+            require_whole(log)
+            self.follow(log, slow, "slow", ReaderKind.PROJECTION, 5000)
+            assert (trim(log, Keep(entries=0), dry_run=True).freed, log.state().entries) == (100, 101)
+            done = trim(log, Keep(entries=0))
+            assert (done.freed, done.left, done.why_kept) == (100, 1, WhyKept.LAST)
+            require_whole(log)
+            with pytest.raises(Conflict):
+                publish(log, a_parcel_sent(2), decided_at=decided_at)
+            assert publish(log).sequence == 2302
+            assert verdict_of(log, slow) is verdict_of(log, fast) is Verdict.SAME
+            assert slow.checkpoint().sequence == fast.checkpoint().sequence == 2302
+
+    def test_log_of_foreign_entries_alone_is_trimmed_to_its_last(
         self, log: EventLog, client: redis.Redis
     ) -> None:
-        """Counting happens when something is published: until then the trim has no number to record."""
-        publish_many(log, 1)
-        add_foreign(client)
-        publish_many(log, 1)
-        for _ in range(3):
+        for _ in range(2300):
             add_foreign(client)
-        archive(log, 6)
-        done = trim(log, Keep(entries=0))
-        assert (done.freed, done.left, done.why_kept) == (2, 4, WhyKept.LAST)
+        archive(log, 2300)
+        assert trim(log, Keep(entries=0), dry_run=True).freed == 2299
+        assert trim(log, Keep(entries=0)).freed == 2299
         require_whole(log)
-        assert publish(log).sequence == 7
-        archive(log, 7)
-        assert trim(log, Keep(entries=0)).freed == 4
-        require_whole(log)
-        assert trim(log, Keep(entries=0)).freed == 0
-
-    def test_log_of_foreign_entries_alone_is_left_whole(self, log: EventLog, client: redis.Redis) -> None:
-        for _ in range(3):
-            add_foreign(client)
-        archive(log, 3)
-        assert trim(log, Keep(entries=0)).freed == 0
-        require_whole(log)
+        assert publish(log).sequence == 2301
 
     def test_empty_log_is_left_alone(self, log: EventLog) -> None:
         archive(log, 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -82,6 +83,9 @@ def test_init_makes_no_new_log_while_a_projection_remembers_the_old(
     assert log.state().log_id in {None, log_id}
     adopted = init("--adopt")
     assert adopted.exit_code == 0
+    told = json.loads(init("--adopt", "--json").output)
+    assert told["delete"] == [str(tmp_path / "other" / "post"), str(tmp_path / "services" / "post")]
+    assert (told["stream"], told["move_aside"], len(told["log_id"])) == ("event-stream", None, 32)
     assert f"delete {tmp_path / 'other' / 'post'} and {tmp_path / 'services' / 'post'}:" in adopted.output
     assert log.state().log_id not in {None, log_id}
 

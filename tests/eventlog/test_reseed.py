@@ -19,11 +19,17 @@ import redis
 from click.testing import CliRunner, Result
 
 from eventlog import START, Command, EventLog, Moment, Position, ProjectionFile, Published, Subscription
+from eventlog.archive import Archive
+from eventlog.archive_chain import COMMAND_COLUMNS, NO_COMMANDS, add_commands, read_seal, write_seal
+from eventlog.archive_reader import ArchiveReader
 from eventlog.archiving import ARCHIVE_NAME
 from eventlog.cli import main
-from eventlog.continuity import Verdict
+from eventlog.continuity import NumberedEntry, Verdict
 from eventlog.errors import CommandReused, Conflict, WrongLog
+from eventlog.follower import moved_over
+from eventlog.reader_report import REPORT_IDLE_EVERY_S
 from eventlog.reseed import COUNTER_MARGIN
+from eventlog.tail_status import TailState, TailStatusFile
 from tests.eventlog.conftest import emptied_url
 from tests.eventlog.log_contract import META, STREAM, add_foreign, everything, moment, publish
 from tests.eventlog.parcels import a_parcel_sent, make_codec, make_post
@@ -33,7 +39,20 @@ from tests.eventlog.test_tail import wait_until
 pytestmark = pytest.mark.processes
 
 ROOT = Path(__file__).parents[2]
-STAGED = "{event-stream}:reseed"
+STAGED = "{event-stream}:reseed:"
+
+
+def staged(client: redis.Redis) -> list[bytes]:
+    """Keys of runs that are not over."""
+    return [key for key in everything(client) if b":reseed" in key]
+
+
+def seal(file: sqlite3.Connection) -> None:
+    """As the archive does with what it keeps beside the entries."""
+    known = read_seal(file)
+    assert known is not None
+    commands = file.execute(f"SELECT {COMMAND_COLUMNS} FROM commands")
+    write_seal(file, known._replace(commands=add_commands(NO_COMMANDS, commands, ())))
 
 
 class Lost:
@@ -106,7 +125,7 @@ def test_it_is_the_same_log_for_whoever_followed_it(lost: Lost) -> None:
         last_position=START
     )
     assert lost.log.create() == lost.log_id
-    assert lost.client.exists(STAGED, f"{STAGED}-commands") == 0
+    assert staged(lost.client) == []
     publish(lost.log, a_parcel_sent(9), decided_at=lost.end, guards=["parcel-1"])
     assert lost.follow() == 6
     archive_all(lost.log, lost.path)
@@ -132,6 +151,7 @@ def test_named_command_is_remembered_no_longer_than_it_was(lost: Lost) -> None:
         row = "INSERT INTO commands VALUES (?, ?, 1, 'fingerprint', 'result')"
         for age_h in (1, 25):
             file.execute(row, (f"{age_h}", (now_ms - age_h * hour_ms).to_bytes(8) + bytes(8)))
+        seal(file)
     assert json.loads(lost.reseed("--json").output)["commands_remembered"] == 2
     left_ms: Any = lost.client.pttl("{event-stream}:command:1")
     assert 22 * hour_ms < left_ms <= 23 * hour_ms
@@ -270,8 +290,8 @@ REFUSALS = [
     ),
     (checkpoint_set("digest = 'x'"), r"post.*v1 and .* disagree on entry number 5"),
     (checkpoint_set("log_id = 'x'"), r"post.*v1 is of log x"),
-    (archive_damaged("DELETE FROM entries WHERE sequence = 2"), r"has 4 of the 5 entries"),
-    (archive_damaged("DELETE FROM entries WHERE sequence = 5"), r"has 4 of the 5 entries"),
+    (archive_damaged("DELETE FROM entries WHERE sequence = 2"), r"entry number 2 is missing"),
+    (archive_damaged("DELETE FROM entries WHERE sequence = 5"), r"entry number 5 is missing"),
     (archive_damaged("DELETE FROM checkpoint"), r"not an archive"),
     (archive_gone, r"there is no archive"),
 ]
@@ -289,14 +309,29 @@ def test_refused_with_nothing_changed(kept: Lost, hinder: Callable[[Lost], None]
     assert everything(kept.client) == before
 
 
-def test_archives_that_disagree_are_refused(kept: Lost, tmp_path: Path) -> None:
+@pytest.mark.parametrize("longer", [False, True], ids=["of one length", "one longer"])
+def test_archives_that_disagree_are_refused_and_the_first_entry_is_named(
+    kept: Lost, tmp_path: Path, longer: bool
+) -> None:
+    """Each is as it was written, of a log of this id; they are of two histories that parted at the third entry."""
     other = tmp_path / "elsewhere" / "other.db"
-    other.parent.mkdir()
-    other.write_bytes(kept.path.read_bytes())
-    damage_by("UPDATE checkpoint SET digest = 'x'")(other)
+    with closing(Archive(other)) as file:
+        entries = [
+            NumberedEntry(entry, number, foreign=False) for number, entry in enumerate(kept.entries, 1)
+        ]
+        changed = entries[2].entry._replace(fields=[b"a", b"b"])
+        entries[2] = entries[2]._replace(entry=changed)
+        before = file.checkpoint()
+        after = moved_over(before, entries)._replace(log_id=kept.log_id)
+        kept_meta = ArchiveReader(kept.path).kept()
+        file.commit(before, after, entries, kept_meta, forget_commands_before=START)
+    if longer:
+        publish(kept.log, a_parcel_sent(9))
+        archive_all(kept.log, kept.path)
     kept.client.flushall()
     refused = kept.reseed("--archive", str(kept.path), "--archive", str(other))
-    assert (refused.exit_code, "disagree on entry number 5" in refused.output) == (1, True)
+    assert refused.exit_code == 1
+    assert f"disagree on entry number 3, at {changed.position}" in refused.output
     assert everything(kept.client) == {}
 
 
@@ -345,11 +380,10 @@ def long(url: str, tmp_path: Path) -> Iterator[Lost]:
         yield lost
 
 
-def start(lost: Lost) -> subprocess.Popen[str]:
-    """In a process, with some of the entries written when this returns."""
-    process = subprocess.Popen(
+def start_one(lost: Lost, command: str = "reseed") -> subprocess.Popen[str]:
+    return subprocess.Popen(
         [
-            *(sys.executable, "-c", "from eventlog.cli import main; main()", "reseed"),
+            *(sys.executable, "-c", "from eventlog.cli import main; main()", command),
             *("--redis-url", lost.url, "--data-dir", str(lost.folder)),
         ],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
@@ -358,7 +392,12 @@ def start(lost: Lost) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )
-    wait_until(lambda: bool(lost.client.xlen(STAGED)) or process.poll() is not None)
+
+
+def start(lost: Lost) -> subprocess.Popen[str]:
+    """In a process, with some of the entries written when this returns."""
+    process = start_one(lost)
+    wait_until(lambda: bool(lost.client.keys(f"{STAGED}*")) or process.poll() is not None)
     return process
 
 
@@ -376,7 +415,7 @@ def test_ended_before_the_switch_it_has_changed_nothing(long: Lost, ended_by: si
         assert everything(long.client) == {}
     assert long.reseed().exit_code == 0
     assert raw_entries(long.client) == long.entries
-    assert long.client.exists(STAGED, f"{STAGED}-commands") == 0
+    assert staged(long.client) == []
 
 
 def test_no_publisher_meets_a_half_restored_log(long: Lost) -> None:
@@ -409,4 +448,68 @@ def test_new_write_while_it_runs_is_not_written_over(long: Lost) -> None:
     said, _ = process.communicate(timeout=60)
     assert (process.returncode, "has 1 entry" in said) == (1, True)
     assert long.client.xlen(STREAM) == 1
-    assert long.client.exists(STAGED) == 0
+    assert staged(long.client) == []
+
+
+@pytest.mark.parametrize(
+    ("times", "noticed"),
+    [(1, True), (2, True), (1, False)],
+    ids=["halted", "halted once more, with nothing written in between", "before it could halt"],
+)
+def test_readers_are_known_again_before_they_would_say_so_by_themselves(
+    kept: Lost, times: int, noticed: bool
+) -> None:
+    status = TailStatusFile(kept.path.parent)
+    process = start_one(kept, "archive")
+    try:
+        wait_until(lambda: bool(kept.log.readers.list_all()))
+        (first,) = kept.log.readers.list_all()
+        for _ in range(times):
+            if not noticed:
+                process.send_signal(signal.SIGSTOP)
+            kept.client.flushall()
+            if noticed:
+                wait_until(lambda: status.read().state is TailState.HALTED)
+            assert kept.reseed().exit_code == 0
+            process.send_signal(signal.SIGCONT)
+            wait_until(lambda: bool(kept.log.readers.list_all()))
+            (again,) = kept.log.readers.list_all()
+            assert (again.name, again.sequence) == (first.name, first.sequence)
+            assert (again.seen_at - first.seen_at).total_seconds() < REPORT_IDLE_EVERY_S
+    finally:
+        process.terminate()
+        process.communicate(timeout=30)
+
+
+# Beside another
+
+
+def answers(processes: list[subprocess.Popen[str]]) -> list[tuple[int, str]]:
+    said = [process.communicate(timeout=60)[0] for process in processes]
+    return [(process.returncode, text) for process, text in zip(processes, said, strict=True)]
+
+
+@pytest.mark.parametrize("attempt", range(4))
+def test_of_three_at_once_one_writes_the_log_back_and_the_others_say_so(long: Lost, attempt: int) -> None:
+    processes = [start_one(long) for _ in range(3)]
+    outcomes = answers(processes)
+    wrote = [text for code, text in outcomes if code == 0 and "is back" in text]
+    gave_way = [text for code, text in outcomes if code == 1 and "another reseed is running, since 2" in text]
+    came_late = [text for code, text in outcomes if code == 0 and "nothing to do" in text]
+    assert (len(wrote), len(gave_way) + len(came_late)) == (1, 2), outcomes
+    assert raw_entries(long.client) == long.entries
+    assert staged(long.client) == []
+    assert long.client.ttl(STREAM) == -1, "what is staged expires; the log does not"
+    assert long.client.ttl("{event-stream}:named-commands") == -1
+
+
+def test_one_that_stood_still_gives_way_and_the_next_is_not_held_up(long: Lost) -> None:
+    """Paused for longer than its place is kept for it; what it staged is gone by then, and it stages no more."""
+    paused = start(long)
+    paused.send_signal(signal.SIGSTOP)
+    assert long.reseed().exit_code == 0
+    paused.send_signal(signal.SIGCONT)
+    ((code, said),) = answers([paused])
+    assert (code, "nothing to do" in said) == (0, True), said
+    assert raw_entries(long.client) == long.entries
+    assert staged(long.client) == []
