@@ -33,7 +33,7 @@ def create_app(settings: Settings | None = None, log: EventLog | None = None) ->
     tokens = Tokens(settings.require_secret())
     users = Users(settings.data_dir / "accounts")
     reader = ProjectionReader(settings.projection_directory("accounts", revenue), revenue)
-    app = make_app("accounts", Health("accounts", reader, log, {"users": users.check}))
+    app = make_app("accounts", Health("accounts", reader, log, settings.archive, {"users": users.check}))
     handler = CommandHandler(DecisionMaker(log, reader), users, lambda: datetime.now(UTC))
     reads = Reads(reader, log)
     app.register_blueprint(make_sign_in_routes(tokens, users))

@@ -10,8 +10,9 @@ from typing import Final
 from flask import g, request
 
 from eventlog import EventLog, Projection
+from eventlog.moments import InvalidMoment, last_before, parse_moment
 from eventlog.projection_reader import Look
-from eventlog.replay import InvalidMoment, TooMuchToReplay, parse_moment, scratch_file
+from eventlog.replay import TooMuchToReplay, scratch_file
 from shared.log_position import Reads, format_log_position
 from shared.problems import bad_parameter, unavailable
 
@@ -38,9 +39,10 @@ class AsOf:
         """
         asked = request.args["as_of"]
         try:
-            moment = parse_moment(asked)
+            moment = last_before(parse_moment(asked), self._log)
         except InvalidMoment as problem:
-            raise bad_parameter("as_of", f"{problem}; write + as %2B") from None
+            plus = ". A + in a query is a blank: write it as %2B" if " " in asked else ""
+            raise bad_parameter("as_of", f"{problem}{plus}") from None
         end = self._log.state().end
         with self._reads.look() as look:
             served = look.checkpoint.position

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from contextlib import closing
 from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import urlsplit
@@ -20,7 +21,7 @@ from accounts.identity import UserExists, Users
 from accounts.ledger import find_wrong_sums
 from accounts.revenue import revenue
 from accounts.schemas import CreateUserBody
-from eventlog import EventLog, ProjectionReader
+from eventlog import START, EventLog, EventLogError, Position, ProjectionReader
 from eventlog.commands.common import DIFFERENT
 from eventlog.deciding import DecisionMaker
 from shared.cli import make_commands
@@ -71,7 +72,8 @@ def explain_total(account_id: int, customer_id: int | None, in_json: bool) -> No
     if isinstance(found, Absent):
         raise click.ClickException(f"there is no {found.what}, as far as the tail has read: check the id")
     redis_cli = ["redis-cli", "-u", _without_password(settings.redis_url), "XRANGE", settings.stream]
-    for piece in as_json(found) if in_json else as_text(found, shlex.join(redis_cli)):
+    trimmed_to = _trimmed_to(settings)
+    for piece in as_json(found, trimmed_to) if in_json else as_text(found, shlex.join(redis_cli), trimmed_to):
         click.echo(piece, nl=False)
     if found.sum_cents != found.total_revenue_cents:
         click.echo(
@@ -80,6 +82,15 @@ def explain_total(account_id: int, customer_id: int | None, in_json: bool) -> No
             err=True,
         )
         sys.exit(DIFFERENT)
+
+
+def _trimmed_to(settings: Settings) -> Position:
+    """Before which nothing is in Redis; START while Redis does not say, as the ledger is explained without it."""
+    with closing(EventLog.connect(settings.redis_url, make_codec(), settings.stream)) as log:
+        try:
+            return log.state().trimmed_to
+        except EventLogError:
+            return START
 
 
 def _without_password(redis_url: str) -> str:

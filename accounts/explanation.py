@@ -8,7 +8,7 @@ from typing import cast
 import msgspec
 
 from accounts.ledger import LedgerEntry, list_entries
-from eventlog import ProjectionReader
+from eventlog import Position, ProjectionReader
 from eventlog.checkpoints import Checkpoint
 from eventlog.errors import NotBuilt
 from shared.paging import LARGEST_LIMIT, Page
@@ -92,16 +92,19 @@ def explain(
         )
 
 
-def as_text(explanation: Explanation, xrange: str) -> Iterator[str]:
-    """Lines for a terminal; `xrange` is the command that prints an entry, up to the positions."""
+def as_text(explanation: Explanation, xrange: str, trimmed_to: Position) -> Iterator[str]:
+    """Lines for a terminal; `xrange` is the command that prints an entry, up to the positions.
+
+    What lies before `trimmed_to` is no longer in Redis.
+    """
     customer = "" if explanation.customer_id is None else f", customer {explanation.customer_id}"
     deleted = " (deleted)" if explanation.deleted else ""
     total, position = explanation.total_revenue_cents, explanation.as_of.position
     yield f"account {explanation.account_id}{customer}{deleted}: {total} cents at {position}\n"
     yield _HEADING
-    last = ""
+    first = last = ""
     for entry in explanation:
-        last = entry.position
+        first, last = first or entry.position, entry.position
         yield _LINE.format(
             entry.position,
             entry.event_type,
@@ -112,11 +115,13 @@ def as_text(explanation: Explanation, xrange: str) -> Iterator[str]:
             entry.occurred_at,
         )
     yield f"{explanation.count} entries; their amounts sum up to {explanation.sum_cents} cents\n"
-    if last:
+    if last and Position.parse(last) >= trimmed_to:
         yield f"one of them: {xrange} {last} {last}\n"
+    if first and Position.parse(first) < trimmed_to:
+        yield f"trimmed from Redis, before {trimmed_to}, so in the archive: eventlog show {first}\n"
 
 
-def as_json(explanation: Explanation) -> Iterator[str]:
+def as_json(explanation: Explanation, trimmed_to: Position) -> Iterator[str]:
     """One document in pieces, so that a large ledger never is in memory as a whole."""
     head = {
         "account_id": str(explanation.account_id),
@@ -124,6 +129,7 @@ def as_json(explanation: Explanation) -> Iterator[str]:
         "deleted": explanation.deleted,
         "total_revenue_cents": explanation.total_revenue_cents,
         "as_of": str(explanation.as_of.position),
+        "trimmed_to": str(trimmed_to),
     }
     yield _encoded(head)[:-1] + ',"entries":['
     separator = ""

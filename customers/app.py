@@ -28,7 +28,7 @@ def create_app(settings: Settings | None = None, log: EventLog | None = None) ->
     settings = settings or Settings.from_environment(os.environ)
     log = log or EventLog.connect(settings.redis_url, make_codec(), settings.stream, archive=settings.archive)
     reader = ProjectionReader(settings.projection_directory("customers", directory), directory)
-    app = make_app("customers", Health("customers", reader, log))
+    app = make_app("customers", Health("customers", reader, log, settings.archive))
     handler = CommandHandler(DecisionMaker(log, reader), lambda: datetime.now(UTC))
     app.register_blueprint(make_routes(Tokens(settings.require_secret()), Reads(reader, log), handler))
     return app

@@ -49,6 +49,19 @@ def require_free(ports: Mapping[str, int], host: str, patience_s: float) -> None
                     for variable, port in taken.items()
                 )
                 + "\nChoose other ports, as in: make run "
-                + " ".join(f"{variable}={port + 1}" for variable, port in taken.items())
+                + " ".join(
+                    f"{variable}={port}" for variable, port in _free_instead(ports, taken, host).items()
+                )
             )
         time.sleep(_PAUSE_S)
+
+
+def _free_instead(ports: Mapping[str, int], taken: Mapping[str, int], host: str) -> dict[str, int]:
+    """For each variable whose port is taken the next that is free, and that none of the others has."""
+    chosen = {variable: port for variable, port in ports.items() if variable not in taken}
+    for variable, port in taken.items():
+        others = (*range(port + 1, 65_536), *range(1024, port))
+        chosen[variable] = next(
+            (other for other in others if other not in chosen.values() and is_free(other, host)), port
+        )
+    return {variable: chosen[variable] for variable in taken}

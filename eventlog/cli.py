@@ -11,6 +11,7 @@ from eventlog.commands.archive import archive, reseed_log
 from eventlog.commands.common import OneLineErrors, Place, at_the_log, json_option, print_json
 from eventlog.commands.parked import parked
 from eventlog.commands.readers import readers, trim
+from eventlog.commands.show import show
 from eventlog.commands.status import status
 from eventlog.commands.tail import tail
 from eventlog.doctor import examine
@@ -73,7 +74,7 @@ def init(place: Place, adopt: bool, as_json: bool) -> None:
 def doctor(place: Place, as_json: bool) -> None:
     """Say what is wrong with the log, its machine and the projections, with the mend; change nothing.
 
-    Exit code 0: nothing found. 3: something found. 1: it could not look at all.
+    Exit code 0: no problem, though there may be warnings. 3: a problem. 1: it could not look at all.
     """
     if not place.data_dir.is_dir():
         raise click.ClickException(
@@ -90,5 +91,5 @@ def _archived_logs(archive: Path) -> set[str]:
         return set()
 
 
-for command in (archive, parked, readers, reseed_log, status, tail, trim):
+for command in (archive, parked, readers, reseed_log, show, status, tail, trim):
     main.add_command(command)

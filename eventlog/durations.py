@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from typing import Final
 
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _DURATION = re.compile(r"([0-9]{1,6})([smhdw])", re.ASCII)
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
@@ -13,6 +15,11 @@ def parse_duration(text: str) -> timedelta | None:
     """None for text that is no duration."""
     found = _DURATION.fullmatch(text)
     return timedelta(**{_UNITS[found[2]]: int(found[1])}) if found else None
+
+
+def ago(now: datetime, age: timedelta) -> datetime:
+    """Never before 1970, where positions begin, however long ago."""
+    return now - age if age < now - _EPOCH else _EPOCH
 
 
 def short_duration(seconds: float) -> str:

@@ -398,7 +398,7 @@ class EventLog:
         """Up to `count` entries that end with the one at a position, or before it; the newest first."""
         return [
             Entry(*entry)
-            for entry in self._redis.execute("XREVRANGE", self.stream, str(up_to), "-", "COUNT", count)
+            for entry in self._look([("XREVRANGE", self.stream, str(up_to), "-", "COUNT", count)])[0]
         ]
 
     def count_entries(self, after: Position, up_to: Position) -> int:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 import msgspec
 
+from eventlog.archive_status import ArchiveStatus, find_archive_status
+from eventlog.archiving import ARCHIVE_NAME
 from eventlog.codec import Entry
-from eventlog.continuity import LogState, Verdict
+from eventlog.continuity import Verdict
 from eventlog.errors import WeakDurability, WrongLog
 from eventlog.found_projections import find_projections
 from eventlog.log import EventLog
 from eventlog.mends import LOG_MEND, NO_LOG_MEND
-from eventlog.position import Position
-from eventlog.readers import Reader, ReaderKind
-
-_LAST_MS = 253_402_300_799_999  # 9999-12-31T23:59:59.999Z, the last that datetime can hold
+from eventlog.moments import time_of
+from eventlog.reader_status import ReaderStatus, list_reader_statuses
 
 
 class EntryStatus(msgspec.Struct, frozen=True):
@@ -33,19 +33,6 @@ class MemoryStatus(msgspec.Struct, frozen=True):
     subjects: int | None
     command_records: int
     command_record_count: int
-
-
-class ReaderStatus(msgspec.Struct, frozen=True):
-    """`lag_seconds` is the age of the oldest entry the reader has not got, 0 if it has all."""
-
-    name: str
-    kind: ReaderKind
-    position: str
-    sequence: int
-    lag_events: int
-    lag_seconds: float
-    seen_at: datetime
-    seen_seconds_ago: float
 
 
 class ProjectionStatus(msgspec.Struct, frozen=True):
@@ -78,7 +65,7 @@ class LogStatus(msgspec.Struct, frozen=True):
     weak_settings: dict[str, str]
     memory: MemoryStatus
     readers: list[ReaderStatus]
-    archives: list[str]
+    archive: ArchiveStatus | None
     projections: list[ProjectionStatus]
 
 
@@ -91,7 +78,6 @@ def describe_log(log: EventLog, data_directory: Path) -> LogStatus:
         raise WrongLog(Verdict.REPLACED, f"the stream of log {state.log_id} is gone", LOG_MEND)
     measures = log.memory.measure()
     durability, weak_settings = _durability(log)
-    readers = list_reader_statuses(log)
     return LogStatus(
         stream=log.stream,
         log_id=state.log_id,
@@ -111,8 +97,8 @@ def describe_log(log: EventLog, data_directory: Path) -> LogStatus:
             command_records=measures.command_bytes,
             command_record_count=measures.command_records,
         ),
-        readers=readers,
-        archives=[reader.name for reader in readers if reader.kind is ReaderKind.ARCHIVE],
+        readers=list_reader_statuses(log),
+        archive=find_archive_status(log, data_directory / ARCHIVE_NAME, state),
         projections=[
             ProjectionStatus(
                 home=str(found.home),
@@ -126,32 +112,6 @@ def describe_log(log: EventLog, data_directory: Path) -> LogStatus:
             )
             for found in find_projections(data_directory)
         ],
-    )
-
-
-def list_reader_statuses(log: EventLog) -> list[ReaderStatus]:
-    """The slowest first."""
-    state, now = log.state(), log.now()
-    return [_reader_status(log, reader, state, now) for reader in log.readers.list_all()]
-
-
-def time_of(position: Position) -> datetime:
-    """When Redis gave a position, by its clock; the last there is for one that lies beyond all calendars."""
-    return datetime.fromtimestamp(min(position.milliseconds, _LAST_MS) / 1000, UTC)
-
-
-def _reader_status(log: EventLog, reader: Reader, state: LogState, now: datetime) -> ReaderStatus:
-    behind = reader.count_behind(state)
-    oldest = log.read(reader.position, 1) if behind else []
-    return ReaderStatus(
-        name=reader.name,
-        kind=reader.kind,
-        position=str(reader.position),
-        sequence=reader.sequence,
-        lag_events=behind,
-        lag_seconds=max(0.0, (now - time_of(oldest[0].position)).total_seconds()) if oldest else 0.0,
-        seen_at=reader.seen_at,
-        seen_seconds_ago=max(0.0, (now - reader.seen_at).total_seconds()),
     )
 
 

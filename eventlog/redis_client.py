@@ -78,7 +78,7 @@ class RedisClient:
 
     def execute(self, *arguments: Any) -> Any:
         """One command's answer. LogUnavailable chains what Redis or the network said."""
-        with self._connection() as connection, _unavailable_if_failing():
+        with self._connection() as connection, self._unavailable_if_failing():
             connection.send_command(*arguments)
             return connection.read_response()
 
@@ -109,7 +109,7 @@ class RedisClient:
 
         Where there is no memory, all of them are.
         """
-        with self._connection() as connection, _unavailable_if_failing():
+        with self._connection() as connection, self._unavailable_if_failing():
             connection.send_packed_command(connection.pack_commands([("MULTI",), *commands, ("EXEC",)]))
             for _ in range(len(commands) + 1):
                 connection.read_response()
@@ -121,7 +121,7 @@ class RedisClient:
 
     def run(self, script: Script, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
         """Run a script once."""
-        with self._connection() as connection, _unavailable_if_failing():
+        with self._connection() as connection, self._unavailable_if_failing():
             return script.run(connection, keys, arguments)
 
     def run_until_known(
@@ -163,7 +163,7 @@ class RedisClient:
         try:
             connection: Any = self._pool.get_connection()  # redis-py leaves its methods untyped
         except (redis.RedisError, OSError) as problem:
-            raise LogUnavailable(f"Redis is away: {problem}") from problem
+            raise LogUnavailable(f"Redis is away: {self._explained(problem)}") from problem
         try:
             yield connection
         except BaseException:
@@ -173,12 +173,26 @@ class RedisClient:
         finally:
             self._pool.release(connection)
 
+    @contextmanager
+    def _unavailable_if_failing(self) -> Iterator[None]:
+        try:
+            yield
+        except redis.ResponseError as problem:
+            raise LogUnavailable(f"Redis refused: {problem}") from problem
+        except (redis.RedisError, OSError) as problem:
+            raise LogUnavailable(f"Redis did not answer: {self._explained(problem)}") from problem
 
-@contextmanager
-def _unavailable_if_failing() -> Iterator[None]:
-    try:
-        yield
-    except redis.ResponseError as problem:
-        raise LogUnavailable(f"Redis refused: {problem}") from problem
-    except (redis.RedisError, OSError) as problem:
-        raise LogUnavailable(f"Redis did not answer: {problem}") from problem
+    def _explained(self, problem: Exception) -> str:
+        """What was said, by whom, and what to do; never the password."""
+        place = self._pool.connection_kwargs
+        address = place.get("path") or f"{place.get('host')}:{place.get('port')}"
+        match problem:
+            case redis.AuthenticationError():
+                mend = "put the right user and password into REDIS_URL: redis://user:password@host:port"
+            case redis.ResponseError() if "DB index" in str(problem):
+                mend = f"it has not got database {place.get('db')}, with which REDIS_URL ends"
+            case redis.InvalidResponse():
+                mend = "something else than Redis listens there: check REDIS_URL and REDIS_PORT"
+            case _:
+                mend = "start it, or check REDIS_URL and REDIS_PORT"
+        return f"{str(problem).rstrip('.')} ({address}): {mend}"

@@ -8,26 +8,19 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from eventlog.checkpoints import Checkpoint
-from eventlog.errors import EventLogError, InvalidPosition
+from eventlog.errors import EventLogError
 from eventlog.events import Event, RecordedEvent
 from eventlog.generations import FILE_NAME, Generations
 from eventlog.log import EventLog
-from eventlog.position import LAST, START, Position
+from eventlog.position import LAST, Position
 from eventlog.projection import Projection, Refused
 from eventlog.projection_file import ProjectionFile
 from eventlog.projection_reader import Look, ProjectionReader
 from eventlog.row_changes import Changes, Rows
 from eventlog.subscription import Subscription
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-class InvalidMoment(EventLogError, ValueError):
-    """Text that names no moment of a log."""
 
 
 class TooMuchToReplay(EventLogError):
@@ -36,32 +29,6 @@ class TooMuchToReplay(EventLogError):
     def __init__(self, most_entries: int) -> None:
         super().__init__(f"more than {most_entries:,} entries lie before that moment")
         self.most_entries = most_entries
-
-
-def parse_moment(text: str) -> Position:
-    """The position up to which, inclusive, entries count as written: `start`, `now`, a position, or a time.
-
-    A time is RFC 3339 with its offset, `2026-10-01T00:00Z`; entries count whose ids are before it, as
-    the clock of Redis had it. Raises InvalidMoment.
-    """
-    if text in ("start", "now"):
-        return START if text == "start" else LAST
-    try:
-        return Position.parse(text)
-    except InvalidPosition:
-        pass
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None:
-        raise InvalidMoment(
-            f"{text!r} is no moment: give a time with its offset (2026-10-01T00:00Z), a position (1795219641181-0), "
-            "start or now"
-        )
-    # In integers: a float of seconds is off by a millisecond in the far future.
-    last_ms = ((moment - _EPOCH) // timedelta(microseconds=1) - 1) // 1000
-    return Position(last_ms, LAST.counter) if last_ms >= 0 else START
 
 
 class Scratch:

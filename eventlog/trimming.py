@@ -11,7 +11,7 @@ import msgspec
 
 from eventlog.archive_reader import ArchiveReader
 from eventlog.continuity import LogState, Verdict
-from eventlog.durations import parse_duration
+from eventlog.durations import ago, parse_duration
 from eventlog.errors import TrimRefused, WrongLog
 from eventlog.log import EventLog
 from eventlog.mends import NO_LOG_MEND
@@ -87,7 +87,7 @@ def trim(
     if state.log_id is None:
         raise WrongLog(Verdict.REPLACED, "there is no log", NO_LOG_MEND)
     log_id, now = state.log_id, log.now()
-    keep_from = _at(now - keep.age) if keep.age is not None else LAST
+    keep_from = _at(ago(now, keep.age)) if keep.age is not None else LAST
     before = after = log.memory.stream_bytes()
     freed = 0
     while True:
@@ -162,4 +162,4 @@ def _share(state: LogState, there: int | None, wanted: int) -> int:
 
 
 def _at(moment: datetime) -> Position:
-    return Position(max(0, int(moment.timestamp() * 1000)), 0)
+    return Position(int(moment.timestamp() * 1000), 0)

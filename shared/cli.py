@@ -67,8 +67,8 @@ def tail(service: Service) -> None:
 def doctor(service: Service, as_json: bool) -> None:
     """Say what is wrong with this service, its projection and its tail, with the mend; change nothing.
 
-    `eventlog doctor` looks at the log and the machine. Exit code 0: nothing found. 3: something found.
-    1: it could not look at all.
+    `eventlog doctor` looks at the log and the machine. Exit code 0: no problem, though there may be warnings.
+    3: a problem. 1: it could not look at all.
     """
     settings = service.read_settings()
     follower = follower_of_service(settings, service.name, service.projection)

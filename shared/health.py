@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 from flask import Blueprint, Response
 
 from eventlog import EventLog, EventLogError, ProjectionReader
+from eventlog.archive_status import describe_archive, find_archive_status
 from eventlog.checkpoints import Checkpoint
 from eventlog.continuity import LogState
 from eventlog.doctor.entries import judge_state, judge_writes
 from eventlog.doctor.findings import Finding, Name
-from eventlog.doctor.followers import count_behind, judge_lag, judge_parked
+from eventlog.doctor.followers import LAGGING_ENTRIES, count_behind, judge_lag, judge_parked
 from eventlog.doctor.server import judge_durability
 from eventlog.errors import NotBuilt, WrongLog
 from eventlog.log import Durability
@@ -47,12 +49,14 @@ class Health:
         service: str,
         reader: ProjectionReader,
         log: EventLog,
+        archive: Path,
         others: Mapping[str, Callable[[], Check]] | None = None,
     ) -> None:
-        """`others` are what only this service has, by name."""
+        """`archive` is the file of the log's archive; `others` are what only this service has, by name."""
         self._service = service
         self._reader = reader
         self._log = log.with_patience(_PATIENCE_S)
+        self._archive = archive
         self._others = others or {}
         self._freshness = Freshness(reader.home, log)
 
@@ -70,6 +74,7 @@ class Health:
                 found["lag"] = _check_lag(log, applied.checkpoint)
         if not isinstance(log, Check):
             found["durability"] = self._check_durability()
+            found["archive"] = self._check_archive(log)
         return found | {name: look() for name, look in self._others.items()}
 
     def _look(self) -> _Applied | Check:
@@ -120,6 +125,18 @@ class Health:
             return Check("ok", Durability.PROVEN.value)
         details, mends = zip(*((each.detail, each.mend) for each in judged), strict=True)
         return Check("degraded", "; ".join(details), "; ".join(mends))
+
+    def _check_archive(self, log: LogState) -> Check:
+        """No read waits for it: nothing is trimmed that it has not got."""
+        try:
+            archive = find_archive_status(self._log, self._archive, log)
+        except EventLogError as problem:
+            return Check("degraded", str(problem), "start Redis; check REDIS_URL")
+        if archive is None:
+            return Check("ok", "there is none: nothing can be trimmed")
+        if archive.keeps and archive.lag_events <= LAGGING_ENTRIES:
+            return Check("ok", describe_archive(archive))
+        return Check("degraded", describe_archive(archive), archive.mend)
 
 
 def _check_lag(log: LogState, checkpoint: Checkpoint) -> Check:

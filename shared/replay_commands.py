@@ -13,25 +13,26 @@ from eventlog.backup import require_new, write_copy
 from eventlog.checkpoints import Checkpoint
 from eventlog.commands.common import json_option, print_json
 from eventlog.comparison import Comparison, compare
+from eventlog.moments import NamedMoment, last_before, parse_moment
 from eventlog.position import LAST
 from eventlog.progress import progress
-from eventlog.replay import Scratch, Without, parse_moment, scratch_file
+from eventlog.replay import Scratch, Without, scratch_file
 from shared.command_output import describe_comparison, describe_moment, list_differences
 from shared.service import Service, pass_service
 
 
-class _Parsed(click.ParamType[Position]):
-    """A position, as a parser reads it."""
+class _Parsed(click.ParamType[NamedMoment]):
+    """A moment, or a position alone, as a parser reads it."""
 
-    def __init__(self, name: str, parse: Callable[[str], Position]) -> None:
+    def __init__(self, name: str, parse: Callable[[str], NamedMoment]) -> None:
         self.name = name
         self._parse = parse
 
     def convert(
-        self, value: str | Position, param: click.Parameter | None, ctx: click.Context | None
-    ) -> Position:
+        self, value: str | NamedMoment, param: click.Parameter | None, ctx: click.Context | None
+    ) -> NamedMoment:
         try:
-            return value if isinstance(value, Position) else self._parse(value)
+            return self._parse(value) if isinstance(value, str) else value
         except ValueError as problem:
             self.fail(str(problem), param, ctx)
 
@@ -44,11 +45,14 @@ _POSITION = _Parsed("position", Position.parse)
 @click.argument("moment", type=_MOMENT)
 @click.option("--json", is_flag=True, expose_value=False, help="What it always does.")
 @pass_service
-def as_of(service: Service, moment: Position) -> None:
-    """Print, as JSON, what GET answered at a MOMENT: 2026-10-01T00:00Z, a position, start or now."""
+def as_of(service: Service, moment: NamedMoment) -> None:
+    """Print, as JSON, what GET answered at a MOMENT.
+
+    2026-10-01, 2026-10-01T12:00Z or 2026-10-01T14:00+02:00, a position, 10m for ten minutes ago, start or now.
+    """
     log = service.connect()
     with scratch_file(log, service.projection) as scratch:
-        _replay(log, scratch, moment)
+        _replay(log, scratch, last_before(moment, log))
         with scratch.look() as look:
             print_json(service.show(look))
 
@@ -60,7 +64,7 @@ def as_of(service: Service, moment: Position) -> None:
 @click.option("--as-of", "moment", type=_MOMENT, default="now", show_default=True)
 @json_option
 @pass_service
-def what_if(service: Service, left_out: tuple[Position, ...], moment: Position, as_json: bool) -> None:
+def what_if(service: Service, left_out: tuple[Position, ...], moment: NamedMoment, as_json: bool) -> None:
     """Print what would be different had some entries never been written. The log is not touched."""
     log, projection = service.connect(), service.projection
     for position in left_out:
@@ -68,7 +72,7 @@ def what_if(service: Service, left_out: tuple[Position, ...], moment: Position, 
             raise click.ClickException(f"the log has no entry {position}: look with `eventlog tail`")
     without = Without(projection, frozenset(left_out))
     with scratch_file(log, projection) as as_it_is, scratch_file(log, without) as as_it_would_be:
-        reached = _replay(log, as_it_is, moment, "replaying as it is")
+        reached = _replay(log, as_it_is, last_before(moment, log), "replaying as it is")
         _replay(log, as_it_would_be, reached.position, "replaying without")
         with as_it_is.look() as before, as_it_would_be.look() as after:
             comparison = compare(before, after, projection)
@@ -82,20 +86,20 @@ def what_if(service: Service, left_out: tuple[Position, ...], moment: Position, 
 
 @click.command()
 @click.option(
-    "--from", "start", type=_MOMENT, default="start", show_default=True, help="A position, a time, or start."
+    "--from", "start", type=_MOMENT, default="start", show_default=True, help="A moment, as with as-of."
 )
 @click.option(
     "--into", type=click.Path(path_type=Path, dir_okay=False), help="Keep the scratch file under this name."
 )
 @json_option
 @pass_service
-def replay(service: Service, start: Position, into: Path | None, as_json: bool) -> None:
+def replay(service: Service, start: NamedMoment, into: Path | None, as_json: bool) -> None:
     """Go back to a checkpoint and apply all behind it once more, in a scratch file; print what that changes."""
     if into is not None:
         require_new(into)
     log, projection = service.connect(), service.projection
     with scratch_file(log, projection) as then:
-        before = _replay(log, then, start)
+        before = _replay(log, then, last_before(start, log))
         with then.look() as was, scratch_file(log, projection, was) as now:
             started = time.monotonic()
             after = _replay(log, now, LAST)

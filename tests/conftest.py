@@ -16,10 +16,11 @@ from shared.events import make_codec
 pytest_plugins = ["tests.needs"]
 
 
-def pytest_xdist_auto_num_workers() -> int:
-    """For `-n auto`: two more than cores, for most tests wait for processes most of the time."""
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """For `-n auto`: two more than cores, for most tests wait for processes most of the time; one without those."""
     affinity = getattr(os, "sched_getaffinity", None)  # only Linux has it
-    return (len(affinity(0)) if affinity else os.cpu_count() or 1) + 2
+    more = 1 if config.option.markexpr == "not processes" else 2
+    return (len(affinity(0)) if affinity else os.cpu_count() or 1) + more
 
 
 @pytest.fixture

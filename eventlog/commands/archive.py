@@ -129,7 +129,13 @@ def reseed_log(place: Place, archives: tuple[Path, ...], as_json: bool) -> None:
     hours; tails, services and the archive go on by themselves. Refuses, with exit code 1, where entries are there
     already, or where something would be lost; Ctrl-C leaves everything as it was.
     """
-    done = reseed(place.log, archives or [place.archive], place.data_dir, progress)
+    archives = archives or (place.archive,)
+    for path in archives:
+        if not path.exists():
+            raise click.ClickException(
+                f"there is no archive {path}: name it with --archive, or set DATA_DIR to that of the services"
+            )
+    done = reseed(place.log, archives, place.data_dir, progress)
     if as_json:
         print_json(done._asdict())
     else:

@@ -93,7 +93,9 @@ def at_the_log(command: Callable[Concatenate[Place, P], None]) -> Callable[..., 
                 archive=data_dir / ARCHIVE_NAME,
             )
         except ValueError as problem:
-            raise click.ClickException(f"REDIS_URL cannot be read: {problem}") from problem
+            raise click.ClickException(
+                f"REDIS_URL cannot be read ({problem}): set it to redis://[user:password@]host[:port][/database]"
+            ) from problem
         with closing(log):
             command(Place(log, data_dir), **options)  # type: ignore[call-arg]  # click gives what it was told of
 

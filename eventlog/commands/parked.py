@@ -38,6 +38,8 @@ def parked(place: Place, as_json: bool) -> None:
         return
     for projection, entry in found:
         click.echo(f"{projection.checkpoint.projection}  {describe_parked(entry)}")
+    if not found:
+        click.echo(f"Nothing is parked by any projection below {place.data_dir} (DATA_DIR).", err=True)
 
 
 @parked.command()

@@ -10,7 +10,7 @@ from eventlog.archive_reader import ArchiveReader
 from eventlog.commands.common import Place, at_the_log, checked_by, is_for_subcommand, json_option, print_json
 from eventlog.durations import short_duration
 from eventlog.errors import ArchiveUnusable, TrimRefused
-from eventlog.log_status import ReaderStatus, list_reader_statuses
+from eventlog.reader_status import ReaderStatus, list_reader_statuses
 from eventlog.readers import ReaderKind, WhyKept
 from eventlog.trimming import Keep, Trim, UnseenReader
 from eventlog.trimming import trim as trim_log

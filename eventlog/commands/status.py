@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import click
 
+from eventlog.archive_status import describe_archive
 from eventlog.commands.common import Place, at_the_log, json_option, print_json
 from eventlog.commands.readers import describe_reader
 from eventlog.log_status import EntryStatus, LogStatus, describe_log
@@ -15,7 +16,10 @@ from eventlog.log_status import EntryStatus, LogStatus, describe_log
 @json_option
 @at_the_log
 def status(place: Place, as_json: bool) -> None:
-    """Show the log: its length and memory, its readers and their lag, what projections parked."""
+    """Show the log: its length and memory, its archive, its readers and their lag, what projections parked.
+
+    Exit code 1 where there is no log, or Redis is away.
+    """
     found = describe_log(place.log, place.data_dir)
     if as_json:
         print_json(found)
@@ -40,7 +44,8 @@ def _describe(found: LogStatus) -> Iterator[str]:
         f"memory      stream {_describe_bytes(memory.stream)}, subjects {_describe_bytes(memory.subjects)}, "
         f"{memory.command_record_count:,} command records about {_describe_bytes(memory.command_records)}"
     )
-    yield f"archive     {', '.join(found.archives) or 'none: nothing can be trimmed'}"
+    archive = describe_archive(found.archive) if found.archive else "none: nothing can be trimmed"
+    yield f"archive     {archive}"
     for reader in found.readers:
         yield f"reader      {describe_reader(reader)}"
     for projection in found.projections:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import click
@@ -15,11 +14,10 @@ from eventlog.checkpoints import Checkpoint
 from eventlog.codec import Entry, read_fields
 from eventlog.commands.common import Place, at_the_log, checked_by
 from eventlog.continuity import find_divergence
-from eventlog.durations import parse_duration
-from eventlog.errors import InvalidPosition, LogUnavailable
+from eventlog.errors import LogUnavailable
 from eventlog.log import EventLog
-from eventlog.log_status import time_of
 from eventlog.mends import wrong_log
+from eventlog.moments import NamedMoment, first_since, parse_moment, time_of
 from eventlog.position import START, Position
 
 _CHUNK = 1000
@@ -83,24 +81,6 @@ class Wanted(NamedTuple):
         return self.subject is None or self.subject.concerns(shown.type, msgspec.json.decode(shown.payload))
 
 
-def _parse_since(text: str) -> Any:
-    """A Position, a datetime with its zone (UTC where none is given), or a timedelta."""
-    try:
-        return Position.parse(text)
-    except InvalidPosition:
-        pass
-    age = parse_duration(text)
-    if age is not None:
-        return age
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise ValueError(
-            f"{text!r} is neither a position (1795219641181-0), nor a time (2026-10-01T00:00Z), nor an age (10m)"
-        ) from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
 @click.command()
 @click.option("-f", "--follow", is_flag=True, help="Go on with what is published, until Ctrl-C.")
 @click.option(
@@ -113,9 +93,9 @@ def _parse_since(text: str) -> Any:
 )
 @click.option(
     "--since",
-    metavar="POSITION|TIME|AGE",
-    callback=checked_by(_parse_since),
-    help="Only from there on: 10m is ten minutes ago.",
+    metavar="MOMENT",
+    callback=checked_by(parse_moment),
+    help="Only from there on: 2026-10-01, 2026-10-01T12:00Z, a position, or 10m for ten minutes ago.",
 )
 @click.option(
     "-n", "count", type=click.IntRange(min=0), help="Only the last COUNT. [default: 10, all with --since]"
@@ -128,7 +108,7 @@ def tail(
     follow: bool,
     types: tuple[str, ...],
     subject: Subject | None,
-    since: Any,
+    since: NamedMoment | None,
     count: int | None,
     as_json: bool,
 ) -> None:
@@ -139,7 +119,7 @@ def tail(
     wanted = Wanted(frozenset(types), subject)
     log = place.log
     checkpoint = _begin(log)
-    first = _first_position(log, since)
+    first = START if since is None else first_since(since, log)
     try:
         if count is None and since is None:
             count = _SHOWN_AT_FIRST
@@ -197,19 +177,6 @@ def _begin(log: EventLog) -> Checkpoint:
     return checkpoint
 
 
-def _first_position(log: EventLog, since: Any) -> Position:
-    match since:
-        case None:
-            return START
-        case Position():
-            return since
-        case datetime():
-            moment = since
-        case _:
-            moment = log.now() - since
-    return Position(max(0, int(moment.timestamp() * 1000)), 0)
-
-
 def _last_entries(
     log: EventLog, checkpoint: Checkpoint, wanted: Wanted, first: Position, count: int
 ) -> tuple[list[ShownEvent | ShownRaw], Checkpoint]:
@@ -265,10 +232,11 @@ def _entries_behind(log: EventLog, checkpoint: Checkpoint, follow: bool) -> Iter
 
 def _print(entries: Iterable[ShownEvent | ShownRaw], as_json: bool) -> None:
     for shown in entries:
-        click.echo(msgspec.json.encode(shown) if as_json else _pretty(shown))
+        click.echo(msgspec.json.encode(shown) if as_json else pretty(shown))
 
 
-def _pretty(shown: ShownEvent | ShownRaw) -> str:
+def pretty(shown: ShownEvent | ShownRaw) -> str:
+    """One line for a terminal."""
     position = Position.parse(shown.position)
     when = click.style(f"{time_of(position):%Y-%m-%d %H:%M:%S.%f}"[:-3], dim=True)
     if isinstance(shown, ShownRaw):

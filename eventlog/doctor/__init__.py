@@ -14,6 +14,7 @@ from eventlog.doctor.entries import ENTRY_NAMES, examine_entries
 from eventlog.doctor.findings import Finding, Limits, Name, Severity, not_looked_at, with_all_clear
 from eventlog.doctor.followers import FOLLOWER_NAMES, examine_archive, examine_follower
 from eventlog.doctor.places import list_followers, remembers_log
+from eventlog.doctor.readers import READER_NAMES, examine_readers
 from eventlog.doctor.server import SERVER_NAMES, examine_server
 from eventlog.errors import EventLogError, LogUnavailable, WrongLog
 from eventlog.log import EventLog
@@ -58,8 +59,9 @@ def _examine(log: EventLog, data_dir: Path, limits: Limits, clock: Callable[[], 
     state, of_log = look_at_log(log)
     found += of_log
     if state is None:
-        found += not_looked_at(ENTRY_NAMES, "the log cannot be read")
+        found += not_looked_at((*ENTRY_NAMES, *READER_NAMES), "the log cannot be read")
     else:
+        found += examine_readers(log, state)
         found += examine_entries(log, state, followed=any(map(remembers_log, followers)))
     redis_dir: Path | None = None
     try:

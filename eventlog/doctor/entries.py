@@ -30,7 +30,7 @@ def judge_state(state: LogState, *, followed: bool) -> Finding | None:
     if state.missing:
         return Finding(
             Name.ENTRIES_MISSING,
-            Severity.WARNING,
+            Severity.PROBLEM,
             f"{state.missing} of the entries that it counted are missing",
             f"What was applied before is right, and a rebuild would lack them. {LOG_MEND}",
         )

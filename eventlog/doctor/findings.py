@@ -8,7 +8,10 @@ from typing import NamedTuple
 
 
 class Severity(StrEnum):
-    """`warning` may become a problem, or loses nothing; `ok` was looked for and not found."""
+    """A `problem` stays wrong until somebody mends it; a `warning` breaks no promise now, and may become one.
+
+    `ok` was looked for and not found.
+    """
 
     PROBLEM = "problem"
     WARNING = "warning"
@@ -46,6 +49,9 @@ class Name(StrEnum):
     TAIL_STUCK = "tail-stuck"
     SECOND_TAIL = "second-tail"
     WAL_GROWN = "wal-grown"
+    READER_GONE = "reader-gone"
+    READER_UNREADABLE = "reader-unreadable"
+    ARCHIVE_AWAY = "archive-away"
     DISK_NEARLY_FULL = "disk-nearly-full"
 
 

@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from eventlog.archive_status import describe_archive, find_archive_status
 from eventlog.checkpoints import Checkpoint, read_checkpoint
 from eventlog.continuity import Divergence, LogState, Verdict, number_entries
 from eventlog.doctor.findings import Finding, Limits, Name, Severity, not_looked_at, with_all_clear
 from eventlog.doctor.places import Follower, opened, unreadable_file
 from eventlog.doctor.tails import TAIL_NAMES, examine_tail, moves
-from eventlog.errors import LogUnavailable, NotBuilt, WrongLog
+from eventlog.errors import EventLogError, LogUnavailable, NotBuilt, WrongLog
 from eventlog.follower import BATCH_SIZE
 from eventlog.log import EventLog
 from eventlog.mends import LOG_MEND, NO_LOG_MEND
@@ -20,7 +21,7 @@ from eventlog.parking import count_unacknowledged
 from eventlog.projection import Projection
 from eventlog.projection_file import require_usable
 
-_LAGGING_ENTRIES: Final = 10_000
+LAGGING_ENTRIES: Final = 10_000
 
 _LOG: Final = (Name.LOG_REPLACED, Name.LOG_REWOUND, Name.LOG_TRIMMED, Name.FAR_BEHIND, Name.TAIL_STUCK)
 FOLLOWER_NAMES: Final = (Name.PROJECTION_UNREADABLE, Name.PARKED_ENTRIES, *_LOG, *TAIL_NAMES)
@@ -56,9 +57,9 @@ def examine_follower(
 
 
 def examine_archive(archive: Path, log: EventLog, state: LogState | None, limits: Limits) -> list[Finding]:
-    """The process that writes it, and whether it is of this log; nothing where there is no archive."""
+    """The process that writes it, and whether it is of this log, where there is or should be one."""
     if not archive.exists():
-        return []
+        return _judge_absent_archive(archive, log, state)
     follower = Follower("archive", archive, archive.parent, Projection("archive", 1, ()))
     found = examine_tail(follower, limits)
     try:
@@ -70,7 +71,7 @@ def examine_archive(archive: Path, log: EventLog, state: LogState | None, limits
         found.append(unreadable_file("archive", f"{archive} cannot be read: {problem}"))
     except (LogUnavailable, WrongLog) as problem:
         found += not_looked_at(_LOG, f"archive: {problem}")
-    return found
+    return with_all_clear([Name.ARCHIVE_AWAY], found)
 
 
 def judge_parked(count: int, service: str) -> Finding | None:
@@ -79,7 +80,7 @@ def judge_parked(count: int, service: str) -> Finding | None:
         return None
     return Finding(
         Name.PARKED_ENTRIES,
-        Severity.WARNING,
+        Severity.PROBLEM,
         f"{count} entries parked, unacknowledged",
         f"look at `{service} parked list`, then `{service} parked acknowledge`",
     )
@@ -88,7 +89,7 @@ def judge_parked(count: int, service: str) -> Finding | None:
 def judge_lag(state: LogState, checkpoint: Checkpoint) -> Finding | None:
     """None where the projection is about as far as the log."""
     behind = count_behind(state, checkpoint)
-    if behind <= _LAGGING_ENTRIES:
+    if behind <= LAGGING_ENTRIES:
         return None
     mend = "wait; if it grows, see the tail's log"
     return Finding(Name.FAR_BEHIND, Severity.WARNING, f"{behind} events behind", mend)
@@ -97,6 +98,16 @@ def judge_lag(state: LogState, checkpoint: Checkpoint) -> Finding | None:
 def count_behind(state: LogState, checkpoint: Checkpoint) -> int:
     """How many events the projection has not applied, foreign ones that wait to be counted aside."""
     return max(0, state.sequence - checkpoint.sequence)
+
+
+def _judge_absent_archive(archive: Path, log: EventLog, state: LogState | None) -> list[Finding]:
+    try:
+        status = find_archive_status(log, archive, state) if state is not None else None
+    except EventLogError as problem:
+        return not_looked_at([Name.ARCHIVE_AWAY], str(problem))
+    if status is None or status.keeps:
+        return with_all_clear([Name.ARCHIVE_AWAY], [])
+    return [Finding(Name.ARCHIVE_AWAY, Severity.PROBLEM, f"archive: {describe_archive(status)}", status.mend)]
 
 
 def _judge_place(

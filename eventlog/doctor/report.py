@@ -16,14 +16,15 @@ _ORDER: Final = list(Severity)
 
 
 def report(examine: Callable[[], Iterable[Finding]], *, as_document: bool) -> NoReturn:
-    """Print what was found and exit: 0 if it was nothing, else 3. What was not looked at counts as nothing."""
+    """Print what was found and exit: 3 if some of it is a problem, else 0; warnings are shown."""
     try:
         findings = _in_order(examine())
     except KeyboardInterrupt:
         click.echo("stopped before it was done; nothing was changed", err=True)
         sys.exit(INTERRUPTED)
     click.echo(_as_json(findings) if as_document else _as_text(findings))
-    sys.exit(DIFFERENT if any(map(_is_wrong, findings)) else 0)
+    is_ill = any(finding.severity is Severity.PROBLEM for finding in findings)
+    sys.exit(DIFFERENT if is_ill else 0)
 
 
 def _in_order(findings: Iterable[Finding]) -> list[Finding]:
@@ -40,10 +41,11 @@ def _is_wrong(finding: Finding) -> bool:
 
 
 def _as_text(ordered: Sequence[Finding]) -> str:
-    """One line a finding, its mend beneath it; what was not looked at is one line a reason."""
-    lines: list[str] = []
+    """One line a finding, the mend beneath those that share it; what was not looked at is one line a reason."""
+    by_mend: dict[str, list[str]] = {}
     for finding in filter(_is_wrong, ordered):
-        lines += [f"{finding.severity}  {finding.name}  {finding.detail}", f"    {finding.mend}"]
+        by_mend.setdefault(finding.mend, []).append(f"{finding.severity}  {finding.name}  {finding.detail}")
+    lines = [line for mend, sharing in by_mend.items() for line in (*sharing, f"    {mend}")]
     unseen: dict[str, list[str]] = {}
     for finding in ordered:
         if finding.severity is Severity.NOT_LOOKED_AT:

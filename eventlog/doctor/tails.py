@@ -10,6 +10,7 @@ from eventlog.checkpoints import Checkpoint, read_checkpoint
 from eventlog.doctor.findings import Finding, Limits, Name, Severity, not_looked_at
 from eventlog.doctor.places import Follower, opened
 from eventlog.doctor.processes import can_look, list_opened
+from eventlog.mends import split_mend
 from eventlog.tail_status import TailState, TailStatus, TailStatusFile
 
 _POLL_S: Final = 0.1
@@ -81,13 +82,13 @@ def _judge_tail(follower: Follower, status: TailStatus, holders: set[int]) -> li
             detail = f"{follower.label}: {status.message}"
             return [Finding(Name.TAIL_STOPPED, Severity.PROBLEM, detail, "start the tail")]
         case TailState.HALTED:
-            detail = f"{follower.label}: it applies nothing, with verdict {status.verdict}; reads are stale"
-            mend = f"{status.message} Once mended, it goes on by itself."
+            said, mend = split_mend(status.message)
+            detail = f"{follower.label}: it applies nothing, and reads are stale, until what it says is mended: {said}"
             return [Finding(Name.TAIL_HALTED, Severity.PROBLEM, detail, mend)]
         case TailState.RETRYING:
             detail = f"{follower.label}: {status.message}"
             mend = "mend what it names; it goes on by itself"
-            return [Finding(Name.TAIL_RETRYING, Severity.WARNING, detail, mend)]
+            return [Finding(Name.TAIL_RETRYING, Severity.PROBLEM, detail, mend)]
         case TailState.FOLLOWING | TailState.CATCHING_UP:
             return []
 

@@ -1,4 +1,4 @@
-"""Beside a running `make run`, the doctors need no variable but where it is, and find nothing wrong."""
+"""Beside a running `make run`, the doctors need no variable but where it is, and find no problem."""
 
 from __future__ import annotations
 
@@ -34,4 +34,4 @@ def test_what_make_run_starts_is_healthy(start_run: Callable[..., Run]) -> None:
         )
         findings = json.loads(asked.stdout)["findings"]
         assert {each["name"] for each in findings if each["severity"] != "ok"} == expected, asked.stdout
-        assert asked.returncode == (3 if expected else 0)
+        assert asked.returncode == 0, "a hole that is known is a warning"

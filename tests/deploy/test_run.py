@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import socket
 import subprocess
@@ -13,6 +14,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from deploy.ports import PortsTakenError, require_free
+from eventlog.embedded_redis import free_port
 from tests.make_run import ROOT, Run
 
 pytestmark = pytest.mark.processes
@@ -223,10 +226,25 @@ def test_taken_port_is_named_with_the_variable_that_changes_it(
         other.listen()
         run = start_run()
         assert run.process.wait(30) == 1
-    assert (
-        f"port {environment[variable]} is taken by another program ({variable})\n"
-        f"Choose other ports, as in: make run {variable}={int(environment[variable]) + 1}\n" in run.output()
+    assert f"port {environment[variable]} is taken by another program ({variable})\n" in run.output()
+    (suggested,) = re.findall(
+        rf"^Choose other ports, as in: make run {variable}=([0-9]+)$", run.output(), re.MULTILINE
     )
+    assert int(suggested) > int(environment[variable])
+
+
+def test_ports_that_are_suggested_are_free_and_each_another() -> None:
+    first = free_port()
+    with socket.socket() as taken, socket.socket() as beside_it:
+        taken.bind(("127.0.0.1", first))
+        beside_it.bind(("127.0.0.1", first + 1))
+        ports = {"CUSTOMERS_PORT": first, "ACCOUNTS_PORT": first + 1, "REDIS_PORT": first + 2}
+        with pytest.raises(PortsTakenError, match="Choose other ports") as refused:
+            require_free(ports, "127.0.0.1", patience_s=0)
+        suggested = dict(re.findall(r"([A-Z_]+)=([0-9]+)", str(refused.value)))
+        assert suggested.keys() == {"CUSTOMERS_PORT", "ACCOUNTS_PORT"}
+        chosen = {**ports, **{variable: int(port) for variable, port in suggested.items()}}
+        require_free(chosen, "127.0.0.1", patience_s=0)
 
 
 def test_second_run_on_one_data_directory_is_told_who_has_it(start_run: StartRun) -> None:

@@ -25,6 +25,7 @@ from eventlog.archive import Archive
 from eventlog.archiving import ARCHIVE_NAME, Archiving
 from eventlog.cli import main
 from eventlog.embedded_redis import free_port
+from eventlog.tail_status import TailState, TailStatus, TailStatusFile
 from tests.eventlog.log_contract import META, STREAM, add_foreign, publish
 from tests.eventlog.parcels import ParcelLost, a_parcel_sent, make_post
 from tests.eventlog.reader_contract import READERS, archive, positions, publish_many, report
@@ -212,7 +213,7 @@ def test_status_is_the_log_at_a_glance(run: Run, log: EventLog, client: redis.Re
         ("post-v1", 1),
         ("archive", 0),
     ]
-    assert found["archives"] == ["archive"]
+    assert (found["archive"]["state"], found["archive"]["lag_events"]) == ("following", 0)
     (projection,) = found["projections"]
     assert projection["home"].startswith(str(tmp_path / "service" / "post"))
     assert (projection["projection"], projection["version"], projection["sequence"]) == ("post", 1, 4)
@@ -222,7 +223,7 @@ def test_status_is_the_log_at_a_glance(run: Run, log: EventLog, client: redis.Re
         found["log_id"],
         str(entries[-1]),
         "durability  proven",
-        "archive     archive",
+        "archive     following, at",
         "1 new of 1",
     ):
         assert fact in printed
@@ -238,17 +239,131 @@ def test_status_names_what_is_wrong(run: Run, log: EventLog, client: redis.Redis
     assert "archive     none: nothing can be trimmed" in printed
 
 
+def test_status_tells_how_the_archive_fares(
+    run: Run, log: EventLog, client: redis.Redis, tmp_path: Path
+) -> None:
+    def printed() -> str:
+        (line,) = [line for line in run("status").stdout.splitlines() if line.startswith("archive ")]
+        return line
+
+    publish_many(log, 3)
+    archive(log, 1)
+    first = positions(log)[0]
+    assert f"following, at {first}, 2 events behind" in printed()
+    assert "elsewhere: its file is not here" in printed()
+    client.hset(READERS, "archive", f"archive {first} 1 1000000000000")
+    assert f"away since 2001-09-09 01:46:40 UTC, at {first}, 2 events behind" in printed()
+
+    keep(log, tmp_path, 3)
+    assert f"dead since {log.readers.list_all()[0].seen_at:%Y-%m-%d %H:%M:%S} UTC, at " in printed()
+    TailStatusFile((tmp_path / ARCHIVE_NAME).parent).report(TailStatus(TailState.HALTED, message="replaced"))
+    assert printed().endswith("has all: replaced")
+    found = document(run("status", "--json"))["archive"]
+    assert (found["state"], found["message"], found["lag_events"]) == ("halted", "replaced", 0)
+    assert found["file"] == str(tmp_path / ARCHIVE_NAME)
+    assert datetime.fromisoformat(found["since"]) == log.readers.list_all()[0].seen_at
+    client.delete(READERS)  # as where the log is another now
+    assert "halted, at 0-0, 3 events behind: replaced" in printed()
+
+
+# Show
+
+
+def test_entry_is_shown_wherever_it_lies(
+    run: Run, log: EventLog, client: redis.Redis, tmp_path: Path
+) -> None:
+    publish_many(log, 3)
+    keep(log, tmp_path, 3)
+    trimmed, deleted, last = map(str, positions(log))
+    before = {position: document(run("show", position, "--json")) for position in (trimmed, deleted, last)}
+    assert run("trim", "--keep", "2").exit_code == 0
+    client.xdel(STREAM, deleted)
+    for position, lies_in in ((trimmed, "archive"), (deleted, "archive"), (last, "redis")):
+        shown = document(run("show", position, "--json"))
+        assert shown == {**before[position], "lies_in": lies_in}
+        assert (shown["type"], shown["position"]) == ("ParcelSent", position)
+        entry, where = run("show", position).stdout.splitlines()
+        assert f"  {position}  {shown['sequence']}  ParcelSent  " in entry
+        assert ("Redis" in where) == (lies_in == "redis")
+
+
+def test_entry_that_lies_nowhere_is_one_line(
+    run: Run, log: EventLog, client: redis.Redis, tmp_path: Path
+) -> None:
+    publish_many(log, 3)
+    assert "there is no archive" in only_line(run("show", "5-5"))
+    keep(log, tmp_path, 3)
+    assert "no entry 5-5 in Redis, nor in its archive: `eventlog tail --since 5-5`" in only_line(
+        run("show", "5-5")
+    )
+    with closing(sqlite3.connect(tmp_path / ARCHIVE_NAME)) as connection, connection:
+        connection.execute("UPDATE checkpoint SET log_id = 'f'")
+    deleted = str(positions(log)[0])
+    client.xdel(STREAM, deleted)
+    assert "is of another log, f" in only_line(run("show", deleted))
+    assert run("show", "5").exit_code == 2
+
+
+# What is not there
+
+
 @pytest.mark.parametrize("command", [["status"], ["trim", "--keep", "1"], ["tail"], ["readers"]], ids=str)
 def test_log_that_is_not_there_is_one_line(run: Run, client: redis.Redis, command: list[str]) -> None:
     missing = run(*command)
-    assert missing.exit_code == (0 if command == ["readers"] else 1)
+    assert missing.exit_code == 1
     assert len(missing.stderr.splitlines()) == 1
+    assert "If there never was one: run `eventlog init`" in missing.stderr
     assert client.keys("*") == []
     away = CliRunner().invoke(main, [*command, "--redis-url", f"redis://127.0.0.1:{free_port()}"])
     assert (away.exit_code, len(away.stderr.splitlines())) == (1, 1)
-    assert "Redis is away" in away.stderr
+    assert "Redis is away: Error 111 connecting to 127.0.0.1:" in away.stderr
+    assert "start it, or check REDIS_URL and REDIS_PORT" in away.stderr
     client.hset(META, "log_id", "f" * 32)
     assert len(run(*command).stderr.splitlines()) == 1
+
+
+EVERY_COMMAND = [
+    *(
+        ["status"],
+        ["tail"],
+        ["tail", "-n", "1"],
+        ["readers"],
+        ["readers", "remove", "x"],
+        ["trim", "--keep", "1"],
+    ),
+    *(["archive", "--once"], ["init"], ["show", "1-1"]),
+]
+
+
+def only_line(result: Result) -> str:
+    """Of what failed for a reason that we know."""
+    assert (result.exit_code, result.stdout) == (1, "")
+    (line,) = result.stderr.splitlines()
+    return line
+
+
+@pytest.mark.parametrize("command", EVERY_COMMAND, ids=" ".join)
+def test_redis_that_refuses_is_one_line_with_what_to_do(
+    client: redis.Redis, url: str, tmp_path: Path, command: list[str]
+) -> None:
+    def refused(redis_url: str) -> str:
+        words = [*command, "--redis-url", redis_url, "--data-dir", str(tmp_path)]
+        return only_line(CliRunner().invoke(main, words))
+
+    server = url.partition("//")[2].partition("/")[0]
+    wrong = refused(f"redis://eve:secret@{server}")
+    assert server in wrong
+    assert "put the right user and password into REDIS_URL" in wrong
+    assert "secret" not in wrong
+    assert f"({server}): it has not got database 99, with which REDIS_URL ends" in refused(
+        f"redis://{server}/99"
+    )
+    assert "set it to redis://[user:password@]host[:port][/database]" in refused("redis://127.0.0.1:x")
+    if command != ["readers", "remove", "x"]:  # which looks at neither
+        for key in (STREAM, META):
+            client.flushall()
+            client.set(key, "text")
+            assert "Set EVENT_STREAM to another name" in refused(url)
 
 
 def test_ctrl_c_is_one_line_and_130() -> None:

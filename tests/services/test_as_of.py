@@ -99,6 +99,9 @@ def test_a_time_past_the_end_is_now_and_before_the_start_is_empty(served: Pair, 
     before_all = datetime.fromtimestamp(served.log.read()[0].position.milliseconds // 1000, UTC).isoformat()
     for moment, expected in {
         "now": now,
+        "0s": now,
+        "52w": [],
+        tomorrow[:10]: now,
         tomorrow: now,
         str(served.log.state().end): now,
         "start": [],
@@ -126,12 +129,13 @@ def test_pages_of_a_moment_are_linked(served: Pair) -> None:
 
 
 @pytest.mark.parametrize(
-    "moment", ["", "yesterday", "2026-10-01", "2026-10-01T00:00", "5", "2026-10-01T00:00+00:00"]
+    "moment", ["", "yesterday", "2026-10", "2026-10-01+02:00", "5", "2026-10-01T00:00+00:00"]
 )
 def test_text_that_is_no_moment_is_a_bad_parameter(served: Pair, moment: str) -> None:
     refused = served.accounts().get(f"/accounts?as_of={moment}")
     assert refused.status_code == 400
     assert refused.get_json(force=True)["errors"][0]["parameter"] == "as_of"
+    assert ("write it as %2B" in refused.text) == ("+" in moment)
 
 
 def test_nobody_without_a_token_is_told_what_was(served: Pair) -> None:

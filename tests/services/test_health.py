@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,10 @@ import pytest
 import redis
 
 from eventlog import EventLog
+from eventlog.archive import Archive
+from eventlog.archiving import ARCHIVE_NAME, Archiving
 from eventlog.embedded_redis import EmbeddedRedis
+from tests.make_run import wait_until
 from tests.pair import Pair, running_pair
 
 pytestmark = pytest.mark.processes
@@ -49,7 +55,7 @@ def checks(pair: Pair) -> dict[str, Any]:
 def test_all_is_well_is_said_of_everything_that_is_looked_at(pair: Pair) -> None:
     answer = pair.accounts().get("/health/ready").get_json()
     assert answer["status"] == "ok"
-    both = {"projection", "parked", "tail", "log", "lag", "writes", "durability"}
+    both = {"projection", "parked", "tail", "log", "lag", "writes", "durability", "archive"}
     assert answer["checks"].keys() == both | {"users"}
     assert pair.customers().get("/health/ready").get_json()["checks"].keys() == both
 
@@ -95,6 +101,41 @@ def test_an_entry_deleted_behind_every_reader_is_missed(pair: Pair, client: redi
     assert "eventlog init --adopt" in found["log"]["mend"]
     assert pair.accounts().get("/accounts").headers["Projection-State"] == "following"
     assert pair.customers().post("/customers", json=ADA).status_code == 201
+
+
+def test_archive_that_fares_badly_is_named_and_reads_go_on(
+    pair: Pair, client: redis.Redis, tmp_path: Path
+) -> None:
+    def archive() -> dict[str, str]:
+        answers = [caller.get("/health/ready") for caller in (pair.accounts(), pair.customers())]
+        assert [answer.status_code for answer in answers] == [200, 200], "no read waits for it"
+        found: list[dict[str, str]] = [answer.get_json()["checks"]["archive"] for answer in answers]
+        assert [answer.get_json()["status"] for answer in answers] == [check["status"] for check in found]
+        return found[0]
+
+    assert archive() == {"status": "ok", "detail": "there is none: nothing can be trimmed", "mend": ""}
+    client.hset("{event-stream}:readers", "archive", "archive 1-1 1 1000000000000")
+    away = archive()
+    assert away["detail"].startswith("away since 2001-09-09 01:46:40 UTC, at 1-1, ")
+    assert "put" in away["mend"]
+
+    ending = threading.Event()
+
+    def follow() -> None:
+        with closing(Archive(tmp_path / ARCHIVE_NAME)) as file:
+            Archiving(pair.log, file).run_forever(ending, wake_every_ms=50)
+
+    with ThreadPoolExecutor(1) as threads:
+        threads.submit(follow)
+        try:
+            wait_until(lambda: "following, at " in archive()["detail"], lambda: archive()["detail"])
+            wait_until(lambda: "has all" in archive()["detail"], lambda: archive()["detail"])
+            assert archive()["status"] == "ok"
+        finally:
+            ending.set()
+    stopped = archive()
+    assert (stopped["status"], stopped["detail"].partition(" ")[0]) == ("degraded", "stopped")
+    assert stopped["mend"].startswith("start it: `eventlog archive`")
 
 
 def break_subjects(client: redis.Redis) -> None:

@@ -6,16 +6,14 @@ import sqlite3
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+import redis
 
-from eventlog import START, Position
+from eventlog import Position
 from eventlog.embedded_redis import EmbeddedRedis
-from eventlog.replay import parse_moment
 from tests.pair import Pair
 from tests.services.operator import Operator
 
@@ -108,7 +106,17 @@ def test_redis_away_is_one_line(operator: Operator, redis_server: EmbeddedRedis,
     assert "redis" in operator.is_refused(f"accounts {command}").lower()
 
 
-@pytest.mark.parametrize("moment", ["yesterday", "2026-10-01", "2026-10-01T00:00", "5", "5-x", ""])
+@pytest.mark.parametrize("command", ["as-of now", "replay", "what-if --without 5-0", "verify", "rebuild"])
+def test_key_of_a_wrong_type_is_one_line_with_what_to_do(
+    operator: Operator, redis_server: EmbeddedRedis, command: str
+) -> None:
+    with redis.Redis.from_url(redis_server.url) as client:
+        client.delete("event-stream")
+        client.set("event-stream", "text")
+    assert "Set EVENT_STREAM to another name" in operator.is_refused(f"accounts {command}")
+
+
+@pytest.mark.parametrize("moment", ["yesterday", "2026-10", "2026-10-01 00:00", "5", "5-x", ""])
 def test_text_that_is_no_moment_is_wrong_usage(operator: Operator, moment: str) -> None:
     refused = operator.run("accounts as-of", moment, exits=2)
     assert refused.stdout == ""
@@ -120,20 +128,3 @@ def test_replay_needs_no_projection(operator: Operator, tmp_path: Path) -> None:
     operator.environment["DATA_DIR"] = str(tmp_path / "nothing here")
     assert operator.run("accounts as-of now").stdout == before
     assert not (tmp_path / "nothing here").exists()
-
-
-@given(st.integers(1, 10**14), st.sampled_from([0, 1, 500, 999]), st.integers(-23 * 60, 23 * 60))
-def test_time_stands_for_the_entries_before_it(
-    milliseconds: int, microseconds: int, offset_minutes: int
-) -> None:
-    """To the millisecond, whatever the zone; the first entry that does not count is the first at that time."""
-    moment = EPOCH + timedelta(milliseconds=milliseconds, microseconds=microseconds)
-    text = moment.astimezone(timezone(timedelta(minutes=offset_minutes))).isoformat()
-    assert parse_moment(text).next() == Position(milliseconds + bool(microseconds), 0)
-
-
-@pytest.mark.parametrize(
-    "text", ["start", "0-0", "1970-01-01T00:00Z", "1969-12-31T23:59Z", "0001-01-01T00:00Z"]
-)
-def test_before_everything_is_the_start(text: str) -> None:
-    assert parse_moment(text) == START

@@ -1,0 +1,100 @@
+"""How the archive fares, as far as it can be told from here: its process, its file, and what it told the log."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from eventlog.continuity import LogState
+from eventlog.durations import short_duration
+from eventlog.log import EventLog
+from eventlog.position import START
+from eventlog.reader_status import age_s
+from eventlog.readers import ReaderKind
+from eventlog.tail_status import TailState, TailStatusFile
+
+AWAY: Final = "away"
+
+_HEARD_OF_WITHIN: Final = timedelta(minutes=1)  # one with nothing to do tells the log every half minute
+_KEEPS: Final = {TailState.FOLLOWING.value, TailState.CATCHING_UP.value}
+_CANNOT_FOLLOW: Final = {TailState.HALTED.value, TailState.RETRYING.value}
+_NOT_HERE: Final = "its file is not here"
+
+
+class ArchiveStatus(msgspec.Struct, frozen=True):
+    """`state` is that of a tail, or `away`: the log needs it, its file is not here, and the log does not hear of it.
+
+    Where it does not keep what comes, `since` is when the log last heard of it, None where it never did.
+    """
+
+    file: str
+    state: str
+    message: str
+    position: str
+    sequence: int
+    lag_events: int
+    lag_seconds: float
+    since: datetime | None
+
+    @property
+    def keeps(self) -> bool:
+        """Whether it takes what is published."""
+        return self.state in _KEEPS
+
+    @property
+    def mend(self) -> str:
+        if self.state == AWAY:
+            return f"put {self.file} back, and start it: `eventlog archive`"
+        if self.state in {TailState.DEAD, TailState.STOPPED}:
+            return "start it: `eventlog archive`; its log file says why it ended"
+        return (
+            "wait; if it grows, see its log file"
+            if self.keeps
+            else "mend what it names; it goes on by itself"
+        )
+
+
+def find_archive_status(log: EventLog, file: Path, state: LogState) -> ArchiveStatus | None:
+    """Of the archive in `file`; None where neither the log knows one, nor needs one, nor one here cannot follow it."""
+    known = next((each for each in log.readers.list_all() if each.kind is ReaderKind.ARCHIVE), None)
+    if known is None:
+        name, message = _fares(file, heard_of=False)
+        if name in _CANNOT_FOLLOW or (name == AWAY and state.trimmed):
+            return ArchiveStatus(str(file), name, message, str(START), 0, state.sequence, 0.0, None)
+        return None
+    now, behind = log.now(), known.count_behind(state)
+    name, message = _fares(file, heard_of=now - known.seen_at < _HEARD_OF_WITHIN)
+    return ArchiveStatus(
+        file=str(file),
+        state=name,
+        message=message,
+        position=str(known.position),
+        sequence=known.sequence,
+        lag_events=behind,
+        lag_seconds=age_s(log, known.position, now) if behind else 0.0,
+        since=None if name in _KEEPS else known.seen_at,
+    )
+
+
+def describe_archive(archive: ArchiveStatus) -> str:
+    """One line: its state since when, its lag in events and time, and what it says."""
+    since = f" since {archive.since:%Y-%m-%d %H:%M:%S} UTC" if archive.since else ""
+    lag = "has all"
+    if archive.lag_events:
+        lag = f"{archive.lag_events:,} events behind"
+        lag += f", {short_duration(archive.lag_seconds)}" if archive.lag_seconds else ""
+    said = f": {archive.message}" if archive.message else ""
+    return f"{archive.state}{since}, at {archive.position}, {lag}{said}"
+
+
+def _fares(file: Path, *, heard_of: bool) -> tuple[str, str]:
+    """Its state, and what it says of it."""
+    if file.exists():
+        status = TailStatusFile(file.parent).read()
+        return status.state, status.message
+    if heard_of:
+        return TailState.FOLLOWING, "elsewhere: its file is not here"
+    return AWAY, _NOT_HERE
