@@ -65,7 +65,8 @@ def restore(log: EventLog, directory: Path, projection: Projection, backup: Path
     """
     if not backup.is_file():
         raise BackupRefused(f"{backup} is not there")
-    generation = Generations(directory, projection).begin()
+    generations = Generations(directory, projection)
+    generation = generations.begin()
     lock = TailLock(generation)
     try:
         lock.acquire()
@@ -79,6 +80,7 @@ def restore(log: EventLog, directory: Path, projection: Projection, backup: Path
         discard(generation)
         raise
     lock.release()
+    generations.finish(generation)
     return generation, checkpoint
 
 

@@ -6,7 +6,7 @@ import json
 import sqlite3
 from typing import NamedTuple
 
-from eventlog.errors import CheckpointMoved, SwitchRefused
+from eventlog.errors import CheckpointMoved, MomentsDiffer
 from eventlog.position import START, Position
 
 CHECKPOINT_COLUMNS = {
@@ -48,14 +48,14 @@ def read_checkpoint(connection: sqlite3.Connection) -> Checkpoint | None:
     try:
         row = connection.execute(_READ).fetchone()
     except sqlite3.OperationalError as problem:
-        if makes_no_sense(problem):
+        if is_damage(problem):
             raise sqlite3.DatabaseError(f"its checkpoint cannot be read: {problem}") from problem
         raise
     if row is None:
         return None
     projection, version, log_id, position, sequence, digest, passed_over = row
     try:
-        return Checkpoint(
+        checkpoint = Checkpoint(
             projection,
             version,
             log_id,
@@ -64,13 +64,19 @@ def read_checkpoint(connection: sqlite3.Connection) -> Checkpoint | None:
             digest,
             frozenset(json.loads(passed_over)),
         )
-    except ValueError as problem:
+    except (ValueError, TypeError) as problem:
         raise sqlite3.DatabaseError(f"its checkpoint is nonsense: {problem}") from problem
+    if None in row:
+        raise sqlite3.DatabaseError("its checkpoint is nonsense: a value is missing")
+    return checkpoint
 
 
-def makes_no_sense(problem: sqlite3.OperationalError) -> bool:
-    """Whether the file could be read and is nonsense (no such column, text that is none); else it could not be read."""
-    return getattr(problem, "sqlite_errorcode", sqlite3.SQLITE_ERROR) == sqlite3.SQLITE_ERROR
+def is_damage(problem: Exception) -> bool:
+    """Whether a file could be read or written and is not what it was: else it may be another time."""
+    if isinstance(problem, sqlite3.OperationalError):  # no such table or column, text that is none
+        return getattr(problem, "sqlite_errorcode", sqlite3.SQLITE_ERROR) == sqlite3.SQLITE_ERROR
+    # SQLite's word for damage is the class itself; a constraint is broken by rows that no handler wrote.
+    return type(problem) in {sqlite3.DatabaseError, sqlite3.IntegrityError, UnicodeDecodeError}
 
 
 def insert_checkpoint(connection: sqlite3.Connection, checkpoint: Checkpoint) -> None:
@@ -102,9 +108,9 @@ def compare_and_set(connection: sqlite3.Connection, before: Checkpoint, after: C
 
 
 def require_same_moment(serving: Checkpoint, candidate: Checkpoint) -> None:
-    """Raise SwitchRefused unless both files have applied the same log up to the same entry."""
+    """Raise MomentsDiffer unless both files have applied the same log up to the same entry."""
     if serving.log_id and serving[2:6] != candidate[2:6]:
-        raise SwitchRefused(
+        raise MomentsDiffer(
             f"{serving.projection} is served as of number {serving.sequence} at {serving.position} of log "
             f"{serving.log_id}; the other generation stands at number {candidate.sequence} at {candidate.position} of "
             f"log {candidate.log_id or 'none'}: the log is no longer what is served. See `eventlog doctor`"
@@ -112,7 +118,7 @@ def require_same_moment(serving: Checkpoint, candidate: Checkpoint) -> None:
 
 
 def require_no_step_back(serving: Checkpoint, candidate: Checkpoint) -> None:
-    """Raise SwitchRefused unless the candidate has applied at least as much of the same log."""
+    """Raise MomentsDiffer unless the candidate has applied at least as much of the same log."""
     ahead = candidate.log_id == serving.log_id and candidate.sequence > serving.sequence
     if not ahead:
         require_same_moment(serving, candidate)

@@ -61,6 +61,16 @@ class Snapshot(NamedTuple):
     reached_end: bool
     unarchived: str = "there is no archive to read it from"
 
+    def why_unread(self, after: Position) -> str:
+        """Why entries behind a position that were trimmed are not among these; empty if none are left out."""
+        state = self.state
+        if not (state.trimmed and self.unarchived and after < state.trimmed_to.previous()):
+            return ""
+        return (
+            f"what lies before {state.trimmed_to} was trimmed, and {self.unarchived}: put the archive back "
+            "(DATA_DIR/archive; docs/runbook.md, Archive)"
+        )
+
 
 class NumberedEntry(NamedTuple):
     """An entry with its ordinal; `foreign` if this library did not publish it.
@@ -148,6 +158,12 @@ def _check_end(
 ) -> Divergence | None:
     """Once the log's own last entry is within reach, its number must be the one the log remembers."""
     state = snapshot.state
+    if checkpoint.position == state.last_position and checkpoint.sequence != state.sequence:
+        return Divergence(
+            Verdict.REWOUND,
+            f"the entry at the checkpoint, {checkpoint.position}, is number {state.sequence}; the checkpoint says "
+            f"{checkpoint.sequence}",
+        )
     if checkpoint.position >= state.last_position:
         return None
     seen_to = numbered[-1].entry.position if numbered else checkpoint.position

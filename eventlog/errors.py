@@ -117,8 +117,16 @@ class NotBuilt(EventLogError):
     """The projection cannot be read: not built yet, or built by another version of the code."""
 
 
+class FileGone(NotBuilt):
+    """The file that was opened is no longer the one that is served: it was deleted, or another took its place."""
+
+
 class SwitchRefused(EventLogError):
     """Another generation cannot be served now; what was served before still is."""
+
+
+class MomentsDiffer(SwitchRefused):
+    """What is served and what the log gives do not stand at one entry: the log was changed, or the file was."""
 
 
 class ArchiveUnusable(EventLogError):

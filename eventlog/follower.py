@@ -16,6 +16,7 @@ from eventlog.continuity import Divergence, NumberedEntry, Snapshot, Verdict, nu
 from eventlog.errors import (
     ArchiveUnusable,
     CheckpointMoved,
+    FileGone,
     HandlerFailed,
     LogUnavailable,
     NewerSchema,
@@ -31,9 +32,11 @@ from eventlog.tail_status import TailState, TailStatus, TailStatusFile
 
 BATCH_SIZE: Final = 1000  # entries; one transaction each, so also how much a crash repeats at most
 
-_WAKE_EVERY_MS = 1000  # also how long a change of the log may go unnoticed while nothing arrives
+WAKE_EVERY_MS: Final = 1000  # also how long a change of the log may go unnoticed while nothing arrives
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 2.0
+HALTED_PAUSE_S: Final = 1.0
 
+ENDED: Final = TailStatus(TailState.STOPPED, message="the tail was stopped: start it")
 _FOLLOWING = TailStatus(TailState.FOLLOWING)
 _CATCHING_UP = TailStatus(
     TailState.CATCHING_UP, message="what is read is incomplete: wait until it is applied"
@@ -108,11 +111,11 @@ class Follower(ABC):
                 on_batch(self.checkpoint())
         return total
 
-    def run_forever(self, stop: threading.Event, *, wake_every_ms: int = _WAKE_EVERY_MS) -> None:
+    def run_forever(self, stop: threading.Event, *, wake_every_ms: int = WAKE_EVERY_MS) -> None:
         """Follow the log until `stop` is set, finishing the batch at hand.
 
-        What must halt it is reported in the tail status and looked at again and again, so it goes
-        on by itself once it is mended. What may pass is retried with growing pauses. NotBuilt and
+        What must halt it, a damaged file too, is reported in the tail status and looked at again and again,
+        so it goes on by itself once it is mended. What may pass is retried with growing pauses. FileGone and
         ArchiveUnusable end it. How far it is it makes known to the log.
         """
         with closing(ReaderReport(self._log, self._known_as, self._kind)) as known:
@@ -135,13 +138,13 @@ class Follower(ABC):
                     self._log.wait(here.position, wake_every_ms)
             except CheckpointMoved as moved:
                 _logger.warning("batch rolled back: %s", moved)
-            except (NotBuilt, ArchiveUnusable) as unusable:
+            except (FileGone, ArchiveUnusable) as unusable:
                 self._report(status, TailStatus(TailState.STOPPED, message=str(unusable)))
                 raise
-            except (WrongLog, NewerSchema) as halt:
-                self._report(status, _halted(halt))
+            except (WrongLog, NewerSchema, NotBuilt) as halt:
+                self._report(status, halted(halt))
                 known.tell_anew()
-                stop.wait(_LONGEST_PAUSE_S / 2)
+                stop.wait(HALTED_PAUSE_S)
             except (LogUnavailable, HandlerFailed, sqlite3.Error, OSError) as trouble:
                 known.tell_anew()
                 self._report(
@@ -149,14 +152,10 @@ class Follower(ABC):
                 )
                 stop.wait(pause_s)
                 pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
-        self._report(status, TailStatus(TailState.STOPPED, message="the tail was stopped: start it"))
+        self._report(status, ENDED)
 
     def _report(self, file: TailStatusFile, status: TailStatus) -> None:
-        if file.report(status):
-            level = logging.ERROR if status.state in (TailState.RETRYING, TailState.HALTED) else logging.INFO
-            _logger.log(
-                level, "%s %s %s", self._name, status.state, status.message or f"verdict {status.verdict}"
-            )
+        report_status(file, self._name, status)
 
 
 def moved_over(before: Checkpoint, entries: Sequence[NumberedEntry]) -> Checkpoint:
@@ -167,6 +166,14 @@ def moved_over(before: Checkpoint, entries: Sequence[NumberedEntry]) -> Checkpoi
     return before._replace(position=last.entry.position, sequence=last.sequence, digest=last.entry.digest())
 
 
-def _halted(halt: WrongLog | NewerSchema) -> TailStatus:
+def report_status(file: TailStatusFile, name: str, status: TailStatus) -> None:
+    """Into the status file, and into the process's log where it changed."""
+    if file.report(status):
+        level = logging.ERROR if status.state in (TailState.RETRYING, TailState.HALTED) else logging.INFO
+        _logger.log(level, "%s %s %s", name, status.state, status.message or f"verdict {status.verdict}")
+
+
+def halted(halt: WrongLog | NewerSchema | NotBuilt) -> TailStatus:
+    """The status of a tail that applies nothing until this is mended."""
     verdict = halt.verdict if isinstance(halt, WrongLog) else Verdict.SAME
     return TailStatus(TailState.HALTED, verdict, str(halt))

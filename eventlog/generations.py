@@ -11,15 +11,18 @@ from __future__ import annotations
 
 import os
 import shutil
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
 from eventlog.errors import NotBuilt, TailRunning
 from eventlog.projection import Projection
-from eventlog.tail_lock import TailLock, is_held
+from eventlog.tail_lock import LOCK_NAME, TailLock, is_held
 
 FILE_NAME: Final = "projection.db"
 _FOLDER, _SERVING, _PREVIOUS = "generations", "serving", "previous"
+_SOON: Final = timedelta(minutes=1)
+_UNFINISHED: Final = "unfinished"  # in a generation while it is built
 SERVED_FILE: Final = Path(_SERVING, FILE_NAME)  # in a home; a path that follows each switch
 
 
@@ -45,6 +48,14 @@ def list_homes(data_directory: Path) -> list[Path]:
     return sorted(link.parent for link in data_directory.rglob(f"v[0-9]*/{_SERVING}") if link.is_symlink())
 
 
+def list_files(directory: Path) -> list[Path]:
+    """The files of all generations of all versions below a projection's directory, the oldest first."""
+    homes = [directory / f"v{version}" for version in list_versions(directory)]
+    return [
+        path / FILE_NAME for home in homes for path in _list_generations(home) if (path / FILE_NAME).is_file()
+    ]
+
+
 class Generations:
     """Of one projection and version. A switch is one rename of a symbolic link."""
 
@@ -67,9 +78,7 @@ class Generations:
 
     def list_all(self) -> list[Path]:
         """The directories of all generations, oldest first."""
-        if not self._folder.is_dir():
-            return []
-        return sorted((path for path in self._folder.iterdir() if path.name.isdecimal()), key=_number)
+        return _list_generations(self.home)
 
     def find(self, number: int) -> Path:
         """The directory of a generation; NotBuilt if there is none."""
@@ -89,11 +98,25 @@ class Generations:
                 (self._folder / str(number)).mkdir()
             except FileExistsError:
                 continue  # another rebuild took it
-            return self._folder / str(number)
+            begun = self._folder / str(number)
+            (begun / _UNFINISHED).touch()
+            return begun
+
+    def finish(self, generation: Path) -> None:
+        """It is whole: kept until it is served or pruned."""
+        (generation / _UNFINISHED).unlink(missing_ok=True)
+
+    def begun_at(self, generation: Path) -> datetime | None:
+        """When building it began; None once it is whole."""
+        try:
+            return datetime.fromtimestamp((generation / _UNFINISHED).stat().st_mtime, UTC)
+        except OSError:
+            return None
 
     def switch(self, to: Path) -> None:
         """Serve another generation from now on; whoever holds the tail lock calls it. Survives a power cut whole."""
         before = self.serving()
+        self.finish(to)
         for directory in (self._folder, to):
             _sync(directory)
         self._link(_SERVING, to)
@@ -106,7 +129,14 @@ class Generations:
 
     def prune(self) -> list[Path]:
         """Delete all generations but the one served, the previous, and those that are being built; answers which."""
-        return [path for path in self.list_all() if discard(path)]
+        return [path for path in self.list_all() if not self._is_just_begun(path) and discard(path)]
+
+    def _is_just_begun(self, generation: Path) -> bool:
+        """Whether what builds it may be about to take its lock."""
+        begun_at = self.begun_at(generation)
+        if begun_at is None or (generation / LOCK_NAME).exists():
+            return False
+        return datetime.now(UTC) - begun_at < _SOON
 
     def _link(self, name: str, to: Path) -> None:
         unfinished = self.home / f"{name}.unfinished"
@@ -174,6 +204,13 @@ def _named_by(home: Path, link: str) -> Path | None:
             f"rebuild it: stop the service, delete {home}, start it again."
         ) from problem
     return named if named.is_dir() else None
+
+
+def _list_generations(home: Path) -> list[Path]:
+    folder = home / _FOLDER
+    if not folder.is_dir():
+        return []
+    return sorted((path for path in folder.iterdir() if path.name.isdecimal()), key=_number)
 
 
 def _number(generation: Path) -> int:

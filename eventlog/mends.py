@@ -17,6 +17,10 @@ LOG_MEND: Final = (
 NO_LOG_MEND: Final = (
     f"If there never was one: run `eventlog init`. If there was: {LOG_MEND[0].lower()}{LOG_MEND[1:]}"
 )
+FOLLOWED_MEND: Final = (
+    "Where one projection alone says so, its file may be wrong and not the log: `verify --repair` of its service "
+    f"looks, and mends it. Else: {LOG_MEND[0].lower()}{LOG_MEND[1:]}"
+)
 TRIMMED_MEND: Final = (
     "Put back the archive that has it (DATA_DIR/archive), and start it: `eventlog archive`. If it is lost, restore "
     "the Redis data of before; or accept what is there now: run `eventlog init --adopt`, then delete the "
@@ -28,7 +32,9 @@ def wrong_log(divergence: Divergence, checkpoint: Checkpoint) -> WrongLog:
     """The error for whoever follows the log from this checkpoint, with the mend."""
     if divergence.verdict is Verdict.TRIMMED:
         mend = TRIMMED_MEND
-    elif divergence.verdict is Verdict.REWOUND or checkpoint.log_id:
+    elif checkpoint.log_id:
+        mend = FOLLOWED_MEND
+    elif divergence.verdict is Verdict.REWOUND:
         mend = LOG_MEND
     else:
         mend = NO_LOG_MEND

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, NamedTuple
 
 from eventlog.position import Position
 
@@ -16,6 +17,7 @@ PARKED_COLUMNS = {
     "parked_at": str,
     "acknowledged_at": str,
 }
+_CLOCKS_DIFFER: Final = timedelta(minutes=1)  # between what set it aside and what looks
 
 
 class Parked(NamedTuple):
@@ -50,7 +52,31 @@ def list_parked(connection: sqlite3.Connection, *, limit: int = 100, after: int 
 
 
 def list_acknowledged(connection: sqlite3.Connection) -> list[Parked]:
-    """All that somebody has acknowledged, in order of sequence."""
+    """All that somebody has acknowledged at a time that can be, in order of sequence."""
+    return [entry for entry in _list_acknowledged(connection) if not why_impossible(entry)]
+
+
+def list_impossible(connection: sqlite3.Connection) -> list[str]:
+    """Where something else than an acknowledgement wrote when it was made, a sentence each."""
+    return [reason for entry in _list_acknowledged(connection) if (reason := why_impossible(entry))]
+
+
+def why_impossible(entry: Parked) -> str:
+    """Why it cannot have been acknowledged at the time that is written; empty if it can."""
+    what = f"parked entry {entry.sequence} is acknowledged at {entry.acknowledged_at!r}, "
+    try:
+        parked_at = datetime.fromisoformat(entry.parked_at)
+        acknowledged_at = datetime.fromisoformat(entry.acknowledged_at or "")
+        if acknowledged_at < parked_at:
+            return f"{what}before it was parked, at {entry.parked_at!r}"
+        if acknowledged_at > datetime.now(UTC) + _CLOCKS_DIFFER:
+            return f"{what}in the future"
+    except (TypeError, ValueError):  # no text, no time, or one without its zone
+        return f"{what}parked at {entry.parked_at!r}: not both are times"
+    return ""
+
+
+def _list_acknowledged(connection: sqlite3.Connection) -> list[Parked]:
     found = connection.execute(
         f"SELECT {', '.join(PARKED_COLUMNS)} FROM parked WHERE acknowledged_at IS NOT NULL ORDER BY sequence"
     )
@@ -72,11 +98,12 @@ def acknowledge(connection: sqlite3.Connection, up_to_sequence: int, at: str) ->
 
 
 def carry_over(connection: sqlite3.Connection, acknowledged: Iterable[Parked]) -> None:
-    """Mark what was parked here too, for the same reason, as acknowledged when it was."""
+    """Mark what was parked here too, for the same reason, as parked and acknowledged when it was."""
     connection.executemany(
-        "UPDATE parked SET acknowledged_at = ? WHERE sequence = ? AND position = ? AND reason = ?",
+        "UPDATE parked SET parked_at = ?, acknowledged_at = ? WHERE sequence = ? AND position = ? AND reason = ?"
+        " AND acknowledged_at IS NULL",
         [
-            (entry.acknowledged_at, entry.sequence, str(entry.position), entry.reason)
+            (entry.parked_at, entry.acknowledged_at, entry.sequence, str(entry.position), entry.reason)
             for entry in acknowledged
         ],
     )

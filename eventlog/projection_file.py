@@ -7,22 +7,17 @@ from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 
-from sqlite_utils import Database
-
 from eventlog import checkpoints, parking
+from eventlog.acknowledged import find_acknowledged
 from eventlog.checkpoints import Checkpoint
-from eventlog.errors import NotBuilt, SwitchRefused, TailRunning
+from eventlog.errors import FileGone, NotBuilt, SwitchRefused, TailRunning
 from eventlog.generations import FILE_NAME, Generations
 from eventlog.parking import Parked
 from eventlog.projection import Projection
-from eventlog.row_changes import PendingRows, StoredRows, Table
+from eventlog.row_changes import PendingRows, StoredRows
 from eventlog.sqlite_file import file_identity, prepare_for_writing, transaction
+from eventlog.tables import create_tables
 from eventlog.tail_lock import TailLock
-
-_OWN_TABLES = (
-    Table("checkpoint", "only", checkpoints.CHECKPOINT_COLUMNS),
-    Table("parked", "sequence", parking.PARKED_COLUMNS, [(["sequence"], "acknowledged_at IS NULL")]),
-)
 
 
 class ProjectionFile:
@@ -50,11 +45,10 @@ class ProjectionFile:
             with self.damage_named(), _closed_unless_done(self._connection):
                 self._set_up()
         except sqlite3.OperationalError as problem:
-            if checkpoints.makes_no_sense(problem):
-                mend = _rebuild(self.path)
-            else:
-                mend = "Free space on its disk, let this user write there, or end what holds it; then start again."
-            raise NotBuilt(f"{self.path} cannot be set up: {problem}. {mend}") from problem
+            mend = "Free space on its disk, let this user write there, end what holds it. Or: "
+            raise NotBuilt(
+                f"{self.path} cannot be set up: {problem}. {mend}{rebuild_mend(self.path)}"
+            ) from problem
 
     def close(self) -> None:
         self._connection.close()
@@ -64,9 +58,9 @@ class ProjectionFile:
         return damage_named(self.path)
 
     def checkpoint(self) -> Checkpoint:
-        """How far the file is now. NotBuilt if it was deleted since: open it anew to start over."""
+        """How far the file is now. FileGone if it was deleted since: open it anew to start over. Raises NotBuilt."""
         if file_identity(self.path) != self._opened_as:
-            raise NotBuilt(f"{self.path} was deleted or replaced: start the tail again to rebuild it")
+            raise FileGone(f"{self.path} was deleted or replaced: start the tail again to rebuild it")
         return require_usable(checkpoints.read_checkpoint(self._connection), self.projection, self.path)
 
     def pending_rows(self) -> PendingRows:
@@ -94,22 +88,18 @@ class ProjectionFile:
         with transaction(self._connection):
             return parking.acknowledge(self._connection, up_to_sequence, at)
 
-    def list_acknowledged(self) -> list[Parked]:
-        return parking.list_acknowledged(self._connection)
-
-    def carry_over(self, acknowledged: Iterable[Parked]) -> None:
-        """Mark what was parked here too as acknowledged when it was in another generation."""
+    def carry_over_acknowledgements(self) -> None:
+        """Mark what is parked here as acknowledged when it was in another generation."""
+        found = find_acknowledged(self.directory)
         with transaction(self._connection):
-            parking.carry_over(self._connection, acknowledged)
+            parking.carry_over(self._connection, found)
 
     def _set_up(self) -> None:
         # A power cut may take the last commits, rows and checkpoint alike; the log gives them again.
         prepare_for_writing(self._connection, synchronous="NORMAL")
-        database = Database(self._connection)
         with transaction(self._connection):
-            if not database.table("checkpoint").exists():
-                for table in (*_OWN_TABLES, *self.projection.tables):
-                    _create(database, table)
+            if not self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+                create_tables(self._connection, self.projection.tables)
                 checkpoints.insert_checkpoint(
                     self._connection, Checkpoint(self.projection.name, self.projection.version)
                 )
@@ -133,15 +123,6 @@ def open_generation(directory: Path, projection: Projection, generation: Path) -
         lock.release()
 
 
-def _create(database: Database, table: Table) -> None:
-    created = database.table(table.name).create(dict(table.columns), pk=table.key, strict=True)
-    for number, (columns, condition) in enumerate(table.indexes):
-        where = f" WHERE {condition}" if condition else ""
-        database.execute(
-            f"CREATE INDEX {table.name}_{number} ON {created.name} ({', '.join(columns)}){where}"
-        )
-
-
 @contextmanager
 def _closed_unless_done(connection: sqlite3.Connection) -> Iterator[None]:
     try:
@@ -157,24 +138,28 @@ def damage_named(path: Path) -> Iterator[None]:
     try:
         yield
     except (sqlite3.DatabaseError, UnicodeDecodeError) as problem:
-        # A subclass is for another time or another program; SQLite's word for damage is the class itself.
-        if type(problem) in {sqlite3.DatabaseError, UnicodeDecodeError}:
-            raise NotBuilt(f"{path} is damaged: {problem}. {_rebuild(path)}") from problem
+        if checkpoints.is_damage(problem):
+            raise NotBuilt(f"{path} is damaged: {problem}. {rebuild_mend(path)}") from problem
         raise
 
 
-def _rebuild(path: Path) -> str:
+def rebuild_mend(path: Path) -> str:
+    """What an operator does about a file that cannot be used."""
     followed = (
         path.parent.is_symlink()
     )  # the generation that is served: with its home, all of it is made anew
-    return f"Rebuild it: stop the service, delete {path.parent.parent if followed else path.parent}, start it again."
+    home = path.parent.parent if followed else path.parent
+    return (
+        "`verify --repair` of its service builds it anew from the log; or stop the service, "
+        f"delete {home}, start it again."
+    )
 
 
 def require_usable(checkpoint: Checkpoint | None, projection: Projection, path: Path) -> Checkpoint:
     """The checkpoint, if its rows are what this code would have made of the same entries; else NotBuilt."""
     problem = why_unusable(checkpoint, projection)
     if checkpoint is None or problem:
-        raise NotBuilt(f"{path} {problem}. {_rebuild(path)}")
+        raise NotBuilt(f"{path} {problem}. {rebuild_mend(path)}")
     return checkpoint
 
 

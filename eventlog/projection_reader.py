@@ -8,14 +8,14 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from eventlog import checkpoints, parking
+from eventlog import checkpoints, parking, tables
 from eventlog.checkpoints import Checkpoint
 from eventlog.errors import NotBuilt
 from eventlog.generations import FILE_NAME, Generations, home_of
 from eventlog.parking import Parked
 from eventlog.position import Position
 from eventlog.projection import Projection
-from eventlog.projection_file import damage_named, require_usable
+from eventlog.projection_file import damage_named, rebuild_mend, require_usable
 from eventlog.row_changes import Key, Row, StoredRows, Table
 from eventlog.sqlite_file import ReadOnlyConnections
 
@@ -66,9 +66,14 @@ class ProjectionReader:
         try:
             opened = self._connections.current()
         except sqlite3.OperationalError as problem:
-            raise NotBuilt(f"{self._path} cannot be read yet: {problem}") from problem
+            raise NotBuilt(
+                f"{self._path} cannot be read, or not yet: {problem}. If it stays so: {rebuild_mend(self._path)}"
+            ) from problem
         if opened is None:
-            raise NotBuilt(f"{self._path} is not there yet: the tail of {self.projection.name} makes it")
+            raise NotBuilt(
+                f"{self._path} is not there yet: the tail of {self.projection.name} makes it. If it does not: "
+                f"{rebuild_mend(self._path)}"
+            )
         return opened
 
 
@@ -81,6 +86,7 @@ class Look:
         self.checkpoint = checkpoint
         self.generation = generation
         self._connection = connection
+        self._tables = projection.tables
         self._stored = StoredRows(connection, projection.tables)
         self._keys = {table.name: table.key for table in projection.tables}
 
@@ -116,8 +122,17 @@ class Look:
     def list_parked(self, *, limit: int = 100, after: int = 0) -> list[Parked]:
         return parking.list_parked(self._connection, limit=limit, after=after)
 
-    def list_acknowledged(self) -> list[Parked]:
-        return parking.list_acknowledged(self._connection)
+    def list_impossible_acknowledgements(self) -> list[str]:
+        """Those at times that cannot be, a sentence each."""
+        return parking.list_impossible(self._connection)
+
+    def find_wrong_tables(self) -> list[str]:
+        """Which tables are missing or have other columns, a sentence each."""
+        return tables.find_wrong_tables(self._connection, self._tables)
+
+    def find_faults(self) -> list[str]:
+        """All that is wrong with the file itself, a sentence each. Reads it all."""
+        return list(tables.find_faults(self._connection, self._tables))
 
     def count_unacknowledged(self) -> int:
         return parking.count_unacknowledged(self._connection)

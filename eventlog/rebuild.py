@@ -10,17 +10,17 @@ from typing import Final, NamedTuple
 
 from eventlog.checkpoints import Checkpoint, require_same_moment
 from eventlog.comparison import Comparison, compare
-from eventlog.errors import EventLogError, NotBuilt
+from eventlog.errors import EventLogError, MomentsDiffer, NotBuilt
 from eventlog.follower import BATCH_SIZE
-from eventlog.generations import Generations, discard, list_versions
+from eventlog.generations import Generations, discard
 from eventlog.log import EventLog
-from eventlog.parking import Parked
 from eventlog.projection import Projection
 from eventlog.projection_file import ProjectionFile, open_generation
 from eventlog.projection_reader import Look, ProjectionReader
 from eventlog.reader_report import ReaderReport
 from eventlog.readers import ReaderKind
 from eventlog.subscription import Subscription, reader_name
+from eventlog.witnesses import why_log_is_doubted, why_not_of
 
 # Told, after each batch, the sequence applied and the one to reach.
 OnProgress = Callable[[int, int], None]
@@ -31,22 +31,32 @@ _CLOSE: Final = (
 
 
 class Built(NamedTuple):
-    """A generation that is complete and not served yet; `comparison` is None where nothing is served."""
+    """A generation that is complete and not served yet.
+
+    `comparison` is None where nothing that can be compared is served; then `fault` says why.
+    """
 
     generation: Path
     checkpoint: Checkpoint
     comparison: Comparison | None
+    fault: str = ""
 
 
 def build_generation(
-    log: EventLog, directory: Path, projection: Projection, on_progress: OnProgress
+    log: EventLog,
+    directory: Path,
+    projection: Projection,
+    on_progress: OnProgress,
+    data_dir: Path | None = None,
 ) -> Built:
     """Build from the log, while what is served goes on, and compare both at one position.
 
     Raises WrongLog, NewerSchema, HandlerFailed, LogUnavailable, or SwitchRefused where the log is not
-    the one that is served. On any error, and on Ctrl-C, the unfinished generation is deleted.
+    the one that is served; unless all else that follows it below `data_dir` shows that the file is wrong.
+    On any error, and on Ctrl-C, the unfinished generation is deleted.
     """
-    generation = Generations(directory, projection).begin()
+    generations = Generations(directory, projection)
+    generation = generations.begin()
     try:
         with (
             open_generation(directory, projection, generation) as file,
@@ -59,17 +69,22 @@ def build_generation(
 
             serving = ProjectionReader(directory, projection)
             subscription = Subscription(log, file)
+            comparison, fault = None, ""
             try:
                 _approach(subscription, file, serving, tell)
                 with serving.look() as look:
                     comparison = _compare_at(look, subscription, file, generation)
-            except NotBuilt:
+            except NotBuilt as unusable:
                 _require_usable(file)
-                comparison = None
+                fault = str(unusable)
+            except MomentsDiffer as differ:
+                fault = _why_file_is_wrong(log, serving, data_dir, differ)
+            if comparison is None:
                 end = log.state().sequence
                 subscription.run_to_head(on_batch=lambda now: tell(now, end))
-                file.carry_over(_acknowledged_before(directory, projection))
-            return Built(generation, file.checkpoint(), comparison)
+                file.carry_over_acknowledgements()
+            generations.finish(generation)
+            return Built(generation, file.checkpoint(), comparison, fault)
     except BaseException:
         discard(generation)
         raise
@@ -128,23 +143,28 @@ def _tell(tell: Callable[[Checkpoint, int], None], total: int, now: Checkpoint) 
 def _compare_at(look: Look, subscription: Subscription, file: ProjectionFile, generation: Path) -> Comparison:
     subscription.run_to_head(look.checkpoint.position)
     require_same_moment(look.checkpoint, file.checkpoint())
-    file.carry_over(look.list_acknowledged())
+    if wrong := look.find_wrong_tables():
+        raise NotBuilt(f"{file.projection.name} cannot be compared: {'; '.join(wrong)}")
+    file.carry_over_acknowledgements()
     with ProjectionReader(file.directory, file.projection, generation).look() as built:
         return compare(look, built, file.projection)
+
+
+def _why_file_is_wrong(
+    log: EventLog, serving: ProjectionReader, data_dir: Path | None, differ: MomentsDiffer
+) -> str:
+    """What its checkpoint has wrong; MomentsDiffer where it may be the log that is."""
+    with serving.look() as look:
+        served = look.checkpoint
+    problem = why_not_of(log, served)
+    if not problem:  # the entry is there, under another number than the whole log before it gives
+        return f"its checkpoint is not of this log: {served.position} is not number {served.sequence} of it"
+    doubt = "" if data_dir is None else why_log_is_doubted(log, data_dir, serving.home)
+    if data_dir is None or doubt:
+        raise MomentsDiffer("; ".join(filter(None, (str(differ), doubt)))) from differ
+    return f"its checkpoint is not of this log, which all else here fits: {problem}"
 
 
 def _require_usable(file: ProjectionFile) -> None:
     """Raise NotBuilt if it is the new file, not the served one, that cannot be read."""
     file.checkpoint()
-
-
-def _acknowledged_before(directory: Path, projection: Projection) -> list[Parked]:
-    """What was acknowledged in the newest other version of the projection."""
-    others = [version for version in list_versions(directory) if version != projection.version]
-    for version in reversed(others):
-        try:
-            with ProjectionReader(directory, Projection(projection.name, version, ())).look() as look:
-                return look.list_acknowledged()
-        except NotBuilt:
-            continue
-    return []

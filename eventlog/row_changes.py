@@ -11,6 +11,7 @@ Value = str | int | None
 Key = str | int
 Row = Mapping[str, Value]
 
+_OR_BY_HAND = "its handler is wrong, or a row was changed by hand: `verify --repair` of its service"
 SMALLEST_INTEGER, LARGEST_INTEGER = -(2**63), 2**63 - 1  # what SQLite keeps as an integer
 
 
@@ -168,11 +169,11 @@ class PendingRows:
                 key = row[self._keys[table]]
                 if key is None or self.find(table, key) is not None:
                     raise InvalidChange(
-                        f"insert of {table} {key!r}: it is there already, or its key is empty"
+                        f"insert of {table} {key!r}: it is there already, or its key is empty; {_OR_BY_HAND}"
                     )
             case Update(table, key, values):
                 if self.find(table, key) is None:
-                    raise InvalidChange(f"update of {table} {key!r}: it is not there")
+                    raise InvalidChange(f"update of {table} {key!r}: it is not there; {_OR_BY_HAND}")
                 if self._keys[table] in values:
                     raise InvalidChange(f"update of {table} {key!r}: a key never changes")
                 self._check_values(table, values)
@@ -180,7 +181,7 @@ class PendingRows:
                 found = self.find(table, key)
                 before = found[column] if found is not None else None
                 if not isinstance(before, int):
-                    raise InvalidChange(f"add to {table} {key!r}.{column}: there is no number")
+                    raise InvalidChange(f"add to {table} {key!r}.{column}: there is no number; {_OR_BY_HAND}")
                 if not SMALLEST_INTEGER <= before + amount <= LARGEST_INTEGER:
                     raise InvalidChange(f"add to {table} {key!r}.{column}: the sum does not fit 64 bits")
 

@@ -14,10 +14,10 @@ _WAL_LIMIT_BYTES = 4 * 1024 * 1024
 
 
 def file_identity(path: Path) -> tuple[int, int] | None:
-    """Which file the path names now; None if there is none."""
+    """Which file the path names now; None if there is none, or it cannot be reached."""
     try:
         found = path.stat()
-    except (FileNotFoundError, NotADirectoryError):
+    except OSError:
         return None
     return found.st_dev, found.st_ino
 

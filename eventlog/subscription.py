@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 
+from eventlog.acknowledged import find_acknowledged
 from eventlog.checkpoints import Checkpoint, require_no_step_back
 from eventlog.codec import Malformed, Newer, UnknownType
 from eventlog.continuity import NumberedEntry
-from eventlog.errors import (
-    EventLogError,
-    HandlerFailed,
-    NewerSchema,
-    SwitchRefused,
-)
+from eventlog.errors import EventLogError, FileGone, HandlerFailed, NewerSchema, NotBuilt, SwitchRefused
 from eventlog.events import Event, RecordedEvent
 from eventlog.follower import BATCH_SIZE, Follower, moved_over
 from eventlog.generations import Generations, home_of
@@ -28,6 +24,9 @@ from eventlog.projection_file import ProjectionFile, open_generation
 from eventlog.readers import ReaderKind
 from eventlog.row_changes import PendingRows
 from eventlog.tail_requests import RequestKind, TailRequest
+
+# Serves a generation for a request of this kind, unless it is not wanted any more.
+SwitchTo = Callable[[Path, RequestKind, Callable[[], bool]], None]
 
 
 def reader_name(projection: Projection) -> str:
@@ -62,6 +61,11 @@ class Subscription(Follower):
         self._file = file
         self._clock = clock
         self._applied_to = Checkpoint(file.projection.name, file.projection.version)  # as of the last run
+        # What is parked again, for the same reason, needs no second look.
+        self._seen = {
+            (entry.sequence, entry.position, entry.reason): entry
+            for entry in find_acknowledged(file.directory)
+        }
 
     def close(self) -> None:
         """Close the file that it writes now."""
@@ -79,7 +83,7 @@ class Subscription(Follower):
         before = self._file.checkpoint()
         snapshot, numbered = self._read_batch(before, up_to)
         log_id = snapshot.state.log_id or ""
-        batch = _Batch(self._log, self._file.projection, self._file.pending_rows(), self._clock)
+        batch = _Batch(self._log, self._file.projection, self._file.pending_rows(), self._clock, self._seen)
         problem = batch.apply_all(numbered)
         applied = numbered[: batch.applied]
         self._note_behind(snapshot, before, len(applied), len(numbered) - len(applied))
@@ -93,22 +97,22 @@ class Subscription(Follower):
             raise problem
         return len(applied)
 
-    def switch_to(self, generation: Path, is_wanted: Callable[[], bool] = lambda: True) -> None:
+    def switch_to(
+        self, generation: Path, kind: RequestKind, is_wanted: Callable[[], bool] = lambda: True
+    ) -> None:
         """Serve another generation, brought to at least the position of this one; go on with it.
 
-        Only by whoever holds the tail lock. On any error the serving one stays, and is written on;
-        SwitchRefused also where it is no longer wanted when all else is done.
+        Where this one cannot be read, or for a repair, to the log's end instead. Only by whoever holds the
+        tail lock. On any error the serving one stays, and is written on; SwitchRefused also where it is no
+        longer wanted when all else is done.
         """
         serving = self._file
         generations = Generations(serving.directory, serving.projection)
         if generation == generations.serving():
             return  # a tail was killed just after it had switched
-        before = serving.checkpoint()
+        before = None if kind is RequestKind.REPAIR else _readable_checkpoint(serving)
         with open_generation(serving.directory, serving.projection, generation) as candidate:
-            Subscription(self._log, candidate, batch_size=self._batch_size).run_to_head(before.position)
-            require_no_step_back(before, candidate.checkpoint())
-            with serving.damage_named():
-                candidate.carry_over(serving.list_acknowledged())
+            bring_to(self._log, candidate, before, self._batch_size)
             if not is_wanted():
                 raise SwitchRefused(f"generation {generation.name} is no longer asked for")
             generations.switch(generation)
@@ -127,27 +131,62 @@ class Subscription(Follower):
         if up_to_sequence is not None:
             self._file.acknowledge(up_to_sequence, self._clock().isoformat(timespec="milliseconds"))
             acknowledge.finish()
-        switch = TailRequest(self._home, RequestKind.SWITCH)
-        number = switch.take()
-        if number is not None:
-            self._file.checkpoint()  # NotBuilt ends this tail: whoever asked takes its lock and does it
-            switch.finish(self._switch_or_refuse(number, switch.is_taken))
+        generations = Generations(self._file.directory, self._file.projection)
+        carry_out_switches(generations, self.switch_to)
 
-    def _switch_or_refuse(self, number: int, is_wanted: Callable[[], bool]) -> str:
-        """Why not; empty if it was done."""
+
+def carry_out_switches(generations: Generations, switch_to: SwitchTo) -> None:
+    """Do what was asked by a request of either kind, or leave the refusal to whoever asked."""
+    for kind in (RequestKind.SWITCH, RequestKind.REPAIR):
+        request = TailRequest(generations.home, kind)
+        number = request.take()
+        if number is None:
+            continue
         try:
-            generation = Generations(self._file.directory, self._file.projection).find(number)
-            self.switch_to(generation, is_wanted)
-        except (EventLogError, sqlite3.Error, OSError) as refusal:
-            return str(refusal)
-        return ""
+            switch_to(generations.find(number), kind, request.is_taken)
+        except (EventLogError, sqlite3.Error, OSError) as refused:
+            request.finish(str(refused))
+        else:
+            request.finish()
+
+
+def bring_to(
+    log: EventLog, candidate: ProjectionFile, served: Checkpoint | None, batch_size: int = BATCH_SIZE
+) -> None:
+    """Bring a generation to what is served, or to the log's end where that is None; with its acknowledgements.
+
+    Raises SwitchRefused where it would be a step back.
+    """
+    subscription = Subscription(log, candidate, batch_size=batch_size)
+    if served is None:
+        subscription.run_to_head()
+    else:
+        subscription.run_to_head(served.position)
+        require_no_step_back(served, candidate.checkpoint())
+    candidate.carry_over_acknowledgements()
+
+
+def _readable_checkpoint(file: ProjectionFile) -> Checkpoint | None:
+    """None where the file is damaged, or of other code."""
+    try:
+        with file.damage_named():
+            return file.checkpoint()
+    except NotBuilt as unusable:
+        if isinstance(unusable, FileGone):
+            raise
+        return None
 
 
 class _Batch:
     """What one run over numbered entries comes to: rows, parked entries, and how far it got."""
 
     def __init__(
-        self, log: EventLog, projection: Projection, rows: PendingRows, clock: Callable[[], datetime]
+        self,
+        log: EventLog,
+        projection: Projection,
+        rows: PendingRows,
+        clock: Callable[[], datetime],
+        seen: Mapping[tuple[int, Position, str], Parked],
     ) -> None:
         self.rows = rows
         self.parked: list[Parked] = []
@@ -156,6 +195,7 @@ class _Batch:
         self._decode = log.codec.decode
         self._projection = projection
         self._clock = clock
+        self._seen = seen
 
     def apply_all(self, numbered: Iterable[NumberedEntry]) -> EventLogError | None:
         """Apply entry by entry; at the first that must not be passed, stop and answer why."""
@@ -203,13 +243,11 @@ class _Batch:
         return None
 
     def _park(self, found: NumberedEntry, event_type: str, reason: str) -> None:
-        parked_at = self._clock().isoformat(timespec="milliseconds")
-        self.parked.append(
-            Parked(
-                found.sequence,
-                found.entry.position,
-                event_type,
-                reason.encode("utf-8", "replace").decode(),
-                parked_at,
-            )
-        )
+        sequence, position = found.sequence, found.entry.position
+        reason = reason.encode("utf-8", "replace").decode()
+        before = self._seen.get((sequence, position, reason))
+        if before is None:
+            parked_at, acknowledged_at = self._clock().isoformat(timespec="milliseconds"), None
+        else:
+            parked_at, acknowledged_at = before.parked_at, before.acknowledged_at
+        self.parked.append(Parked(sequence, position, event_type, reason, parked_at, acknowledged_at))

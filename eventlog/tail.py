@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import logging
 import signal
+import sqlite3
 import threading
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from types import FrameType
 
 from eventlog.errors import NotBuilt, SwitchRefused, TailRunning
+from eventlog.follower import ENDED, HALTED_PAUSE_S, WAKE_EVERY_MS, halted, report_status
 from eventlog.generations import Generations, home_of
 from eventlog.log import EventLog
 from eventlog.projection import Projection
 from eventlog.projection_file import ProjectionFile, open_generation
-from eventlog.subscription import Subscription
+from eventlog.subscription import Subscription, SwitchTo, bring_to, carry_out_switches
 from eventlog.tail_lock import TailLock
 from eventlog.tail_requests import RequestKind, TailRequest
+from eventlog.tail_status import TailStatusFile
 
 _LOCK_POLL_S = 0.2
 _REQUEST_POLL_S = 0.05
@@ -29,14 +32,40 @@ _logger = logging.getLogger(__name__)
 def run_tail(log: EventLog, directory: Path, projection: Projection) -> None:
     """Follow until SIGTERM or SIGINT, finishing the batch at hand; wait first while another tail runs.
 
-    Raises NotBuilt if the file must be rebuilt, or was deleted: start again to build it anew.
+    Raises FileGone if the file was deleted: start again to build it anew.
     """
+    follow_until_stopped(
+        home_of(directory, projection), lambda stop: follow_projection(log, directory, projection, stop)
+    )
 
-    def follow(stop: threading.Event) -> None:
-        with closing(Subscription(log, ProjectionFile(directory, projection))) as subscription:
-            subscription.run_forever(stop)
 
-    follow_until_stopped(home_of(directory, projection), follow)
+def follow_projection(
+    log: EventLog,
+    directory: Path,
+    projection: Projection,
+    stop: threading.Event,
+    wake_every_ms: int = WAKE_EVERY_MS,
+) -> None:
+    """What a tail does, with the lock held, until `stop` is set. Raises FileGone.
+
+    A file that cannot be opened halts it; it takes the switch to another when that is asked for.
+    """
+    home = home_of(directory, projection)
+    status = TailStatusFile(home)
+    while not stop.is_set():
+        try:
+            file = ProjectionFile(directory, projection)
+        except NotBuilt as unusable:
+            report_status(status, projection.name, halted(unusable))
+            carry_out_switches(Generations(directory, projection), _make_switch(log, directory, projection))
+            stop.wait(HALTED_PAUSE_S)
+            continue
+        with closing(Subscription(log, file)) as subscription:
+            with suppress(NotBuilt, sqlite3.Error), file.damage_named():  # the next batch meets it too
+                file.carry_over_acknowledgements()
+            subscription.run_forever(stop, wake_every_ms=wake_every_ms)
+        return
+    report_status(status, projection.name, ENDED)
 
 
 def follow_until_stopped(home: Path, follow: Callable[[threading.Event], None]) -> None:
@@ -76,7 +105,13 @@ def acknowledge_parked(
 
 
 def switch_generation(
-    log: EventLog, directory: Path, projection: Projection, generation: Path, wait_s: float
+    log: EventLog,
+    directory: Path,
+    projection: Projection,
+    generation: Path,
+    wait_s: float,
+    *,
+    kind: RequestKind = RequestKind.SWITCH,
 ) -> bool:
     """Have a generation served, by the tail, or by this process while no tail runs.
 
@@ -86,9 +121,9 @@ def switch_generation(
     generations = Generations(directory, projection)
 
     def switch(number: int) -> None:
-        _switch(log, directory, projection, generations.find(number))
+        _make_switch(log, directory, projection)(generations.find(number), kind, lambda: True)
 
-    request = TailRequest(generations.home, RequestKind.SWITCH)
+    request = TailRequest(generations.home, kind)
     try:
         request.leave(int(generation.name))
         done = _have_done(request, generations.home, switch, wait_s)
@@ -104,22 +139,29 @@ def switch_generation(
     return False
 
 
-def _switch(log: EventLog, directory: Path, projection: Projection, generation: Path) -> None:
+def _make_switch(log: EventLog, directory: Path, projection: Projection) -> SwitchTo:
+    """How to switch while what is served is not open here."""
     generations = Generations(directory, projection)
-    served = None
-    if generations.served_file.exists():
-        try:
-            served = ProjectionFile(directory, projection)
-        except NotBuilt as unusable:
-            _logger.warning("%s", unusable)
-    if served is not None:
-        with closing(Subscription(log, served)) as subscription:
-            subscription.switch_to(generation)
-        return
-    # Nothing that can be served is: the log alone says how far to go.
-    with open_generation(directory, projection, generation) as file:
-        Subscription(log, file).run_to_head()
-        generations.switch(generation)
+
+    def switch_to(generation: Path, kind: RequestKind, is_wanted: Callable[[], bool]) -> None:
+        served = None
+        if generations.served_file.is_file():
+            try:
+                served = ProjectionFile(directory, projection)
+            except NotBuilt as unusable:
+                _logger.warning("%s", unusable)
+        if served is not None:
+            with closing(Subscription(log, served)) as subscription:
+                subscription.switch_to(generation, kind, is_wanted)
+            return
+        # Nothing that can be served is: the log alone says how far to go.
+        with open_generation(directory, projection, generation) as file:
+            bring_to(log, file, None)
+            if not is_wanted():
+                raise SwitchRefused(f"generation {generation.name} is no longer asked for")
+            generations.switch(generation)
+
+    return switch_to
 
 
 def _have_done(request: TailRequest, home: Path, do_it: Callable[[int], None], wait_s: float) -> bool:

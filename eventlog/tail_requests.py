@@ -11,6 +11,7 @@ class RequestKind(StrEnum):
 
     ACKNOWLEDGE = "acknowledge"  # mark what is parked up to this sequence as seen
     SWITCH = "switch"  # serve the generation of this number
+    REPAIR = "repair"  # the same, whatever the checkpoint of what is served says: it is wrong
 
 
 class TailRequest:

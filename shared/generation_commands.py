@@ -49,9 +49,10 @@ def generations(context: click.Context, as_json: bool) -> None:
         print_json(found)
         return
     for each in found:
+        since = f"  begun {each['begun_at']}" if each["begun_at"] else ""
         click.echo(
-            f"v{each['version']} {each['generation']:>4}  {each['state']:<9} {each['bytes']:>13,} bytes  "
-            f"number {each['sequence']} at {each['position']}"
+            f"v{each['version']} {each['generation']:>4}  {each['state']:<10} {each['bytes']:>13,} bytes  "
+            f"number {each['sequence']} at {each['position']}{since}"
         )
 
 
@@ -120,6 +121,9 @@ def _list_generations(directory: Path, projection: Projection) -> Iterator[dict[
                 "version": version,
                 "generation": int(path.name),
                 "state": _state(built, path),
+                "begun_at": None
+                if (begun := built.begun_at(path)) is None
+                else f"{begun:%Y-%m-%dT%H:%M:%SZ}",
                 "bytes": sum(found.stat().st_size for found in path.glob(f"{FILE_NAME}*")),
                 **_how_far(directory, theirs, path),
             }
@@ -130,7 +134,9 @@ def _state(built: Generations, path: Path) -> str:
         return "served"
     if is_held(path):
         return "building"
-    return "previous" if path == built.previous() else "kept"
+    if path == built.previous():
+        return "previous"
+    return "kept" if built.begun_at(path) is None else "unfinished"  # what built it was killed
 
 
 def _how_far(directory: Path, projection: Projection, path: Path) -> dict[str, Any]:

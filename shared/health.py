@@ -35,10 +35,11 @@ class Check(NamedTuple):
 
 
 class _Applied(NamedTuple):
-    """How far the projection is, and how many entries it parked that nobody acknowledged."""
+    """How far the projection is, how many entries it parked that nobody acknowledged, and what tables are wrong."""
 
     checkpoint: Checkpoint
     parked: int
+    wrong_tables: list[str]
 
 
 class Health:
@@ -80,9 +81,12 @@ class Health:
     def _look(self) -> _Applied | Check:
         try:
             with self._reader.look() as look:
-                return _Applied(look.checkpoint, look.count_unacknowledged())
+                wrong_tables = look.find_wrong_tables()
+                parked = 0 if wrong_tables else look.count_unacknowledged()
+                return _Applied(look.checkpoint, parked, wrong_tables)
         except NotBuilt as problem:
-            return Check("failed", str(problem), "start the tail, and see its log")
+            mend = f"start the tail, and see its log; where the file is damaged: `{self._service} verify --repair`"
+            return Check("failed", str(problem), mend)
         except sqlite3.Error as problem:
             return Check("failed", f"cannot be read: {problem}", "see the tail's log; check disk and file")
 
@@ -103,8 +107,12 @@ class Health:
 
     def _check_applied(self, applied: _Applied) -> dict[str, Check]:
         parked = judge_parked(applied.parked, self._service)
+        projection = Check("ok", f"applied up to {applied.checkpoint.position}")
+        if applied.wrong_tables:
+            wrong = "; ".join(applied.wrong_tables)
+            projection = Check("degraded", wrong, f"`{self._service} verify --repair` builds the file anew")
         return {
-            "projection": Check("ok", f"applied up to {applied.checkpoint.position}"),
+            "projection": projection,
             "parked": _degraded_by(parked) or Check("ok", "none unacknowledged"),
         }
 

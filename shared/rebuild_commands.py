@@ -8,12 +8,13 @@ from pathlib import Path
 
 import click
 
-from eventlog.commands.common import DIFFERENT, NOT_YET, json_option, print_json
+from eventlog.commands.common import DIFFERENT, INTERRUPTED, NOT_YET, json_option, print_json
 from eventlog.errors import NotBuilt
 from eventlog.generations import discard
 from eventlog.progress import progress
 from eventlog.rebuild import Built, build_generation
 from eventlog.tail import switch_generation
+from eventlog.tail_requests import RequestKind
 from shared.command_output import describe_comparison, describe_moment, list_differences
 from shared.service import Service, pass_service
 
@@ -36,7 +37,7 @@ def rebuild(service: Service, switch: bool, switch_if_equal: bool, as_json: bool
     same = built.comparison is not None and built.comparison.is_same
     switched = switch or nothing_served or (switch_if_equal and same)
     if switched:
-        switch_or_exit(service, built.generation)
+        switch_or_exit(service, built.generation, _kind(built))
     if as_json:
         print_json(
             {
@@ -44,6 +45,7 @@ def rebuild(service: Service, switch: bool, switch_if_equal: bool, as_json: bool
                 "version": service.projection.version,
                 **describe_moment(built.checkpoint),
                 **describe_comparison(built.comparison),
+                "fault": built.fault,
                 "switched": switched,
                 "seconds": round(time.monotonic() - started, 3),
             }
@@ -63,17 +65,15 @@ def verify(service: Service, repair: bool, as_json: bool) -> None:
 
     Exit code 3: something is wrong, and was not repaired.
     """
-    try:
-        with service.reader().look() as look:
-            wrong = service.find_wrong_sums(look)
-    except NotBuilt as unusable:
-        wrong = [str(unusable)]
+    wrong = _find_wrong(service)
     built = _build(service)
+    if built.fault and not any(sentence in built.fault for sentence in wrong):
+        wrong.append(built.fault)
     right = built.comparison is not None and built.comparison.is_same and not wrong
     repaired = repair and not right
     try:
         if repaired:
-            switch_or_exit(service, built.generation)
+            switch_or_exit(service, built.generation, _kind(built))
             service.generations.forget_previous()  # or a rollback would serve what was wrong
     finally:
         discard(built.generation)
@@ -83,17 +83,26 @@ def verify(service: Service, repair: bool, as_json: bool) -> None:
     else:
         for sentence in [*wrong, *list_differences(built.comparison)]:
             click.echo(sentence)
-        rows = built.comparison.rows if built.comparison else 0
+        rows = f"{built.comparison.rows} rows" if built.comparison else "no row could be compared"
         judged = "as the log gives them" if right else "repaired" if repaired else "not what the log gives"
-        click.echo(f"{service.projection.name} as of {built.checkpoint.position}: {rows} rows, {judged}")
+        click.echo(f"{service.projection.name} as of {built.checkpoint.position}: {rows}, {judged}")
     if not right and not repaired:
         sys.exit(DIFFERENT)
 
 
-def switch_or_exit(service: Service, generation: Path) -> None:
+def switch_or_exit(service: Service, generation: Path, kind: RequestKind = RequestKind.SWITCH) -> None:
     """Have a generation served; exit code 2 where the tail does not do it in time."""
     log, directory, projection = service.connect(), service.directory, service.projection
-    if not switch_generation(log, directory, projection, generation, _SWITCH_WAIT_S):
+    try:
+        done = switch_generation(log, directory, projection, generation, _SWITCH_WAIT_S, kind=kind)
+    except KeyboardInterrupt:
+        if service.generations.serving() != generation:
+            raise
+        click.echo(
+            f"Interrupted: generation {generation.name} is served already, switched to just before.", err=True
+        )
+        sys.exit(INTERRUPTED)
+    if not done:
         click.echo(
             f"The tail did not switch within {_SWITCH_WAIT_S:.0f} s, and what was served still is: see its log file, "
             f"then `{service.name} generations switch {generation.name}`.",
@@ -104,14 +113,37 @@ def switch_or_exit(service: Service, generation: Path) -> None:
 
 def _build(service: Service) -> Built:
     with progress(f"building {service.projection.name}") as on_progress:
-        return build_generation(service.connect(), service.directory, service.projection, on_progress)
+        return build_generation(
+            service.connect(),
+            service.directory,
+            service.projection,
+            on_progress,
+            service.read_settings().data_dir,
+        )
+
+
+def _find_wrong(service: Service) -> list[str]:
+    """What is wrong with the file that is served, a sentence each; its rows are compared elsewhere."""
+    wrong: list[str] = []
+    try:
+        with service.reader().look() as look:
+            wrong += look.find_faults()
+            if not look.find_wrong_tables():  # else no question can be asked
+                wrong += [*look.list_impossible_acknowledgements(), *service.find_wrong_sums(look)]
+            return wrong
+    except NotBuilt as unusable:
+        return [*wrong, str(unusable)]
+
+
+def _kind(built: Built) -> RequestKind:
+    return RequestKind.REPAIR if built.fault else RequestKind.SWITCH
 
 
 def _say(service: Service, built: Built, switched: bool) -> None:
     what = f"generation {built.generation.name} of {service.projection.name} version {service.projection.version}"
     click.echo(f"{what}, as of number {built.checkpoint.sequence} at {built.checkpoint.position}")
     if built.comparison is None:
-        click.echo("nothing that can be read was served: it was compared with nothing")
+        click.echo(f"it was compared with nothing: {built.fault}")
     elif built.comparison.is_same:
         click.echo(f"{built.comparison.rows} rows, the same as what is served")
     for sentence in list_differences(built.comparison):

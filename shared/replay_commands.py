@@ -67,9 +67,9 @@ def as_of(service: Service, moment: NamedMoment) -> None:
 def what_if(service: Service, left_out: tuple[Position, ...], moment: NamedMoment, as_json: bool) -> None:
     """Print what would be different had some entries never been written. The log is not touched."""
     log, projection = service.connect(), service.projection
+    left_out = tuple(dict.fromkeys(left_out))
     for position in left_out:
-        if log.snapshot(position, 1).at_checkpoint is None:
-            raise click.ClickException(f"the log has no entry {position}: look with `eventlog tail`")
+        _require_there(log, position)
     without = Without(projection, frozenset(left_out))
     with scratch_file(log, projection) as as_it_is, scratch_file(log, without) as as_it_would_be:
         reached = _replay(log, as_it_is, last_before(moment, log), "replaying as it is")
@@ -128,6 +128,17 @@ def _replay(log: EventLog, scratch: Scratch, up_to: Position, what: str = "repla
     end = int((last and last[0].claimed_sequence) or log.state().sequence)
     with progress(what) as on_progress:
         return scratch.replay(up_to, on_batch=lambda now: on_progress(now.sequence, max(end, now.sequence)))
+
+
+def _require_there(log: EventLog, position: Position) -> None:
+    snapshot = log.snapshot(position, 1)
+    if snapshot.at_checkpoint is None:
+        why = snapshot.why_unread(position.previous())
+        raise click.ClickException(
+            f"entry {position} cannot be read: {why}"
+            if why
+            else f"the log has no entry {position}: look with `eventlog tail`"
+        )
 
 
 def _say_differences(comparison: Comparison) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,10 @@ from accounts.demo import make_demo
 from accounts.identity import Users
 from accounts.revenue import revenue
 from customers.directory import directory
-from eventlog import EventLog, Projection, ProjectionFile, ProjectionReader, Subscription
+from eventlog import EventLog, Projection, ProjectionFile, ProjectionReader
 from eventlog.deciding import DecisionMaker
 from eventlog.generations import home_of
+from eventlog.tail import follow_projection
 from eventlog.tail_lock import TailLock
 from shared.permissions import Identity, Role
 from shared.settings import Settings
@@ -62,9 +63,9 @@ class Tail:
         lock = TailLock(home_of(self._folder, self._projection))
         lock.acquire()
         try:
-            with closing(Subscription(self._log, ProjectionFile(self._folder, self._projection))) as followed:
-                built.set()
-                followed.run_forever(stop, wake_every_ms=50)
+            ProjectionFile(self._folder, self._projection).close()
+            built.set()
+            follow_projection(self._log, self._folder, self._projection, stop, wake_every_ms=50)
         finally:
             lock.release()
 

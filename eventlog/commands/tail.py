@@ -203,10 +203,14 @@ def _entries_behind(log: EventLog, checkpoint: Checkpoint, follow: bool) -> Iter
 
     WrongLog once the log is not the one that was read so far.
     """
-    away = False
+    away = told = False
     while True:
         try:
             snapshot = log.snapshot(checkpoint.position, _CHUNK)
+            unread = snapshot.why_unread(checkpoint.position)
+            if unread and not told:
+                click.echo(f"older entries are not shown: {unread}", err=True)
+                told = True
             # Where it began behind a position that was only asked for, there need be no entry.
             seen = checkpoint if checkpoint.digest else checkpoint._replace(position=START)
             divergence = find_divergence(seen, snapshot)

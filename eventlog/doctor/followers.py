@@ -16,10 +16,11 @@ from eventlog.doctor.tails import TAIL_NAMES, examine_tail, moves
 from eventlog.errors import EventLogError, LogUnavailable, NotBuilt, WrongLog
 from eventlog.follower import BATCH_SIZE
 from eventlog.log import EventLog
-from eventlog.mends import LOG_MEND, NO_LOG_MEND
+from eventlog.mends import FOLLOWED_MEND, NO_LOG_MEND
 from eventlog.parking import count_unacknowledged
 from eventlog.projection import Projection
 from eventlog.projection_file import require_usable
+from eventlog.tables import find_faults
 
 LAGGING_ENTRIES: Final = 10_000
 
@@ -36,12 +37,17 @@ _DIVERGED: Final = {
 def examine_follower(
     follower: Follower, log: EventLog, state: LogState | None, limits: Limits
 ) -> list[Finding]:
-    """`state` is None where the log cannot be read. Takes up to `limits.stuck_after_s` where the tail is behind."""
+    """`state` is None where the log cannot be read. Reads all of the file, and waits where the tail is behind."""
     found = examine_tail(follower, limits)
     try:
         with opened(follower.file) as connection:
             checkpoint = require_usable(read_checkpoint(connection), follower.projection, follower.file)
-            parked = count_unacknowledged(connection)
+            faults = list(find_faults(connection, follower.projection.tables))
+            parked = 0 if faults else count_unacknowledged(connection)
+        if faults:
+            found.append(
+                unreadable_file(follower.label, f"{follower.file}: {'; '.join(faults)}", follower.service)
+            )
         found += _labelled(follower, judge_parked(parked, follower.service))
         if state is None:
             found += not_looked_at(_LOG, f"{follower.label}: the log cannot be read")
@@ -49,7 +55,7 @@ def examine_follower(
             found += _judge_place(follower, checkpoint, log, state, limits)
     except (NotBuilt, sqlite3.Error, UnicodeDecodeError) as problem:
         what = str(problem) if isinstance(problem, NotBuilt) else f"{follower.file} cannot be read: {problem}"
-        found.append(unreadable_file(follower.label, what))
+        found.append(unreadable_file(follower.label, what, follower.service))
         found += not_looked_at((Name.PARKED_ENTRIES, *_LOG), f"{follower.label}: its file cannot be read")
     except (LogUnavailable, WrongLog) as problem:
         found += not_looked_at(_LOG, f"{follower.label}: {problem}")
@@ -117,7 +123,7 @@ def _judge_place(
     snapshot = log.snapshot(checkpoint.position, BATCH_SIZE)
     numbered = number_entries(checkpoint, snapshot, log.count_entries)
     if isinstance(numbered, Divergence):
-        mend = LOG_MEND if checkpoint.log_id else NO_LOG_MEND
+        mend = FOLLOWED_MEND if checkpoint.log_id else NO_LOG_MEND
         detail = f"{follower.label}: {numbered.explanation}"
         yield Finding(_DIVERGED[numbered.verdict], Severity.PROBLEM, detail, mend)
         return

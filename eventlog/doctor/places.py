@@ -62,6 +62,10 @@ def list_followers(data_dir: Path) -> tuple[list[Follower], list[Finding]]:
             continue
         if found is None:
             unreadable.append(unreadable_file(label, f"{path} has no checkpoint"))
+        elif found.version != version_of(home):
+            unreadable.append(
+                unreadable_file(label, f"{path} holds {found.projection} version {found.version}")
+            )
         else:
             # Its own code alone knows its tables and handlers; what is looked at here needs neither.
             followers.append(follower_of(directory, Projection(found.projection, found.version, []), label))
@@ -99,13 +103,12 @@ def remembers_log(follower: Follower) -> bool:
     return found is not None and bool(found.log_id)
 
 
-def unreadable_file(label: str, problem: str) -> Finding:
+def unreadable_file(label: str, problem: str, service: str = "SERVICE") -> Finding:
     return Finding(
         Name.PROJECTION_UNREADABLE,
         Severity.PROBLEM,
         f"{label}: {problem}",
-        "start the tail, and see its log; a damaged file is built anew: stop the service, delete the projection's "
-        "directory, start it again",
+        f"where it was never built, start the tail; else `{service} verify --repair` builds it anew and has it served",
     )
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from eventlog import EventLog, Projection, ProjectionFile, Subscription
-from eventlog.errors import NotBuilt
+from eventlog.errors import FileGone
 from eventlog.generations import home_of
 from eventlog.tail_lock import TailLock
 from tests.eventlog.parcels import make_post
@@ -23,7 +23,7 @@ def wait_until(condition: Callable[[], bool]) -> None:
 
 
 class Running:
-    """`run_forever` in a thread that holds the lock; NotBuilt may end it."""
+    """`run_forever` in a thread that holds the lock; FileGone may end it."""
 
     def __init__(
         self, log: EventLog, directory: Path, projection: Projection, batch_size: int = 1000
@@ -46,7 +46,7 @@ class Running:
         self._built.set()
         try:
             subscription.run_forever(self.stop, wake_every_ms=20)
-        except NotBuilt as problem:
+        except FileGone as problem:
             self.ended_by = problem
         finally:
             subscription.close()

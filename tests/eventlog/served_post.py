@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -58,9 +59,12 @@ def generation_numbers(directory: Path) -> list[int]:
     return [int(path.name) for path in Generations(directory, make_post()).list_all()]
 
 
-def acknowledge(directory: Path, up_to_sequence: int, projection: Projection | None = None) -> None:
+def acknowledge(directory: Path, up_to_sequence: int, projection: Projection | None = None) -> str:
+    """Answers when."""
+    at = datetime.now(UTC).isoformat()
     with closing(ProjectionFile(directory, projection or make_post())) as file:
-        file.acknowledge(up_to_sequence, "then")
+        file.acknowledge(up_to_sequence, at)
+    return at
 
 
 def seen(

@@ -32,10 +32,11 @@ def generations(tmp_path: Path) -> Generations:
 
 
 def begin_many(generations: Generations, count: int) -> list[Path]:
-    """New generations with a file in each."""
+    """New generations with a file in each, whose builders were killed."""
     begun = [generations.begin() for _ in range(count)]
     for generation in begun:
         (generation / FILE_NAME).touch()
+        TailLock(generation).release()
     return begun
 
 
@@ -200,6 +201,13 @@ def test_tail_makes_a_new_generation_where_the_served_one_was_deleted(log: Event
 
 
 # Deleting
+
+
+def test_prune_leaves_what_has_just_begun_and_has_no_lock_yet(generations: Generations) -> None:
+    begun = generations.begin()
+    assert generations.prune() == []
+    TailLock(begun).release()
+    assert generations.prune() == [begun]
 
 
 def test_prune_keeps_what_is_served_what_was_before_and_what_is_being_built(generations: Generations) -> None:

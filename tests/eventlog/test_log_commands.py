@@ -404,3 +404,21 @@ def test_parked_entries_are_listed_and_acknowledged_without_their_projections_co
     unknown = run("parked", "acknowledge", "letters")
     assert unknown.exit_code == 1
     assert "no projection letters is served" in unknown.stderr
+
+
+def test_tail_says_what_it_does_not_show_for_want_of_the_archive(
+    run: Run, log: EventLog, tmp_path: Path
+) -> None:
+    publish_many(log, 20)
+    keep(log, tmp_path, 20)
+    first = str(positions(log)[0])
+    run("trim", "--keep", "5")
+    whole = run("tail", "--since", first, "--json")
+    assert (len(whole.stdout.splitlines()), whole.stderr) == (20, "")
+    shutil.rmtree((tmp_path / ARCHIVE_NAME).parent)
+    rest = run("tail", "--since", first, "--json")
+    assert len(rest.stdout.splitlines()) == 5
+    (said,) = rest.stderr.splitlines()
+    assert f"before {positions(log)[0]} was trimmed" in said
+    assert "put the archive back" in said
+    assert run("tail", "--since", str(positions(log)[0])).stderr == ""

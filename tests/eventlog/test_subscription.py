@@ -430,8 +430,8 @@ def test_tail_ends_when_its_file_is_deleted(log: EventLog, tmp_path: Path) -> No
         assert isinstance(run.ended_by, NotBuilt)
 
 
-def test_tail_ends_when_its_file_is_damaged(log: EventLog, tmp_path: Path) -> None:
-    """What it reads from then on would be wrong; the supervisor starts it again, and it says why it cannot run."""
+def test_tail_halts_when_its_file_is_damaged(log: EventLog, tmp_path: Path) -> None:
+    """What it reads from then on would be wrong; it says so, and what mends it."""
     in_second, go_on = threading.Event(), threading.Event()
 
     def wait_in_the_second(recorded: RecordedEvent[ParcelSent]) -> None:
@@ -448,9 +448,9 @@ def test_tail_ends_when_its_file_is_damaged(log: EventLog, tmp_path: Path) -> No
         with served_file(tmp_path).open("r+b") as damaged:
             damaged.write(b"\xff" * 8192)
         go_on.set()
-        run.join()
-        assert isinstance(run.ended_by, NotBuilt)
-    assert "is damaged" in TailStatusFile(home_of(tmp_path, make_post())).read().message
+        wait_until(lambda: state_of(tmp_path) is TailState.HALTED)
+        assert "is damaged" in TailStatusFile(home_of(tmp_path, make_post())).read().message
+        assert run.ended_by is None
 
 
 def test_tail_acknowledges_what_it_is_asked_to(log: EventLog, client: redis.Redis, tmp_path: Path) -> None:

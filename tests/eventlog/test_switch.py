@@ -21,9 +21,10 @@ from eventlog.errors import EventLogError, LogUnavailable, NotBuilt, SwitchRefus
 from eventlog.generations import FILE_NAME, Generations, discard, home_of
 from eventlog.position import LAST, Position
 from eventlog.rebuild import build_generation, catch_up
-from eventlog.tail import switch_generation
+from eventlog.tail import follow_projection, switch_generation
 from eventlog.tail_lock import TailLock
 from eventlog.tail_requests import RequestKind, TailRequest
+from eventlog.tail_status import TailState, TailStatusFile
 from tests.eventlog import switching_process
 from tests.eventlog.log_contract import META, STREAM, publish
 from tests.eventlog.parcels import ParcelLost, ParcelSent, make_codec, make_post
@@ -164,28 +165,59 @@ def test_where_nothing_that_can_be_read_is_served_the_generation_is_brought_to_t
     assert sequence_of(tmp_path) == 30
 
 
-def test_tail_of_a_damaged_file_ends_and_leaves_the_switch_to_whoever_asks(
-    log: EventLog, tmp_path: Path
-) -> None:
+def test_tail_of_a_damaged_file_halts_and_takes_the_switch(log: EventLog, tmp_path: Path) -> None:
     send_parcels(log, 1, 20)
     serve(log, tmp_path)
     built = build(log, tmp_path)
     with running(log, tmp_path) as tail:
         with edited(tmp_path) as connection:
             connection.execute("UPDATE checkpoint SET digest = CAST(x'ff' AS TEXT)")
+        status = TailStatusFile(home_of(tmp_path, make_post()))
+        wait_until(lambda: status.read().state is TailState.HALTED)
+        assert "verify --repair" in status.read().message
         assert switch(log, tmp_path, built)
-        tail.join()
-        assert isinstance(tail.ended_by, NotBuilt)
-    assert (served_number(tmp_path), sequence_of(tmp_path)) == (2, 20)
+        last = send_parcels(log, 21, 22)
+        assert ProjectionReader(tmp_path, make_post()).wait_until_applied(last, 20)
+        assert tail.ended_by is None
+    assert (served_number(tmp_path), sequence_of(tmp_path)) == (2, 22)
 
 
 def test_what_was_acknowledged_meanwhile_stays_so(log: EventLog, tmp_path: Path) -> None:
     publish(log, ParcelLost(id=1), ParcelLost(id=2))
     serve(log, tmp_path)
     built = build(log, tmp_path)
-    acknowledge(tmp_path, 1)
+    at = acknowledge(tmp_path, 1)
     assert switch(log, tmp_path, built)
-    assert seen(tmp_path) == ["then", None]
+    assert seen(tmp_path) == [at, None]
+
+
+def test_tail_that_builds_a_new_version_knows_what_was_acknowledged_in_the_old(
+    log: EventLog, tmp_path: Path
+) -> None:
+    publish(log, ParcelLost(id=1), ParcelLost(id=2), ParcelLost(id=3))
+    serve(log, tmp_path)
+    first = acknowledge(tmp_path, 1)
+    newer, stop = make_post(2), threading.Event()
+    reader = ProjectionReader(tmp_path, newer)
+
+    def follow() -> threading.Thread:
+        thread = threading.Thread(target=follow_projection, args=(log, tmp_path, newer, stop, 20))
+        thread.start()
+        return thread
+
+    thread = follow()
+    wait_until(lambda: TailStatusFile(home_of(tmp_path, newer)).read().state is TailState.FOLLOWING)
+    assert reader.wait_until_applied(log.state().end, 20)
+    assert seen(tmp_path, projection=newer) == [first, None, None]
+
+    second = acknowledge(tmp_path, 2)  # in the old one, which is what people look at still
+    stop.set()
+    thread.join(20)
+    stop.clear()
+    thread = follow()
+    wait_until(lambda: seen(tmp_path, projection=newer) == [first, second, None])
+    stop.set()
+    thread.join(20)
 
 
 def test_switch_to_what_is_served_changes_nothing(log: EventLog, tmp_path: Path) -> None:
@@ -559,7 +591,7 @@ def test_crash_at_any_step_of_a_switch_leaves_one_of_both_served_and_the_next_ta
     send_parcels(log, 1, 10)
     publish(log, ParcelLost(id=99))
     serve(log, tmp_path)
-    acknowledge(tmp_path, 11)
+    at = acknowledge(tmp_path, 11)
     build(log, tmp_path)
     number, crashes, asked = 11, 0, 2
     while True:
@@ -586,7 +618,7 @@ def test_crash_at_any_step_of_a_switch_leaves_one_of_both_served_and_the_next_ta
             wait_until(lambda: not request_of.is_waiting())
         assert request_of.refusal() == ""
         assert served_number(tmp_path) == asked
-        assert seen(tmp_path) == ["then"]
+        assert seen(tmp_path) == [at]
         built = build_generation(log, tmp_path, make_post(), lambda _done, _total: None)
         assert built.comparison is not None
         assert built.comparison.is_same

@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 
 import accounts.cli
 import customers.cli
+import eventlog.cli
 from tests.pair import Pair
 
 _COMMANDS = {"accounts": accounts.cli.main, "customers": customers.cli.main}
@@ -43,6 +44,13 @@ class Operator:
         result = self.run(line, *more, exits=1)
         assert result.stdout == ""
         return require_one_line(result.stderr)
+
+    def look_after_log(self, *words: str) -> Result:
+        """Run `eventlog ...`."""
+        variables = {**self.environment, "EVENT_STREAM": "event-stream"}
+        result = CliRunner().invoke(eventlog.cli.main, list(words), env=variables)
+        assert result.exit_code == 0, result.output
+        return result
 
     def start(self, line: str) -> subprocess.Popen[str]:
         """Run it as a process of its own, as the leader of a group."""

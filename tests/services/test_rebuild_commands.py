@@ -46,7 +46,7 @@ def test_rebuild_of_what_is_right_differs_in_nothing_and_serves_only_when_asked(
     served: Pair, operator: Operator, service: str, rows: int
 ) -> None:
     told = operator.ask(f"{service} rebuild")
-    assert told.keys() == {"generation", "version", "switched", "seconds"} | MOMENT | COMPARED
+    assert told.keys() == {"generation", "version", "fault", "switched", "seconds"} | MOMENT | COMPARED
     assert (told["same"], told["tables"], told["rows"]) == (True, [], rows)
     assert (told["generation"], told["version"], told["sequence"], told["switched"]) == (
         2,
@@ -167,7 +167,9 @@ def test_generations_are_listed_switched_and_pruned(served: Pair, operator: Oper
     for _ in range(3):
         operator.run("accounts rebuild")
     listed = operator.ask("accounts generations")
-    assert all(each.keys() == {"version", "generation", "state", "bytes"} | MOMENT for each in listed)
+    assert all(
+        each.keys() == {"version", "generation", "state", "begun_at", "bytes"} | MOMENT for each in listed
+    )
     assert {each["sequence"] for each in listed} == {7}
     assert [line.split()[:3] for line in operator.run("accounts generations").stdout.splitlines()] == [
         [f"v{VERSION}", "1", "served"],
@@ -324,3 +326,47 @@ def test_of_two_that_switch_at_once_each_is_told_what_became_of_it(served: Pair,
     assert "another generation than 2 was asked for" in require_one_line(told[0])
     assert operator.generations("customers") == {1: "previous", 2: "kept", 3: "served"}
     served.customers_tail.start()
+
+
+def test_killed_rebuild_is_listed_as_unfinished_and_pruned(
+    served: Pair, operator: Operator, redis_server: EmbeddedRedis
+) -> None:
+    generations = Generations(served.revenue_folder, revenue)
+    with redis.Redis.from_url(redis_server.url) as client:
+        client.client_pause(5000)  # milliseconds
+        process = operator.start("accounts rebuild")
+        wait_until(
+            lambda: any(is_held(path) for path in generations.list_all()),
+            lambda: f"{generations.list_all()} {process.poll()}",
+        )
+        listed = operator.ask("accounts generations")
+        assert [(each["state"], each["begun_at"] is None) for each in listed] == [
+            ("served", True),
+            ("building", False),
+        ]
+        process.kill()
+        process.communicate()
+        client.client_unpause()
+    assert operator.generations() == {1: "served", 2: "unfinished"}
+    assert "  begun 20" in operator.run("accounts generations").stdout
+    assert [Path(path).name for path in operator.ask("accounts generations prune")["deleted"]] == ["2"]
+
+
+def test_ctrl_c_just_after_the_switch_says_that_it_was_made(
+    served: Pair, operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Interrupted by the rename of the link itself, where no tail runs."""
+    served.accounts_tail.stop()
+    switch = Generations.switch
+
+    def switch_then_interrupt(generations: Generations, to: Path) -> None:
+        switch(generations, to)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Generations, "switch", switch_then_interrupt)
+    told = operator.run("accounts rebuild --switch", exits=130)
+    assert (
+        require_one_line(told.stderr)
+        == "Interrupted: generation 2 is served already, switched to just before."
+    )
+    assert operator.generations() == {1: "previous", 2: "served"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 import tempfile
 from collections.abc import Iterator
@@ -92,6 +93,27 @@ def test_what_if_leaves_entries_out_and_the_log_alone(served: Pair, operator: Op
     assert parked["added"] == 3, "invoices of a customer that never was"
     assert served.log.read() == entries
     assert operator.ask("accounts verify")["same"] is True
+
+
+def test_what_if_of_an_entry_named_twice_leaves_it_out_once(served: Pair, operator: Operator) -> None:
+    second = str(position_of(served, 5))
+    told = operator.ask("accounts what-if", "--without", second, "--without", second)
+    assert told["left_out"] == [second]
+
+
+def test_what_if_of_a_trimmed_entry_without_the_archive_says_what_to_put_back(
+    served: Pair, operator: Operator
+) -> None:
+    third = str(position_of(served, 3))
+    served.accounts_tail.stop()  # which makes known how far it was
+    served.customers_tail.stop()
+    operator.look_after_log("archive", "--once")
+    operator.look_after_log("trim", "--keep", "1")
+    assert operator.ask("accounts what-if", "--without", third)["left_out"] == [third]
+    shutil.rmtree(served.folder / "archive")
+    refused = operator.is_refused("accounts what-if --without", third)
+    assert "was trimmed, and there is no archive" in refused
+    assert "put the archive back" in refused
 
 
 def test_what_if_of_an_entry_that_is_not_there_is_refused(operator: Operator) -> None:

@@ -6,12 +6,13 @@ from pathlib import Path
 from eventlog.generations import Generations
 from eventlog.projection_file import ProjectionFile
 from eventlog.subscription import Subscription
+from eventlog.tail_requests import RequestKind
 
 
 def _switch_at_once(
-    self: Subscription, generation: Path, is_wanted: Callable[[], bool] = lambda: True
+    self: Subscription, generation: Path, kind: RequestKind, is_wanted: Callable[[], bool] = lambda: True
 ) -> None:
-    del is_wanted
+    del kind, is_wanted
     before = self._file
     Generations(before.directory, before.projection).switch(generation)
     self._file = ProjectionFile(before.directory, before.projection)
