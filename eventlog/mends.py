@@ -43,7 +43,7 @@ def wrong_log(divergence: Divergence, checkpoint: Checkpoint) -> WrongLog:
 
 def split_mend(message: str) -> tuple[str, str]:
     """What is wrong and what mends it, of a WrongLog's message; another message says both by itself."""
-    for mend in (NO_LOG_MEND, LOG_MEND, TRIMMED_MEND):
+    for mend in (NO_LOG_MEND, FOLLOWED_MEND, LOG_MEND, TRIMMED_MEND):
         if message.endswith(mend):
             return message.removesuffix(mend).rstrip(" ."), mend
     return message, "what it says; once mended, it goes on by itself"

@@ -21,7 +21,7 @@ from eventlog.errors import InvalidPosition, LogUnavailable
 from eventlog.projection_reader import Look
 from eventlog.tail_status import TailState, TailStatus
 from shared.freshness import Freshness
-from shared.problems import Problem, bad_header, unavailable
+from shared.problems import Problem, bad_header, precondition_failed, unavailable
 
 DEFAULT_WAIT_S: Final = 1.0
 LONGEST_WAIT_S: Final = 10.0
@@ -157,6 +157,10 @@ def register_log_position_headers(app: Flask) -> None:
             response.set_etag(hashlib.sha256(asked.encode("utf-8", "replace")).hexdigest()[:32])
             response.headers["Cache-Control"] = "private, no-cache"
             response.make_conditional(request)
+            if response.status_code == 412:
+                failed = precondition_failed(f"This is {response.headers['ETag']} now.").response()
+                response.set_data(failed.get_data())
+                response.content_type = failed.content_type
         return response
 
 

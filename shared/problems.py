@@ -93,6 +93,10 @@ def conflict(detail: str) -> Problem:
     return Problem(409, "conflict", "The present state forbids it", detail)
 
 
+def precondition_failed(detail: str) -> Problem:
+    return Problem(412, "precondition-failed", "If-Match names another version", detail)
+
+
 def body_too_large(limit_bytes: int) -> Problem:
     detail = f"A body may have {limit_bytes} bytes: send less."
     return Problem(413, "body-too-large", "The body is too large", detail)

@@ -89,8 +89,16 @@ class Run:
             lambda: not (self.processes() or self._never_seen()),
             lambda: f"still there: {self.processes()} {self._never_seen()}",
         )
-        ports = [int(self.environment[name]) for name in ("CUSTOMERS_PORT", "ACCOUNTS_PORT", "REDIS_PORT")]
-        assert all(is_free(port) for port in ports)
+        # A process of several threads counts as ended a moment before the last of them has let go of its sockets.
+        ports = {
+            name: int(self.environment[name]) for name in ("CUSTOMERS_PORT", "ACCOUNTS_PORT", "REDIS_PORT")
+        }
+        wait_until(
+            lambda: all(is_free(port) for port in ports.values()),
+            lambda: (
+                f"nothing is left, and still taken: {[name for name, port in ports.items() if not is_free(port)]}"
+            ),
+        )
 
     def _never_seen(self) -> list[psutil.Process]:
         """What was started just before the end, and is known by its data directory alone."""

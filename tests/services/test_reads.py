@@ -163,6 +163,14 @@ def test_an_unchanged_answer_is_304_and_a_changed_one_is_not(pair: Pair) -> None
     assert same.get("/accounts", headers=tag).status_code == 200
 
 
+def test_an_answer_that_is_not_the_version_asked_for_is_412(pair: Pair) -> None:
+    publish_accounts(pair, 1)
+    for client, path in ((pair.accounts(), "/accounts"), (pair.customers(), "/customers")):
+        answer = client.get(path, headers={"If-Match": '"another"'})
+        assert (answer.status_code, answer.content_type) == (412, "application/problem+json")
+        assert client.get(path, headers={"If-Match": answer.headers["ETag"]}).status_code == 200
+
+
 def test_rows_written_between_pages_make_none_come_twice_or_never(pair: Pair) -> None:
     publish_accounts(pair, 1, customers_each=30)
     path: str | None = "/customers?limit=4"
