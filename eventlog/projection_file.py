@@ -32,8 +32,10 @@ class ProjectionFile:
         self.directory = directory
         self.projection = projection
         generations = Generations(directory, projection)
-        if generation is None and generations.serving() is None:
+        if generation is None and (generations.serving() is None or not generations.served_file.exists()):
+            # Anew beside what is left of a deleted one: its write-ahead log is of no use to another file.
             generations.switch(generations.begin())
+            generations.forget_previous()
         self.path = generations.served_file if generation is None else generation / FILE_NAME
         path = (
             self.path.resolve()

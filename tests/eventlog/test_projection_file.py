@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import shutil
 import sqlite3
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
@@ -202,6 +204,31 @@ def test_deleted_file_is_noticed_and_another_in_its_place_too(
         assert parcels(reader) == []
         with pytest.raises(NotBuilt, match="deleted or replaced"):
             file.checkpoint()
+
+
+@pytest.mark.processes
+def test_file_that_was_deleted_alone_is_built_anew(directory: Path, reader: ProjectionReader) -> None:
+    """While a web worker still has it open: its write-ahead log lies there, and no other file can take it."""
+    with closing(ProjectionFile(directory, make_post())) as file:
+        commit(file, 1, [a_parcel(1)])
+        path = file.path.resolve()
+        read = f"import sqlite3; sqlite3.connect({str(path)!r}).execute('SELECT * FROM parcels').fetchall(); input(1)"
+        worker = subprocess.Popen(
+            [sys.executable, "-c", read], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        try:
+            assert worker.stdout is not None
+            assert worker.stdout.read(1) == "1"
+            path.unlink()
+            file.close()
+            for number in (2, 3):
+                with closing(ProjectionFile(directory, make_post())) as anew:
+                    assert anew.checkpoint().sequence == number - 2
+                    commit(anew, number - 1, [a_parcel(number)])
+        finally:
+            worker.communicate("\n")
+    assert parcels(reader) == [2, 3]
+    assert Generations(directory, make_post()).previous() is None
 
 
 def test_reader_before_the_tail_has_made_the_file_is_told_to_wait(directory: Path) -> None:
