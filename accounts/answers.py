@@ -26,7 +26,7 @@ def show_account_revenue(found: revenue.AccountRevenue) -> dict[str, Any]:
         "customers": [customer._asdict() for customer in found.customers],
         "total_revenue_cents": found.total_revenue_cents,
     }
-    if found.more_customers:
+    if found.more_customers and found.customers:
         page = Page(revenue.CUSTOMERS_INSIDE, int(found.customers[-1].customer_id))
         shown["more_customers"] = (
             f"/accounts/{found.account.id}/customers?limit={page.limit}&after={page.after}"

@@ -15,6 +15,7 @@ from eventlog.log import EventLog
 from eventlog.projection import Projection
 from eventlog.projection_file import why_unusable
 from eventlog.projection_reader import Look, ProjectionReader
+from eventlog.tables import find_faults
 from eventlog.tail_lock import TailLock
 
 
@@ -40,9 +41,9 @@ def require_new(to: Path) -> None:
 
 def write_copy(look: Look, to: Path) -> None:
     """All that a look sees as one new file, on disk. On any error there is no file. Raises BackupRefused."""
+    require_new(to)
     unfinished = to.with_name(f".{to.name}.unfinished")
     try:
-        require_new(to)
         unfinished.unlink(missing_ok=True)
         look.copy_to(unfinished)
         with unfinished.open("rb") as written:
@@ -88,9 +89,10 @@ def _copy(backup: Path, to: Path, projection: Projection) -> Checkpoint:
     uri = f"{backup.resolve().as_uri()}?mode=ro"
     try:
         with closing(sqlite3.connect(uri, uri=True)) as source, closing(sqlite3.connect(to)) as copy:
-            found = source.execute("PRAGMA integrity_check(1)").fetchone()[0]
             checkpoint = checkpoints.read_checkpoint(source)
-            problem = found if found != "ok" else why_unusable(checkpoint, projection)
+            problem = why_unusable(checkpoint, projection) or "; ".join(
+                find_faults(source, projection.tables)
+            )
             if checkpoint is not None and not problem:
                 source.backup(copy)
                 return checkpoint

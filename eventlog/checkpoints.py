@@ -55,6 +55,9 @@ def read_checkpoint(connection: sqlite3.Connection) -> Checkpoint | None:
         return None
     projection, version, log_id, position, sequence, digest, passed_over = row
     try:
+        names = json.loads(passed_over)
+        if not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
+            raise ValueError(f"{passed_over!r} are no event types")  # noqa: TRY301  # named below, as the rest is
         checkpoint = Checkpoint(
             projection,
             version,
@@ -62,7 +65,7 @@ def read_checkpoint(connection: sqlite3.Connection) -> Checkpoint | None:
             Position.parse(position),
             sequence,
             digest,
-            frozenset(json.loads(passed_over)),
+            frozenset(names),
         )
     except (ValueError, TypeError) as problem:
         raise sqlite3.DatabaseError(f"its checkpoint is nonsense: {problem}") from problem

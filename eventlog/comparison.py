@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final, NamedTuple, cast
 
+from eventlog.checkpoints import CHECKPOINT_COLUMNS
 from eventlog.parking import PARKED_COLUMNS
 from eventlog.projection import Projection
 from eventlog.projection_reader import Look
@@ -17,6 +18,11 @@ _PARKED = Table(
     "parked",
     "sequence",
     {column: PARKED_COLUMNS[column] for column in ("sequence", "position", "event_type", "reason")},
+)
+
+# What was met and not handled; the rest of a checkpoint is the same, or nothing is compared.
+_CHECKPOINT = Table(
+    "checkpoint", "only", {column: CHECKPOINT_COLUMNS[column] for column in ("only", "passed_over")}
 )
 
 _Values = tuple[Value, ...]
@@ -41,7 +47,10 @@ class TableDifference(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """Of every table, and of what was parked; `tables` has those that differ, `rows` counts all that were compared."""
+    """Of every table, of what was parked and of the checkpoint.
+
+    `tables` has those that differ, `rows` counts all rows but the checkpoint's.
+    """
 
     tables: list[TableDifference]
     rows: int
@@ -54,8 +63,10 @@ class Comparison(NamedTuple):
 def compare(before: Look, after: Look, projection: Projection) -> Comparison:
     """What turns one look into the other. Reads as it goes: memory does not grow with the tables."""
     compared = [_compare_table(before, after, table) for table in (*projection.tables, _PARKED)]
+    rows = sum(rows for _, rows in compared)
+    compared.append(_compare_table(before, after, _CHECKPOINT))
     differing = [found for found, _ in compared if found.added or found.removed or found.changed]
-    return Comparison(differing, sum(rows for _, rows in compared))
+    return Comparison(differing, rows)
 
 
 def _compare_table(before: Look, after: Look, table: Table) -> tuple[TableDifference, int]:

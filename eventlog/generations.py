@@ -89,9 +89,10 @@ class Generations:
         return found
 
     def begin(self) -> Path:
-        """Make the directory of a new generation, numbered above all others."""
+        """Make the directory of a new generation, numbered above all others, deleted ones that a link names too."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        number = max(map(_number, self.list_all()), default=0)
+        named = [_target(self.home, link) for link in (_SERVING, _PREVIOUS)]
+        number = max(map(_number, [*self.list_all(), *filter(None, named)]), default=0)
         while True:
             number += 1
             try:
@@ -194,8 +195,14 @@ def _sync(directory: Path) -> None:
 
 
 def _named_by(home: Path, link: str) -> Path | None:
+    """The generation that a link names; None if there is no link, or no generation any more."""
+    named = _target(home, link)
+    return named if named is not None and named.is_dir() else None
+
+
+def _target(home: Path, link: str) -> Path | None:
     try:
-        named = home / _FOLDER / (home / link).readlink().name
+        return home / _FOLDER / (home / link).readlink().name
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as problem:
@@ -203,7 +210,6 @@ def _named_by(home: Path, link: str) -> Path | None:
             f"{home / link} is no symbolic link; did something that follows them copy it? Copy it anew (cp -a), or "
             f"rebuild it: stop the service, delete {home}, start it again."
         ) from problem
-    return named if named.is_dir() else None
 
 
 def _list_generations(home: Path) -> list[Path]:
@@ -214,4 +220,4 @@ def _list_generations(home: Path) -> list[Path]:
 
 
 def _number(generation: Path) -> int:
-    return int(generation.name)
+    return int(generation.name) if generation.name.isdecimal() else 0

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
+from eventlog.errors import InvalidPosition
 from eventlog.position import Position
 
 PARKED_COLUMNS = {
@@ -48,17 +49,17 @@ def list_parked(connection: sqlite3.Connection, *, limit: int = 100, after: int 
         f"SELECT {', '.join(PARKED_COLUMNS)} FROM parked WHERE sequence > ? ORDER BY sequence LIMIT ?",
         (after, limit),
     )
-    return _as_parked(found)
+    return [_as_parked(row) for row in found]
 
 
 def list_acknowledged(connection: sqlite3.Connection) -> list[Parked]:
     """All that somebody has acknowledged at a time that can be, in order of sequence."""
-    return [entry for entry in _list_acknowledged(connection) if not why_impossible(entry)]
+    return [entry for entry in _iterate_acknowledged(connection) if isinstance(entry, Parked)]
 
 
 def list_impossible(connection: sqlite3.Connection) -> list[str]:
-    """Where something else than an acknowledgement wrote when it was made, a sentence each."""
-    return [reason for entry in _list_acknowledged(connection) if (reason := why_impossible(entry))]
+    """Where something else than an acknowledgement wrote when it was made, or where, a sentence each."""
+    return [reason for reason in _iterate_acknowledged(connection) if isinstance(reason, str)]
 
 
 def why_impossible(entry: Parked) -> str:
@@ -76,11 +77,18 @@ def why_impossible(entry: Parked) -> str:
     return ""
 
 
-def _list_acknowledged(connection: sqlite3.Connection) -> list[Parked]:
+def _iterate_acknowledged(connection: sqlite3.Connection) -> Iterator[Parked | str]:
+    """Each that somebody has acknowledged; or why it cannot be so."""
     found = connection.execute(
         f"SELECT {', '.join(PARKED_COLUMNS)} FROM parked WHERE acknowledged_at IS NOT NULL ORDER BY sequence"
     )
-    return _as_parked(found)
+    for row in found:
+        try:
+            entry = _as_parked(row)
+        except sqlite3.DatabaseError as nonsense:
+            yield str(nonsense)
+        else:
+            yield why_impossible(entry) or entry
 
 
 def count_unacknowledged(connection: sqlite3.Connection) -> int:
@@ -109,5 +117,10 @@ def carry_over(connection: sqlite3.Connection, acknowledged: Iterable[Parked]) -
     )
 
 
-def _as_parked(found: Iterable[tuple[Any, ...]]) -> list[Parked]:
-    return [Parked(sequence, Position.parse(position), *rest) for sequence, position, *rest in found]
+def _as_parked(row: tuple[Any, ...]) -> Parked:
+    """`sqlite3.DatabaseError` for one that nobody here has written."""
+    sequence, position, *rest = row
+    try:
+        return Parked(sequence, Position.parse(position), *rest)
+    except (InvalidPosition, TypeError) as problem:
+        raise sqlite3.DatabaseError(f"parked entry {sequence} is nonsense: {problem}") from problem

@@ -135,7 +135,10 @@ def switch_generation(
     if served is not None and served.name == generation.name:
         return True
     if done:
-        raise SwitchRefused(f"another generation than {generation.name} was asked for meanwhile: ask again")
+        raise SwitchRefused(
+            f"another generation than {generation.name} was asked for meanwhile: "
+            f"`generations switch {generation.name}` asks again"
+        )
     return False
 
 

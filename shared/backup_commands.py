@@ -7,9 +7,9 @@ from pathlib import Path
 
 import click
 
-from eventlog.backup import back_up, restore
+from eventlog.backup import BackupRefused, back_up, restore
 from eventlog.commands.common import json_option, print_json
-from eventlog.errors import NotBuilt
+from eventlog.errors import NotBuilt, SwitchRefused, WrongLog
 from eventlog.generations import discard
 from eventlog.progress import progress
 from eventlog.rebuild import catch_up
@@ -47,6 +47,9 @@ def restore_file(service: Service, file: Path, as_json: bool) -> None:
         with progress(f"catching up {projection.name}") as on_progress, suppress(NotBuilt):
             catch_up(log, directory, projection, generation, on_progress)
         switch_or_exit(service, generation)
+    except (SwitchRefused, WrongLog) as refusal:
+        discard(generation)
+        raise BackupRefused(f"{file} is not served: {refusal}") from refusal
     except BaseException:
         discard(generation)
         raise

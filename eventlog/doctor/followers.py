@@ -17,7 +17,7 @@ from eventlog.errors import EventLogError, LogUnavailable, NotBuilt, WrongLog
 from eventlog.follower import BATCH_SIZE
 from eventlog.log import EventLog
 from eventlog.mends import FOLLOWED_MEND, NO_LOG_MEND
-from eventlog.parking import count_unacknowledged
+from eventlog.parking import count_unacknowledged, list_impossible
 from eventlog.projection import Projection
 from eventlog.projection_file import require_usable
 from eventlog.tables import find_faults
@@ -42,7 +42,7 @@ def examine_follower(
     try:
         with opened(follower.file) as connection:
             checkpoint = require_usable(read_checkpoint(connection), follower.projection, follower.file)
-            faults = list(find_faults(connection, follower.projection.tables))
+            faults = list(find_faults(connection, follower.projection.tables)) or list_impossible(connection)
             parked = 0 if faults else count_unacknowledged(connection)
         if faults:
             found.append(

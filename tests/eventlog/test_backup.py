@@ -370,6 +370,16 @@ def raise_version(backup: Path) -> None:
         connection.commit()
 
 
+def add_a_trigger(backup: Path) -> None:
+    with closing(sqlite3.connect(backup)) as connection:
+        connection.execute("CREATE TRIGGER t AFTER INSERT ON parcels BEGIN DELETE FROM customers; END")
+
+
+def drop_a_table(backup: Path) -> None:
+    with closing(sqlite3.connect(backup)) as connection:
+        connection.execute("DROP TABLE parcels")
+
+
 def make_no_database(backup: Path) -> None:
     backup.write_bytes(b"not a database" * 1000)
 
@@ -388,6 +398,8 @@ def make_no_database(backup: Path) -> None:
         rename_projection,
         raise_version,
         make_no_database,
+        add_a_trigger,
+        drop_a_table,
     ],
 )
 def test_file_that_is_no_whole_backup_of_this_projection_is_refused(

@@ -59,6 +59,16 @@ def test_new_generation_is_numbered_above_all_others(generations: Generations) -
     assert generations.begin().name == "4"
 
 
+def test_new_generation_never_takes_the_number_of_a_deleted_one_that_is_still_linked(
+    generations: Generations,
+) -> None:
+    """Or it would be served while it is built."""
+    for generation in begin_many(generations, 2):
+        generations.switch(generation)
+        shutil.rmtree(generation)
+    assert generations.begin().name == "3"
+
+
 def test_generations_that_begin_at_once_have_directories_of_their_own(generations: Generations) -> None:
     begun: list[Path] = []
     together = threading.Barrier(8)

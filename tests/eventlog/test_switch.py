@@ -556,7 +556,7 @@ def test_who_was_overtaken_by_another_request_is_told(log: EventLog, tmp_path: P
     tail.release()
     thread.join(20)
     assert served_number(tmp_path) == 3
-    assert answers == ["another generation than 2 was asked for meanwhile: ask again"]
+    assert answers == ["another generation than 2 was asked for meanwhile: `generations switch 2` asks again"]
 
 
 # Killed in the middle

@@ -88,6 +88,18 @@ def test_backup_is_never_written_over_a_file_and_names_a_missing_directory(
     nowhere = tmp_path / "nowhere" / "revenue.db"
     assert f"{nowhere} cannot be written" in operator.is_refused("accounts backup", nowhere)
     assert operator.run("accounts backup", tmp_path, exits=2).stdout == ""
+    assert "is there already" in operator.is_refused("accounts backup", "")
+
+
+def test_backup_whose_checkpoint_was_edited_is_refused_by_its_name(
+    operator: Operator, tmp_path: Path
+) -> None:
+    file = tmp_path / "revenue.db"
+    operator.run("accounts backup", file)
+    with closing(sqlite3.connect(file)) as backup, backup:
+        backup.execute("UPDATE checkpoint SET sequence = sequence + 3")
+    assert str(file) in operator.is_refused("accounts restore", file)
+    assert operator.generations() == {1: "served"}
 
 
 def test_backup_and_what_was_served_survive_redis_being_away(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -93,6 +94,7 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
         "trigger t is none of its own",
     ),
     "extra row": (sql("INSERT INTO customers SELECT 50, account_id, 5, 0, 'X' FROM customers LIMIT 1"), ""),
+    "more customers than there are": (sql("UPDATE accounts SET live_customers = 5 WHERE id = 2"), ""),
     "cut": (cut(6000), "projection.db"),
     "empty": (cut(0), "projection.db"),
     "random bytes": (overwrite, "projection.db"),
@@ -110,6 +112,10 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
     "position no text": (checkpoint("position = 'none'"), "its checkpoint is nonsense"),
     "position null": (checkpoint("position = NULL"), "its checkpoint is nonsense"),
     "passed over": (checkpoint("passed_over = '7'"), "its checkpoint is nonsense"),
+    "passed over numbers": (checkpoint("passed_over = '[1]'"), "its checkpoint is nonsense"),
+    "passed over another": (checkpoint("passed_over = '[\"Gone\"]'"), ""),
+    "parked nowhere": (sql("UPDATE parked SET position = 'zzz'"), "zzz"),
+    "generation gone": (lambda file: shutil.rmtree(file.parent), "projection.db"),
 }
 
 
@@ -155,7 +161,11 @@ def test_damage_is_named_found_by_the_doctor_and_repaired_where_no_tail_runs(
 
 
 # The tail of a file that went ends, and its supervisor starts another.
-STAYS = {name: each for name, each in DAMAGES.items() if name not in {"directory", "missing", "dangling"}}
+STAYS = {
+    name: each
+    for name, each in DAMAGES.items()
+    if name not in {"directory", "missing", "dangling", "generation gone"}
+}
 
 
 @pytest.mark.parametrize("command", ["verify --repair", "rebuild --switch"])
