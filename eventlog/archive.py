@@ -21,6 +21,7 @@ from eventlog.archive_chain import (
     NO_COMMANDS,
     Seal,
     add_commands,
+    digest_beside,
     first_link,
     meta_digest,
     next_link,
@@ -31,13 +32,19 @@ from eventlog.archive_chain import (
 from eventlog.archive_upgrade import add_chain
 from eventlog.checkpoints import Checkpoint
 from eventlog.continuity import NumberedEntry
-from eventlog.errors import ArchiveUnusable
-from eventlog.position import Position
+from eventlog.errors import ArchiveAltered, ArchiveUnusable
+from eventlog.position import START, Position
 from eventlog.sqlite_file import file_identity, prepare_for_writing, transaction
 
 _FORM: Final = 2
 FORM_WITHOUT_CHAIN: Final = 1
 _NEW = Checkpoint("archive", _FORM)  # "projection" and version: of this file's form
+
+# In one statement: the file may be given its chain between two.
+_HIDES_ITS_CHAIN: Final = (
+    f"SELECT 1 FROM checkpoint WHERE version = {FORM_WITHOUT_CHAIN}"
+    " AND EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'seal')"
+)
 
 _SCHEMA = (
     (
@@ -84,6 +91,7 @@ class Archive:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
         self._connection = sqlite3.connect(path, isolation_level=None)
+        self._looked_beside_at: int | None = None  # SQLite's number of what other connections wrote
         try:
             self._opened_as = file_identity(path)
             with damage_named(path):
@@ -114,21 +122,56 @@ class Archive:
     ) -> None:
         """Put entries, what goes with them and the checkpoint on disk together, or none of them.
 
-        Raises CheckpointMoved, with nothing written, if the checkpoint is not at `before`.
+        Raises, with nothing written, CheckpointMoved if the checkpoint is not at `before`, and ArchiveAltered if the
+        seal is not of the last entry: what follows it would fit no chain.
         """
         with transaction(self._connection):
             checkpoints.compare_and_set(self._connection, before, after)
             seal = self._seal(after.log_id)
+            if before.sequence and seal.link != self._last_link(before):
+                raise ArchiveAltered(
+                    self.path, before.sequence, before.position, "is not the last one that was kept"
+                )
             link = self._write_entries(seal.link, entries)
-            commands = self._write_commands(seal.commands, kept.commands, forget_commands_before)
-            self._connection.execute("DELETE FROM meta")
-            self._connection.executemany(
-                "INSERT INTO meta (field, value) VALUES (?, ?)", list(kept.meta.items())
-            )
-            write_seal(self._connection, Seal(link, meta_digest(kept.meta), commands))
+            self._write_beside(seal._replace(link=link), kept, forget_commands_before)
+
+    def altered_beside(self) -> bool:
+        """Whether meta or named commands are not as they were sealed.
+
+        It looks the first time, and then after any other process wrote to the file.
+        """
+        (version,) = self._connection.execute("PRAGMA data_version").fetchone()
+        if version == self._looked_beside_at:
+            return False
+        seal = read_seal(self._connection)
+        altered = seal is not None and seal[1:] != digest_beside(self._connection)
+        if not altered:
+            self._looked_beside_at = version
+        return altered
+
+    def renew_beside(self, at: Checkpoint, kept: Kept) -> None:
+        """Keep this, of the log as of the checkpoint, instead of the meta and named commands that are in the file.
+
+        Raises CheckpointMoved, with nothing written, if the checkpoint is elsewhere.
+        """
+        with transaction(self._connection):
+            checkpoints.compare_and_set(self._connection, at, at)
+            self._connection.execute("DELETE FROM commands")
+            self._write_beside(self._seal(at.log_id)._replace(commands=NO_COMMANDS), kept, START)
+
+    def _write_beside(self, seal: Seal, kept: Kept, forget_commands_before: Position) -> None:
+        """What goes with the entries, and the seal over both."""
+        commands = self._write_commands(seal.commands, kept.commands, forget_commands_before)
+        self._connection.execute("DELETE FROM meta")
+        self._connection.executemany("INSERT INTO meta (field, value) VALUES (?, ?)", list(kept.meta.items()))
+        write_seal(self._connection, Seal(seal.link, meta_digest(kept.meta), commands))
 
     def _seal(self, log_id: str) -> Seal:
         return read_seal(self._connection) or Seal(first_link(log_id), b"", NO_COMMANDS)
+
+    def _last_link(self, end: Checkpoint) -> bytes | None:
+        found = self._connection.execute("SELECT link FROM entries WHERE sequence = ?", (end.sequence,))
+        return next((link for (link,) in found), None)
 
     def _write_entries(self, link: bytes, entries: Sequence[NumberedEntry]) -> bytes:
         """The last link, from the one before them on."""
@@ -189,7 +232,10 @@ def damage_named(path: Path) -> Iterator[None]:
 
 
 def read_archive_checkpoint(connection: sqlite3.Connection, path: Path) -> Checkpoint:
-    """The last entry kept, in a file of either form; ArchiveUnusable for a file of something else."""
+    """The last entry kept, in a file of either form; ArchiveUnusable for a file of something else.
+
+    ArchiveAltered where a file with a chain says that it has none: the step that ends add_chain writes seal and form.
+    """
     found = checkpoints.read_checkpoint(connection)
     if (
         found is None
@@ -197,4 +243,6 @@ def read_archive_checkpoint(connection: sqlite3.Connection, path: Path) -> Check
         or not FORM_WITHOUT_CHAIN <= found.version <= _FORM
     ):
         raise ArchiveUnusable(f"{path} is not an archive of this version")
+    if found.version == FORM_WITHOUT_CHAIN and connection.execute(_HIDES_ITS_CHAIN).fetchone():
+        raise ArchiveAltered(path, None, START, "(the number of its form) was altered")
     return found

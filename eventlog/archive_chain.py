@@ -86,6 +86,13 @@ def add_commands(digest: bytes, more: Iterable[Sequence[object]], less: Iterable
     return (total % _SUMS_BELOW).to_bytes(LINK_BYTES)
 
 
+def digest_beside(connection: sqlite3.Connection) -> tuple[bytes, bytes]:
+    """The digests of meta and of named commands as they are in the file; reads them all."""
+    meta = dict(connection.execute("SELECT field, value FROM meta").fetchall())
+    commands = connection.execute(f"SELECT {COMMAND_COLUMNS} FROM commands")
+    return meta_digest(meta), add_commands(NO_COMMANDS, commands, ())
+
+
 def read_seal(connection: sqlite3.Connection) -> Seal | None:
     """None while nothing is kept."""
     found = connection.execute("SELECT link, meta, commands FROM seal").fetchone()

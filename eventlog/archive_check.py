@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
 from itertools import zip_longest
+from pathlib import Path
 
 from eventlog.archive import damage_named
 from eventlog.archive_chain import Row, first_link, follow, from_stored
-from eventlog.archive_reader import ArchiveReader, Sealed, entry_of, is_chained
+from eventlog.archive_reader import ArchiveReader, Sealed, entry_of, is_chained, read_last_row, read_sealed
 from eventlog.checkpoints import Checkpoint
-from eventlog.errors import ArchiveAltered
+from eventlog.errors import ArchiveAltered, ArchiveUnusable
 from eventlog.position import START, Position
 
 # How many entries are checked, of how many.
@@ -30,26 +32,44 @@ def check_archive(archive: ArchiveReader, on_progress: Progress = lambda done, t
         on_progress(last[0], end.sequence)
     if last[0] < end.sequence:
         raise ArchiveAltered(archive.path, last[0] + 1, START, "is missing")
-    if sealed.stray is not None:
-        position = from_stored(sealed.stray.position)
-        raise ArchiveAltered(archive.path, sealed.stray.sequence, position, "was added")
-    if at is not None:
-        with damage_named(archive.path):
-            _require_sealed(archive, sealed, at, last[1])
+    with damage_named(archive.path):
+        _require_sealed(archive.path, sealed, at, last[1])
     return end
 
 
-def _require_sealed(archive: ArchiveReader, sealed: Sealed, at: Row, link: bytes) -> None:
-    """The last row is the one that checkpoint and seal are of; with what is kept beside the entries."""
+def check_end(connection: sqlite3.Connection, path: Path) -> Checkpoint:
+    """Where it ends; ArchiveUnusable where that can be seen to be wrong without reading the entries.
+
+    It counts them, and looks at the last and at what is kept beside them, in the transaction the connection is in.
+    """
+    with damage_named(path):
+        sealed = read_sealed(connection, path)
+        (there,) = connection.execute("SELECT count(*) FROM entries").fetchone()
+        at = read_last_row(connection, sealed.end)
+        _require_sealed(path, sealed, at, at.link if at else b"")
+        if there != sealed.end.sequence:
+            raise ArchiveUnusable(f"{path} has {there} of the {sealed.end.sequence} entries that it kept")
+    return sealed.end
+
+
+def _require_sealed(path: Path, sealed: Sealed, at: Row | None, link: bytes) -> None:
+    """No row is beyond what was kept, and the last is the one of checkpoint and seal; with what is kept beside them."""
+    if sealed.stray is not None:
+        position = from_stored(sealed.stray.position)
+        raise ArchiveAltered(path, sealed.stray.sequence, position, "was added")
+    if at is None:
+        if sealed.end.sequence:
+            raise ArchiveAltered(path, sealed.end.sequence, sealed.end.position, "is missing")
+        return
     end, seal = sealed.end, sealed.seal
     position = from_stored(at.position)
     ends_otherwise = (position, entry_of(at).digest()) != (end.position, end.digest)
     if ends_otherwise or (is_chained(end) and (seal is None or seal.link != link)):
-        raise ArchiveAltered(archive.path, at.sequence, position, "is not the last one that was kept")
+        raise ArchiveAltered(path, at.sequence, position, "is not the last one that was kept")
     if seal is not None and seal.meta != sealed.meta:
-        raise ArchiveAltered(archive.path, None, START, "(table meta) was altered")
+        raise ArchiveAltered(path, None, START, "(table meta) was altered")
     if seal is not None and seal.commands != sealed.commands:
-        raise ArchiveAltered(archive.path, None, START, "(table commands) was altered")
+        raise ArchiveAltered(path, None, START, "(table commands) was altered")
 
 
 def find_difference(longer: ArchiveReader, shorter: ArchiveReader) -> tuple[int, Position] | None:

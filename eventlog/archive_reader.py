@@ -13,15 +13,12 @@ import msgspec
 
 from eventlog.archive import FORM_WITHOUT_CHAIN, Kept, NamedCommand, damage_named, read_archive_checkpoint
 from eventlog.archive_chain import (
-    COMMAND_COLUMNS,
-    NO_COMMANDS,
     Row,
     Seal,
-    add_commands,
+    digest_beside,
     first_link,
     follow,
     from_stored,
-    meta_digest,
     read_seal,
     to_stored,
 )
@@ -144,24 +141,10 @@ class ArchiveReader:
         """What is beside the rows. ArchiveUnusable where SQLite finds the file damaged."""
 
         def read(connection: sqlite3.Connection) -> Sealed:
-            found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-            if found != "ok":
-                raise ArchiveUnusable(f"{self.path} is damaged: {found}")
+            _require_sound(connection, self.path)
             connection.execute("BEGIN")
             try:
-                end = read_archive_checkpoint(connection, self.path)
-                stray = _select_rows(
-                    connection, end, "sequence < 1 OR sequence > ? ORDER BY sequence LIMIT 1", (end.sequence,)
-                )
-                meta = dict(connection.execute("SELECT field, value FROM meta").fetchall())
-                commands = connection.execute(f"SELECT {COMMAND_COLUMNS} FROM commands")
-                return Sealed(
-                    end,
-                    read_seal(connection) if is_chained(end) else None,
-                    stray[0] if stray else None,
-                    meta_digest(meta),
-                    add_commands(NO_COMMANDS, commands, ()),
-                )
+                return read_sealed(connection, self.path)
             finally:
                 connection.execute("ROLLBACK")
 
@@ -224,7 +207,9 @@ class ArchiveReader:
     def _require_log(self, connection: sqlite3.Connection, log_id: str | None) -> None:
         found = read_archive_checkpoint(connection, self.path).log_id
         if found != log_id:
-            raise ArchiveUnusable(f"{self.path} is of log {found or '(none yet)'}")
+            raise ArchiveUnusable(
+                f"{self.path} is of log {found}" if found else f"{self.path} has kept nothing yet"
+            )
 
     def _ask(self, question: Callable[[sqlite3.Connection], AnswerT]) -> AnswerT:
         with damage_named(self.path):
@@ -235,6 +220,35 @@ class ArchiveReader:
                 return question(opened[0])
             except sqlite3.OperationalError as problem:
                 raise ArchiveUnusable(f"{self.path} cannot be read: {problem}") from problem
+
+
+def read_sealed(connection: sqlite3.Connection, path: Path) -> Sealed:
+    """All in the transaction that the connection is in."""
+    end = read_archive_checkpoint(connection, path)
+    stray = _select_rows(
+        connection, end, "sequence < 1 OR sequence > ? ORDER BY sequence LIMIT 1", (end.sequence,)
+    )
+    seal = read_seal(connection) if is_chained(end) else None
+    return Sealed(end, seal, stray[0] if stray else None, *digest_beside(connection))
+
+
+def read_last_row(connection: sqlite3.Connection, end: Checkpoint) -> Row | None:
+    """The one that the checkpoint is of; None if it is missing."""
+    found = _select_rows(connection, end, "sequence = ?", (end.sequence,))
+    return found[0] if found else None
+
+
+def _require_sound(connection: sqlite3.Connection, path: Path) -> None:
+    """ArchiveUnusable with the first that SQLite finds damaged, and with the mend where only an index is."""
+
+    def find(check: str) -> str:
+        told: str = connection.execute(f"PRAGMA {check}(1)").fetchone()[0]
+        return told.removeprefix("*** in database main ***\n").replace("\n", "; ")
+
+    if (found := find("integrity_check")) != "ok":
+        # The quick one compares no index with its table.
+        mend = f". Only an index is: `sqlite3 {path} reindex`" if find("quick_check") == "ok" else ""
+        raise ArchiveUnusable(f"{path} is damaged: {found}{mend}")
 
 
 def is_chained(end: Checkpoint) -> bool:

@@ -8,12 +8,14 @@ from typing import Final
 
 import msgspec
 
+from eventlog.archive_reader import ArchiveReader
 from eventlog.continuity import LogState
 from eventlog.durations import short_duration
+from eventlog.errors import ArchiveUnusable
 from eventlog.log import EventLog
 from eventlog.position import START
 from eventlog.reader_status import age_s
-from eventlog.readers import ReaderKind
+from eventlog.readers import Reader, ReaderKind
 from eventlog.tail_status import TailState, TailStatusFile
 
 AWAY: Final = "away"
@@ -65,6 +67,7 @@ def find_archive_status(log: EventLog, file: Path, state: LogState) -> ArchiveSt
         if name in _CANNOT_FOLLOW or (name == AWAY and state.trimmed):
             return ArchiveStatus(str(file), name, message, str(START), 0, state.sequence, 0.0, None)
         return None
+    known = _as_its_file_says(known, file, state)
     now, behind = log.now(), known.count_behind(state)
     name, message = _fares(file, heard_of=now - known.seen_at < _HEARD_OF_WITHIN)
     return ArchiveStatus(
@@ -82,12 +85,25 @@ def find_archive_status(log: EventLog, file: Path, state: LogState) -> ArchiveSt
 def describe_archive(archive: ArchiveStatus) -> str:
     """One line: its state since when, its lag in events and time, and what it says."""
     since = f" since {archive.since:%Y-%m-%d %H:%M:%S} UTC" if archive.since else ""
-    lag = "has all"
+    lag = (
+        ", has all" if archive.keeps else ""
+    )  # of what one has that keeps nothing, the log may be another now
     if archive.lag_events:
-        lag = f"{archive.lag_events:,} events behind"
+        lag = f", {archive.lag_events:,} events behind"
         lag += f", {short_duration(archive.lag_seconds)}" if archive.lag_seconds else ""
     said = f": {archive.message}" if archive.message else ""
-    return f"{archive.state}{since}, at {archive.position}, {lag}{said}"
+    return f"{archive.state}{since}, at {archive.position}{lag}{said}"
+
+
+def _as_its_file_says(told: Reader, file: Path, state: LogState) -> Reader:
+    """How far it is by the file here, which may be another than the one that told the log; else as it told."""
+    try:
+        end = ArchiveReader(file).checkpoint()
+    except ArchiveUnusable:
+        return told
+    if end.log_id != state.log_id:
+        return told._replace(position=START, sequence=0)
+    return told._replace(position=end.position, sequence=end.sequence)
 
 
 def _fares(file: Path, *, heard_of: bool) -> tuple[str, str]:

@@ -6,17 +6,7 @@ import logging
 import sqlite3
 from pathlib import Path
 
-from eventlog.archive_chain import (
-    COMMAND_COLUMNS,
-    CREATE_SEAL,
-    NO_COMMANDS,
-    Seal,
-    add_commands,
-    first_link,
-    meta_digest,
-    next_link,
-    write_seal,
-)
+from eventlog.archive_chain import CREATE_SEAL, Seal, digest_beside, first_link, next_link, write_seal
 from eventlog.checkpoints import Checkpoint
 from eventlog.errors import ArchiveAltered
 from eventlog.position import START
@@ -42,11 +32,7 @@ def add_chain(connection: sqlite3.Connection, path: Path, end: Checkpoint, *, fo
     with transaction(connection):
         connection.execute(CREATE_SEAL)
         if end.sequence:
-            meta = dict(connection.execute("SELECT field, value FROM meta").fetchall())
-            commands = connection.execute(f"SELECT {COMMAND_COLUMNS} FROM commands")
-            write_seal(
-                connection, Seal(before[1], meta_digest(meta), add_commands(NO_COMMANDS, commands, ()))
-            )
+            write_seal(connection, Seal(before[1], *digest_beside(connection)))
         connection.execute("UPDATE checkpoint SET version = ?", (form,))
 
 

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Final
 
-from eventlog.archive import Archive, damage_named
+from eventlog.archive import Archive, Kept, damage_named
 from eventlog.checkpoints import Checkpoint
 from eventlog.continuity import Divergence, Verdict
 from eventlog.follower import BATCH_SIZE, Follower, moved_over
 from eventlog.log import NAMED_COMMAND_LIFETIME_MS, EventLog
 from eventlog.mends import wrong_log
-from eventlog.position import LAST, Position
+from eventlog.position import LAST, START, Position
 from eventlog.readers import ReaderKind
 from eventlog.tail import follow_until_stopped
 
 ARCHIVE_NAME: Final = Path("archive", "archive.db")  # below the data directory
 ARCHIVE_READER: Final = "archive"  # as which it is known to the log
+
+_logger = logging.getLogger(__name__)
 
 
 class Archiving(Follower):
@@ -51,17 +54,28 @@ class Archiving(Follower):
         before = self._archive.checkpoint()
         snapshot, numbered = self._read_batch(before, up_to)
         self._note_behind(snapshot, before, len(numbered), 0)
+        if self._archive.altered_beside():
+            self._archive.renew_beside(before, self._read_kept(START, before))
+            _logger.error(
+                "%s was altered by something else: its meta and named commands are read from Redis again; "
+                "whether its entries are as they were kept, `eventlog archive --check` says",
+                self._archive.path,
+            )
         after = moved_over(before, numbered)._replace(log_id=snapshot.state.log_id or "")
         if after == before:
             return 0
         # Read behind the entries, so that it has what was done up to them.
-        kept = self._log.read_kept(before.position, after.position)
-        if kept.meta.get(b"log_id") != after.log_id.encode():
-            gone = Divergence(Verdict.REPLACED, f"log {after.log_id} went while it was read")
-            raise wrong_log(gone, before)
+        kept = self._read_kept(before.position, after)
         oldest_ms = max(0, after.position.milliseconds - NAMED_COMMAND_LIFETIME_MS)
         self._archive.commit(before, after, numbered, kept, forget_commands_before=Position(oldest_ms, 0))
         return len(numbered)
+
+    def _read_kept(self, behind: Position, up_to: Checkpoint) -> Kept:
+        kept = self._log.read_kept(behind, up_to.position)
+        if kept.meta.get(b"log_id") != up_to.log_id.encode():
+            gone = Divergence(Verdict.REPLACED, f"log {up_to.log_id} went while it was read")
+            raise wrong_log(gone, up_to, self._kind)
+        return kept
 
 
 def run_archive(log: EventLog, path: Path) -> None:

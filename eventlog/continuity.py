@@ -200,6 +200,7 @@ def _missing(checkpoint: Checkpoint, snapshot: Snapshot, explanation: str) -> Di
     state = snapshot.state
     if snapshot.unarchived and checkpoint.position < state.trimmed_to:
         return Divergence(
-            Verdict.TRIMMED, f"log {state.log_id}: {explanation}: trimmed, and {snapshot.unarchived}"
+            Verdict.TRIMMED,
+            f"{snapshot.unarchived}, so what was trimmed of log {state.log_id} cannot be read: {explanation}",
         )
     return Divergence(Verdict.REWOUND, f"log {state.log_id}: {explanation}")

@@ -86,7 +86,7 @@ class Follower(ABC):
         self._floor = snapshot.state.floor
         numbered = number_entries(before, snapshot, self._log.count_entries)
         if isinstance(numbered, Divergence):
-            raise wrong_log(numbered, before)
+            raise wrong_log(numbered, before, self._kind)
         if up_to < LAST:  # else no entry's position need be read for it
             numbered = [found for found in numbered if found.entry.position <= up_to]
         return snapshot, numbered

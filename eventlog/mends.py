@@ -7,12 +7,16 @@ from typing import Final
 from eventlog.checkpoints import Checkpoint
 from eventlog.continuity import Divergence, Verdict
 from eventlog.errors import WrongLog
+from eventlog.readers import ReaderKind
 
+_ACCEPT: Final = (
+    "accept what is there now: run `eventlog init --adopt`, then delete the directory of each projection that "
+    "followed the log, and move DATA_DIR/archive aside: tails and archive begin anew by themselves."
+)
 LOG_MEND: Final = (
     "Make sure that this is the Redis and the stream you mean (REDIS_URL, EVENT_STREAM). Then restore the Redis "
     "data that held the log; or, where Redis lost everything, write it back from the archive: `eventlog reseed`; "
-    "or accept what is there now: run `eventlog init --adopt`, then delete the "
-    "directory of each projection that followed the log: the tails rebuild by themselves."
+    f"or {_ACCEPT}"
 )
 NO_LOG_MEND: Final = (
     f"If there never was one: run `eventlog init`. If there was: {LOG_MEND[0].lower()}{LOG_MEND[1:]}"
@@ -23,17 +27,23 @@ FOLLOWED_MEND: Final = (
 )
 TRIMMED_MEND: Final = (
     "Put back the archive that has it (DATA_DIR/archive), and start it: `eventlog archive`. If it is lost, restore "
-    "the Redis data of before; or accept what is there now: run `eventlog init --adopt`, then delete the "
-    "directory of each projection that followed the log: the tails rebuild by themselves."
+    f"the Redis data of before; or {_ACCEPT}"
+)
+ARCHIVE_MEND: Final = (
+    "Where the archive is wrong and not the log, put back the one of this log (DATA_DIR/archive); or, where nothing "
+    "was trimmed, move DATA_DIR/archive aside: another is built by itself. "
+    f"Else: {LOG_MEND[0].lower()}{LOG_MEND[1:]}"
 )
 
 
-def wrong_log(divergence: Divergence, checkpoint: Checkpoint) -> WrongLog:
+def wrong_log(
+    divergence: Divergence, checkpoint: Checkpoint, kind: ReaderKind = ReaderKind.PROJECTION
+) -> WrongLog:
     """The error for whoever follows the log from this checkpoint, with the mend."""
     if divergence.verdict is Verdict.TRIMMED:
         mend = TRIMMED_MEND
     elif checkpoint.log_id:
-        mend = FOLLOWED_MEND
+        mend = ARCHIVE_MEND if kind is ReaderKind.ARCHIVE else FOLLOWED_MEND
     elif divergence.verdict is Verdict.REWOUND:
         mend = LOG_MEND
     else:
@@ -43,7 +53,7 @@ def wrong_log(divergence: Divergence, checkpoint: Checkpoint) -> WrongLog:
 
 def split_mend(message: str) -> tuple[str, str]:
     """What is wrong and what mends it, of a WrongLog's message; another message says both by itself."""
-    for mend in (NO_LOG_MEND, FOLLOWED_MEND, LOG_MEND, TRIMMED_MEND):
+    for mend in (NO_LOG_MEND, FOLLOWED_MEND, ARCHIVE_MEND, LOG_MEND, TRIMMED_MEND):
         if message.endswith(mend):
             return message.removesuffix(mend).rstrip(" ."), mend
     return message, "what it says; once mended, it goes on by itself"

@@ -95,6 +95,11 @@ def _write_back(
         staging.add_entries(chunk)
         written += len(chunk)
         on_progress(written, end.sequence)
+    if written < end.sequence:
+        raise ReseedRefused(
+            f"{source.path} gave {written} of its {end.sequence} entries: `eventlog archive --check` says what is "
+            "wrong with it"
+        )
     try:
         remembered = staging.switch(staged)
     except LogUnavailable as problem:

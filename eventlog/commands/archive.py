@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import click
@@ -13,8 +13,9 @@ from eventlog.archive import Archive
 from eventlog.archive_check import check_archive
 from eventlog.archive_reader import ArchiveReader, is_chained
 from eventlog.archiving import ARCHIVE_READER, Archiving, run_archive
+from eventlog.checkpoints import Checkpoint
 from eventlog.commands.common import DIFFERENT, NOT_YET, Place, at_the_log, json_option, print_json
-from eventlog.errors import ArchiveAltered, TailRunning
+from eventlog.errors import ArchiveAltered, LogUnavailable, TailRunning
 from eventlog.position import START
 from eventlog.progress import progress
 from eventlog.readers import ReaderKind
@@ -36,7 +37,7 @@ def archive(place: Place, once: bool, check: bool, as_json: bool) -> None:
     if check:
         if once:
             raise click.UsageError("--check keeps nothing: leave --once out.")
-        _check(place.archive, as_json=as_json)
+        _check(place, as_json=as_json)
         return
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     if not once:
@@ -76,29 +77,43 @@ def archive(place: Place, once: bool, check: bool, as_json: bool) -> None:
         click.echo(f"{place.archive} has {end.sequence} entries of log {end.log_id}, up to {end.position}")
 
 
-def _check(path: Path, *, as_json: bool) -> None:
+def _check(place: Place, *, as_json: bool) -> None:
     """Print what came of it."""
+    path = place.archive
     altered: ArchiveAltered | None = None
+    end: Checkpoint | None = None
     archive = ArchiveReader(path)
     with progress("checking") as on_progress:
         try:
             end = check_archive(archive, on_progress)
         except ArchiveAltered as found:
-            end, altered = archive.checkpoint(), found
+            altered = found
+    if altered:
+        with suppress(ArchiveAltered):  # its form was
+            end = archive.checkpoint()
+    lacks = _count_lacking(place, end) if end else 0
     facts = {
         "archive": str(path),
-        "log_id": end.log_id,
-        "position": str(end.position),
-        "sequence": end.sequence,
-        "chained": is_chained(end),
+        "log_id": end and end.log_id,
+        "position": end and str(end.position),
+        "sequence": end and end.sequence,
+        "chained": end and is_chained(end),
+        "lacks": lacks,
         "altered": str(altered) if altered else None,
         "altered_sequence": altered.sequence if altered else None,
         "altered_position": str(altered.position) if altered and altered.position > START else None,
     }
     if as_json:
         print_json(facts)
-    elif altered:
+    elif altered or end is None:
         click.echo(str(altered))
+    elif lacks:
+        click.echo(
+            f"{path} has {end.sequence} of the {end.sequence + lacks} entries that were trimmed: put back the archive "
+            "that has them (docs/runbook.md, Archive)"
+        )
+    elif not end.sequence:
+        click.echo(f"{path} has kept nothing yet: `eventlog archive` keeps what the log has")
     elif is_chained(end):
         click.echo(
             f"{path} is as it was written: {end.sequence} entries of log {end.log_id}, up to {end.position}"
@@ -108,8 +123,17 @@ def _check(path: Path, *, as_json: bool) -> None:
             f"{path} lacks none of its {end.sequence} entries. Whether one was altered cannot be told: it has no chain "
             "yet, and `eventlog archive` gives it one"
         )
-    if altered:
+    if altered or lacks:
         sys.exit(DIFFERENT)
+
+
+def _count_lacking(place: Place, end: Checkpoint) -> int:
+    """How many entries are nowhere, for they were trimmed behind where the archive ends; 0 where Redis does not say."""
+    try:
+        state = place.log.state()
+    except LogUnavailable:
+        return 0
+    return max(0, state.trimmed - end.sequence) if end.log_id in {"", state.log_id} else 0
 
 
 @click.command(name="reseed")

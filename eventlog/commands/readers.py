@@ -85,10 +85,14 @@ def trim(place: Place, keep: Keep, dry_run: bool, as_json: bool) -> None:
         archive = ArchiveReader(place.archive)
         done = trim_log(place.log, keep, archive=archive, dry_run=dry_run, progress=progress)
     except ArchiveUnusable as problem:
-        so_far = f"{freed:,} entries were freed, and no more is" if freed else "nothing is freed"
+        so_far = (
+            f"{freed:,} entries were freed, and no more is" if freed and not dry_run else "nothing is freed"
+        )
+        mend = "put the archive back, or a copy of it (docs/runbook.md, Archive)"
+        if not place.log.state().trimmed:  # else what was trimmed is nowhere but in the archive
+            mend += f"; or, where it is lost, move {place.archive.parent} aside, so that another is built"
         raise TrimRefused(
-            f"{so_far}, for what would go is not in the archive: {problem}. Put the archive back; or, where it "
-            "is lost, move its directory aside, so that another is built; then try again"
+            f"{so_far}, for what would go is not in the archive: {problem}. To mend it, {mend}; then try again"
         ) from problem
     if sys.stderr.isatty():
         click.echo(err=True)

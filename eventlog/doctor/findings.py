@@ -52,6 +52,7 @@ class Name(StrEnum):
     READER_GONE = "reader-gone"
     READER_UNREADABLE = "reader-unreadable"
     ARCHIVE_AWAY = "archive-away"
+    ARCHIVE_UNUSABLE = "archive-unusable"
     DISK_NEARLY_FULL = "disk-nearly-full"
 
 

@@ -7,25 +7,32 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from eventlog.archive_check import check_end
 from eventlog.archive_status import describe_archive, find_archive_status
 from eventlog.checkpoints import Checkpoint, read_checkpoint
 from eventlog.continuity import Divergence, LogState, Verdict, number_entries
 from eventlog.doctor.findings import Finding, Limits, Name, Severity, not_looked_at, with_all_clear
 from eventlog.doctor.places import Follower, opened, unreadable_file
 from eventlog.doctor.tails import TAIL_NAMES, examine_tail, moves
-from eventlog.errors import EventLogError, LogUnavailable, NotBuilt, WrongLog
+from eventlog.errors import ArchiveUnusable, EventLogError, LogUnavailable, NotBuilt, WrongLog
 from eventlog.follower import BATCH_SIZE
 from eventlog.log import EventLog
-from eventlog.mends import FOLLOWED_MEND, NO_LOG_MEND
+from eventlog.mends import wrong_log
 from eventlog.parking import count_unacknowledged, list_impossible
 from eventlog.projection import Projection
 from eventlog.projection_file import require_usable
+from eventlog.readers import ReaderKind
 from eventlog.tables import find_faults
 
 LAGGING_ENTRIES: Final = 10_000
 
 _LOG: Final = (Name.LOG_REPLACED, Name.LOG_REWOUND, Name.LOG_TRIMMED, Name.FAR_BEHIND, Name.TAIL_STUCK)
 FOLLOWER_NAMES: Final = (Name.PROJECTION_UNREADABLE, Name.PARKED_ENTRIES, *_LOG, *TAIL_NAMES)
+
+_UNUSABLE_MEND: Final = (
+    "`eventlog archive --check` says more. What it keeps beside the entries, `eventlog archive` renews by itself; "
+    "else put a copy of it back, or, where nothing was trimmed, move DATA_DIR/archive aside: another is built"
+)
 
 _DIVERGED: Final = {
     Verdict.REPLACED: Name.LOG_REPLACED,
@@ -63,18 +70,29 @@ def examine_follower(
 
 
 def examine_archive(archive: Path, log: EventLog, state: LogState | None, limits: Limits) -> list[Finding]:
-    """The process that writes it, and whether it is of this log, where there is or should be one."""
+    """The process that writes it, and whether it is of this log, where there is or should be one.
+
+    Whether its entries are as they were kept takes reading them all, which is not done here.
+    """
     if not archive.exists():
         return _judge_absent_archive(archive, log, state)
-    follower = Follower("archive", archive, archive.parent, Projection("archive", 1, ()))
+    follower = Follower(
+        "archive", archive, archive.parent, Projection("archive", 1, ()), kind=ReaderKind.ARCHIVE
+    )
     found = examine_tail(follower, limits)
     try:
         with opened(archive) as connection:
-            checkpoint = read_checkpoint(connection)
-        if checkpoint is not None and state is not None:
+            checkpoint = check_end(connection, archive)
+        found += not_looked_at(
+            [Name.ARCHIVE_UNUSABLE], "every single entry of the archive: `eventlog archive --check` does"
+        )
+        if state is not None:
             found += _judge_place(follower, checkpoint, log, state, limits)
-    except (sqlite3.Error, UnicodeDecodeError) as problem:
-        found.append(unreadable_file("archive", f"{archive} cannot be read: {problem}"))
+    except (ArchiveUnusable, sqlite3.Error) as problem:
+        what = (
+            str(problem) if isinstance(problem, ArchiveUnusable) else f"{archive} cannot be read: {problem}"
+        )
+        found.append(Finding(Name.ARCHIVE_UNUSABLE, Severity.PROBLEM, f"archive: {what}", _UNUSABLE_MEND))
     except (LogUnavailable, WrongLog) as problem:
         found += not_looked_at(_LOG, f"archive: {problem}")
     return with_all_clear([Name.ARCHIVE_AWAY], found)
@@ -112,7 +130,7 @@ def _judge_absent_archive(archive: Path, log: EventLog, state: LogState | None) 
     except EventLogError as problem:
         return not_looked_at([Name.ARCHIVE_AWAY], str(problem))
     if status is None or status.keeps:
-        return with_all_clear([Name.ARCHIVE_AWAY], [])
+        return with_all_clear([Name.ARCHIVE_AWAY, Name.ARCHIVE_UNUSABLE], [])
     return [Finding(Name.ARCHIVE_AWAY, Severity.PROBLEM, f"archive: {describe_archive(status)}", status.mend)]
 
 
@@ -123,9 +141,9 @@ def _judge_place(
     snapshot = log.snapshot(checkpoint.position, BATCH_SIZE)
     numbered = number_entries(checkpoint, snapshot, log.count_entries)
     if isinstance(numbered, Divergence):
-        mend = FOLLOWED_MEND if checkpoint.log_id else NO_LOG_MEND
-        detail = f"{follower.label}: {numbered.explanation}"
-        yield Finding(_DIVERGED[numbered.verdict], Severity.PROBLEM, detail, mend)
+        wrong = wrong_log(numbered, checkpoint, follower.kind)
+        detail = f"{follower.label}: {wrong.explanation}"
+        yield Finding(_DIVERGED[wrong.verdict], Severity.PROBLEM, detail, wrong.mend)
         return
     yield from _labelled(follower, judge_lag(state, checkpoint))
     if numbered and not moves(follower, checkpoint, limits.stuck_after_s):

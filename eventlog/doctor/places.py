@@ -13,6 +13,7 @@ from eventlog.checkpoints import read_checkpoint
 from eventlog.doctor.findings import Finding, Name, Severity
 from eventlog.generations import SERVED_FILE, Generations, list_homes, version_of
 from eventlog.projection import Projection
+from eventlog.readers import ReaderKind
 from eventlog.tail_lock import LOCK_NAME
 from eventlog.tail_status import TailState, TailStatusFile
 
@@ -31,6 +32,12 @@ class Follower(NamedTuple):
     home: Path
     projection: Projection
     service: str = "SERVICE"
+    kind: ReaderKind = ReaderKind.PROJECTION
+
+    @property
+    def start(self) -> str:
+        """How its process is started."""
+        return "start it: `eventlog archive`" if self.kind is ReaderKind.ARCHIVE else "start the tail"
 
     @property
     def lock(self) -> Path:

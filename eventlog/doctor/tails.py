@@ -11,6 +11,7 @@ from eventlog.doctor.findings import Finding, Limits, Name, Severity, not_looked
 from eventlog.doctor.places import Follower, opened
 from eventlog.doctor.processes import can_look, list_opened
 from eventlog.mends import split_mend
+from eventlog.readers import ReaderKind
 from eventlog.tail_status import TailState, TailStatus, TailStatusFile
 
 _POLL_S: Final = 0.1
@@ -76,14 +77,19 @@ def _judge_tail(follower: Follower, status: TailStatus, holders: set[int]) -> li
                 )
                 mend = f"kill -CONT {_named(holders)}, or kill -9: its supervisor starts another"
             else:
-                detail, mend = status.message, "start the tail; its log says why it ended"
+                detail, mend = status.message, f"{follower.start}; its log says why it ended"
             return [Finding(Name.TAIL_DEAD, Severity.PROBLEM, f"{follower.label}: {detail}", mend)]
         case TailState.STOPPED:
             detail = f"{follower.label}: {status.message}"
-            return [Finding(Name.TAIL_STOPPED, Severity.PROBLEM, detail, "start the tail")]
+            return [Finding(Name.TAIL_STOPPED, Severity.PROBLEM, detail, follower.start)]
         case TailState.HALTED:
             said, mend = split_mend(status.message)
-            detail = f"{follower.label}: it applies nothing, and reads are stale, until what it says is mended: {said}"
+            stands = (
+                "keeps nothing"
+                if follower.kind is ReaderKind.ARCHIVE
+                else "applies nothing, and reads are stale,"
+            )
+            detail = f"{follower.label}: it {stands} until what it says is mended: {said}"
             return [Finding(Name.TAIL_HALTED, Severity.PROBLEM, detail, mend)]
         case TailState.RETRYING:
             detail = f"{follower.label}: {status.message}"

@@ -313,6 +313,8 @@ def test_archive_keeps_nothing_doubtful(
     with pytest.raises(WrongLog) as wrong:
         archive_all(log, path)
     assert wrong.value.verdict is verdict
+    assert "move DATA_DIR/archive aside" in wrong.value.mend
+    assert "verify --repair" not in wrong.value.mend
     assert len(archived(path)) == 1
 
 

@@ -21,7 +21,7 @@ from eventlog import Command, EventLog, Position, ProjectionFile, Subscription
 from eventlog.archive import Archive
 from eventlog.archive_check import check_archive
 from eventlog.archive_reader import ArchiveReader
-from eventlog.archiving import ARCHIVE_NAME
+from eventlog.archiving import ARCHIVE_NAME, Archiving
 from eventlog.cli import main
 from eventlog.continuity import Verdict
 from eventlog.errors import WrongLog
@@ -122,6 +122,7 @@ ALTERATIONS = {
     "seal": ("UPDATE seal SET link = zeroblob(32)", 6, "is not the last one"),
     "checkpoint": ("UPDATE checkpoint SET digest = 'x'", 6, "is not the last one"),
     "log id": ("UPDATE checkpoint SET log_id = 'x'", 1, "was altered"),
+    "form": ("UPDATE checkpoint SET version = 1", None, "(the number of its form) was altered"),
     "a counter": (
         "UPDATE meta SET value = x'37' WHERE field = CAST('sequence' AS BLOB)",
         None,
@@ -184,6 +185,7 @@ def test_altered_entry_is_not_applied(
         with pytest.raises(WrongLog, match=f"entry number {number}.*{said}|has 4 of the 5") as wrong:
             Subscription(reading, file, batch_size=batch_size).run_to_head()
         assert wrong.value.verdict is Verdict.TRIMMED
+        assert wrong.value.explanation.startswith(str(path)), "first what is to be mended"
         assert file.checkpoint().sequence < number
         path.parent.rename(path.parent.with_name("aside"))
         path.parent.mkdir()
@@ -192,10 +194,68 @@ def test_altered_entry_is_not_applied(
     assert file.checkpoint().sequence == ENTRIES
 
 
+WITHOUT_THE_LAST_IN_ITS_INDEX = """
+    PRAGMA writable_schema = ON;
+    UPDATE sqlite_schema SET sql = replace(sql, ' UNIQUE', '') WHERE name = 'entries';
+    UPDATE sqlite_schema SET name = 'part', sql = 'CREATE INDEX part ON entries (position) WHERE sequence < 6'
+        WHERE name = 'sqlite_autoindex_entries_1';
+    PRAGMA writable_schema = RESET;
+    REINDEX part;
+    PRAGMA writable_schema = ON;
+    UPDATE sqlite_schema SET sql = replace(sql, 'position BLOB NOT NULL', 'position BLOB NOT NULL UNIQUE')
+        WHERE name = 'entries';
+    UPDATE sqlite_schema SET name = 'sqlite_autoindex_entries_1', sql = NULL WHERE name = 'part';
+"""
+
+
+def test_index_that_lacks_an_entry_is_named_with_its_mend(
+    kept: EventLog, client: redis.Redis, run: Run, path: Path
+) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(WITHOUT_THE_LAST_IN_ITS_INDEX)
+    client.flushall()
+    for refused in (run("archive", "--check"), run("reseed")):
+        assert refused.exit_code == 1
+        assert "missing from index" in refused.stderr
+        assert f"`sqlite3 {path} reindex`" in refused.stderr
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("reindex")
+    assert run("archive", "--check").exit_code == 0
+    assert run("reseed").exit_code == 0
+
+
+def test_overwritten_page_is_told_in_one_line(kept: EventLog, run: Run, path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    page = 4096
+    with path.open("r+b") as file:
+        file.seek(2 * page)
+        file.write(b"x" * page)
+    refused = run("archive", "--check")
+    assert (refused.exit_code, refused.stdout) == (1, "")
+    assert refused.stderr.startswith(f"Error: {path} is damaged: ")
+    assert refused.stderr.count("\n") == 1
+
+
 def test_archive_that_is_not_there_is_no_finding(run: Run) -> None:
     looked = run("archive", "--check")
     assert (looked.exit_code, "there is no archive" in looked.stderr) == (1, True)
     assert run("archive", "--check", "--once").exit_code == 2
+
+
+def test_empty_archive_has_kept_nothing_and_lacks_what_was_trimmed(
+    kept: EventLog, client: redis.Redis, run: Run, path: Path
+) -> None:
+    """Which is what its process makes where a directory was moved aside."""
+    path.parent.rename(path.parent.with_name("aside"))
+    Archive(path).close()
+    told = run("archive", "--check")
+    assert (told.exit_code, "has kept nothing yet" in told.stdout) == (0, True)
+    trim(client, 4)
+    lacking = run("archive", "--check")
+    assert lacking.exit_code == 3
+    assert f"{path} has 0 of the 4 entries that were trimmed: put back the archive" in lacking.stdout
+    assert json.loads(run("archive", "--check", "--json").stdout)["lacks"] == 4
 
 
 def test_it_is_checked_while_it_is_kept(kept: EventLog, path: Path) -> None:
@@ -235,6 +295,40 @@ def test_command_that_was_done_again_or_forgotten_leaves_the_archive_sound(
     check_archive(ArchiveReader(path))
 
 
+@pytest.mark.parametrize("name", ["seal", "seal gone", "the last missing"])
+def test_nothing_is_kept_behind_an_end_that_was_altered(
+    kept: EventLog, run: Run, path: Path, name: str
+) -> None:
+    if name == "seal gone":
+        damage_by("DELETE FROM seal")(path)
+    else:
+        alter(path, name)
+    before = rows(path)
+    publish(kept, a_parcel_sent(9))
+    refused = run("archive", "--once")
+    assert (refused.exit_code, "is not the last one that was kept" in refused.stderr) == (1, True)
+    assert rows(path) == before
+
+
+@pytest.mark.parametrize("name", ["a counter", "a named command", "a named command gone"])
+@pytest.mark.parametrize("while_it_runs", [True, False])
+def test_what_was_altered_beside_the_entries_is_read_from_redis_again(
+    kept: EventLog, path: Path, caplog: pytest.LogCaptureFixture, name: str, *, while_it_runs: bool
+) -> None:
+    beside = [rows(path, table=table) for table in ("meta", "commands", "seal")]
+    with closing(Archive(path)) as file:
+        archiving = Archiving(kept, file)
+        if while_it_runs:
+            archiving.run_to_head()
+        alter(path, name)
+        archiving.run_to_head()
+        assert caplog.text.count("was altered by something else") == 1
+        archiving.run_to_head()
+    assert [rows(path, table=table) for table in ("meta", "commands", "seal")] == beside
+    check_archive(ArchiveReader(path))
+    assert caplog.text.count("was altered by something else") == 1
+
+
 # Trimming
 
 
@@ -248,6 +342,8 @@ def test_what_the_archive_keeps_otherwise_is_not_freed(log: EventLog, run: Run, 
     assert run("trim", "--keep", "2000").exit_code == 0
     dry, refused = run("trim", "--keep", "0", "--dry-run"), run("trim", "--keep", "0")
     assert (dry.exit_code, refused.exit_code) == (1, 1)
+    assert "nothing is freed" in dry.stderr
+    assert "aside" not in refused.stderr, "what was trimmed is in this archive only"
     assert f"entry number 1700, at {at}, was altered" in dry.stderr
     assert (
         f"1,000 entries were freed, and no more is, for what would go is not in the archive: {path}"
@@ -271,6 +367,7 @@ def test_what_redis_holds_otherwise_is_not_freed(
     refused = run("trim", "--keep", "0")
     assert refused.exit_code == 1
     assert f"disagree on entry number 2, at {entries[1].position}" in refused.stderr
+    assert f"move {path.parent} aside" in refused.stderr
     assert log.state().trimmed == 0
 
 
@@ -340,6 +437,14 @@ def test_hole_in_a_file_of_the_former_form_is_named_by_the_upgrade(
     damage_by("DELETE FROM entries WHERE sequence = 3")(path)
     refused = run("archive", "--once")
     assert (refused.exit_code, "entry number 3 is missing" in refused.stderr) == (1, True)
+
+
+def test_file_that_hides_its_chain_is_left_as_it_is(kept: EventLog, run: Run, path: Path) -> None:
+    alter(path, "form")
+    before = rows(path)
+    refused = run("archive", "--once")
+    assert (refused.exit_code, "its form) was altered" in refused.stderr) == (1, True)
+    assert rows(path) == before
 
 
 def test_upgrade_killed_at_every_statement_goes_on(

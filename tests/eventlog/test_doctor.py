@@ -21,19 +21,24 @@ from click.testing import CliRunner
 from eventlog import START, ProjectionFile, Subscription
 from eventlog.archive import Archive
 from eventlog.archiving import ARCHIVE_NAME, Archiving
+from eventlog.checkpoints import Checkpoint
 from eventlog.cli import main
+from eventlog.continuity import Divergence, Verdict
 from eventlog.doctor import examine
 from eventlog.doctor.advisories import list_holes
 from eventlog.doctor.findings import Finding, Limits, Name, Severity
 from eventlog.doctor.processes import list_opened
 from eventlog.embedded_redis import find_server, free_port, list_servers
+from eventlog.follower import halted
 from eventlog.generations import Generations
+from eventlog.mends import wrong_log
 from eventlog.tail_status import DEAD_AFTER_S, TailState, TailStatus, TailStatusFile
 from tests.eventlog.log_contract import META, STREAM, publish
 from tests.eventlog.parcels import make_post
 from tests.eventlog.patient import LOCK_REMOVED, ROOT, Patient, a_patient, wait_until
 from tests.eventlog.reader_contract import READERS
 from tests.eventlog.tally import tally
+from tests.eventlog.test_archive import damage_by, trim
 from tests.faults.scarcity import can_mount
 
 Break = Callable[[Patient], object]
@@ -258,6 +263,20 @@ def leave_a_reader_behind(patient: Patient) -> None:
 @produces(Name.READER_UNREADABLE)
 def have_a_reader_tell_nonsense(patient: Patient) -> None:
     patient.client.hset(READERS, "tally-v0", "projection")
+
+
+def keep_in_archive(patient: Patient) -> Path:
+    """By a process that runs, as far as its status says."""
+    path = patient.data_dir / ARCHIVE_NAME
+    with closing(Archive(path)) as archive:
+        Archiving(patient.log, archive).run_to_head()
+    TailStatusFile(path.parent).report(TailStatus(TailState.FOLLOWING))
+    return path
+
+
+@produces(Name.ARCHIVE_UNUSABLE)
+def delete_the_meta_of_the_archive(patient: Patient) -> None:
+    damage_by("DELETE FROM meta")(keep_in_archive(patient))
 
 
 @produces(Name.ARCHIVE_AWAY)
@@ -520,11 +539,50 @@ def test_archive_without_its_process_is_found(patient: Patient) -> None:
     path = patient.data_dir / ARCHIVE_NAME
     with closing(Archive(path)) as archive:
         Archiving(patient.log, archive).run_to_head()
-    assert patient.found()[Name.TAIL_DEAD]["detail"].startswith("archive: ")
+    dead = patient.found()[Name.TAIL_DEAD]
+    assert (dead["detail"].startswith("archive: "), "`eventlog archive`" in dead["mend"]) == (True, True)
     status = TailStatusFile(path.parent)
     status.report(TailStatus(TailState.FOLLOWING))
     assert patient.found().keys() <= {Name.REDIS_OUTDATED}
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("UPDATE checkpoint SET log_id = 'x'")
     status.report(TailStatus(TailState.FOLLOWING))
-    assert patient.found()[Name.LOG_REPLACED]["detail"].startswith("archive: ")
+    replaced = patient.found()[Name.LOG_REPLACED]
+    assert replaced["detail"].startswith("archive: ")
+    assert "verify --repair" not in replaced["mend"]
+    assert "move DATA_DIR/archive aside" in replaced["mend"]
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "DELETE FROM entries WHERE sequence = 2",
+        "DELETE FROM entries WHERE sequence = 3",
+        "UPDATE entries SET fields = x'92a161a162' WHERE sequence = 3",
+        "UPDATE seal SET link = zeroblob(32)",
+        "UPDATE checkpoint SET version = 1",
+        "DROP TABLE seal",
+    ],
+)
+def test_altered_archive_is_found(patient: Patient, sql: str) -> None:
+    """As far as can be told without reading it all; it names the command that does."""
+    path = keep_in_archive(patient)
+    assert Name.ARCHIVE_UNUSABLE not in patient.found()
+    assert "`eventlog archive --check` does" in patient.ask()[1]
+    damage_by(sql)(path)
+    assert str(path) in patient.found()[Name.ARCHIVE_UNUSABLE]["detail"]
+
+
+def test_archive_that_lacks_what_was_trimmed_is_found_with_its_own_mend(patient: Patient) -> None:
+    path = patient.data_dir / ARCHIVE_NAME
+    Archive(path).close()
+    trim(patient.client, 2)
+    TailStatusFile(path.parent).report(
+        halted(wrong_log(Divergence(Verdict.TRIMMED, "told before"), Checkpoint("archive", 2)))
+    )
+    found = patient.found()
+    trimmed, stands = found[Name.LOG_TRIMMED], found[Name.TAIL_HALTED]
+    assert f"{path} has kept nothing yet, so what was trimmed of log" in trimmed["detail"]
+    assert trimmed["mend"].startswith("Put back the archive that has it (DATA_DIR/archive)")
+    assert stands["mend"] == trimmed["mend"]
+    assert stands["detail"] == "archive: it keeps nothing until what it says is mended: trimmed: told before"

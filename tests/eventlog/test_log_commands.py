@@ -257,11 +257,15 @@ def test_status_tells_how_the_archive_fares(
     keep(log, tmp_path, 3)
     assert f"dead since {log.readers.list_all()[0].seen_at:%Y-%m-%d %H:%M:%S} UTC, at " in printed()
     TailStatusFile((tmp_path / ARCHIVE_NAME).parent).report(TailStatus(TailState.HALTED, message="replaced"))
-    assert printed().endswith("has all: replaced")
+    assert printed().endswith(f"UTC, at {positions(log)[-1]}: replaced"), "what it lacks is not known"
     found = document(run("status", "--json"))["archive"]
     assert (found["state"], found["message"], found["lag_events"]) == ("halted", "replaced", 0)
     assert found["file"] == str(tmp_path / ARCHIVE_NAME)
     assert datetime.fromisoformat(found["since"]) == log.readers.list_all()[0].seen_at
+    shutil.rmtree((tmp_path / ARCHIVE_NAME).parent)
+    Archive(tmp_path / ARCHIVE_NAME).close()
+    assert "at 0-0, 3 events behind" in printed(), "not what the one told that was here before"
+    TailStatusFile((tmp_path / ARCHIVE_NAME).parent).report(TailStatus(TailState.HALTED, message="replaced"))
     client.delete(READERS)  # as where the log is another now
     assert "halted, at 0-0, 3 events behind: replaced" in printed()
 

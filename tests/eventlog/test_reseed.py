@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +25,10 @@ from eventlog.archive_reader import ArchiveReader
 from eventlog.archiving import ARCHIVE_NAME
 from eventlog.cli import main
 from eventlog.continuity import NumberedEntry, Verdict
-from eventlog.errors import CommandReused, Conflict, WrongLog
+from eventlog.errors import CommandReused, Conflict, ReseedRefused, WrongLog
 from eventlog.follower import moved_over
 from eventlog.reader_report import REPORT_IDLE_EVERY_S
-from eventlog.reseed import COUNTER_MARGIN
+from eventlog.reseed import COUNTER_MARGIN, reseed
 from eventlog.tail_status import TailState, TailStatusFile
 from tests.eventlog.conftest import emptied_url
 from tests.eventlog.log_contract import META, STREAM, add_foreign, everything, moment, publish
@@ -440,6 +440,24 @@ def test_no_publisher_meets_a_half_restored_log(long: Lost) -> None:
     assert raw_entries(long.client)[:-1] == long.entries
     assert published[0].sequence == long.state.sequence + 1
     assert long.follow() == published[0].sequence
+
+
+def test_archive_that_ends_early_meanwhile_is_told_from_a_run_that_stood_still(
+    long: Lost, tmp_path: Path
+) -> None:
+    @contextmanager
+    def cut_short(what: str) -> Iterator[Callable[[int, int], None]]:
+        def cut(done: int, total: int) -> None:
+            if what == "writing back" and done == 1000:
+                damage_by("DELETE FROM entries WHERE sequence > 2500")(long.path)
+
+        yield cut
+
+    with pytest.raises(
+        ReseedRefused, match="gave 2500 of its 40006 entries: `eventlog archive --check` says"
+    ):
+        reseed(long.log, [long.path], tmp_path, cut_short)
+    assert everything(long.client) == {}
 
 
 def test_new_write_while_it_runs_is_not_written_over(long: Lost) -> None:
