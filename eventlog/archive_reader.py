@@ -86,6 +86,16 @@ class ArchiveReader:
 
         return self._ask(read)
 
+    def read_back(self, up_to: Position, count: int) -> list[Entry]:
+        """Up to `count` entries that end at a position or before it; the newest first, checked as `read` does."""
+        before = self._ask(
+            lambda connection: connection.execute(
+                "SELECT position FROM entries WHERE position <= ? ORDER BY position DESC LIMIT 1 OFFSET ?",
+                (to_stored(up_to), count),
+            ).fetchone()
+        )
+        return self.read(from_stored(before[0]) if before else START, up_to, count)[::-1]
+
     def has(self, after: Position, up_to: Position, count: int) -> bool:
         """Whether `count` entries lie behind `after`, as far as `up_to`; counts none of them."""
         try:

@@ -58,8 +58,8 @@ def init(place: Place, adopt: bool, as_json: bool) -> None:
         raise click.ClickException(
             f"projections or the archive remember a log ({', '.join(strangers)}) that is not what is here "
             f"({existing or 'no log'}): make sure that this is the Redis and the stream you mean (REDIS_URL, "
-            "EVENT_STREAM). Then restore the Redis data that held it; or, where Redis lost everything, run "
-            "`eventlog reseed`; or accept what is here: run `eventlog init --adopt`."
+            "EVENT_STREAM). Then restore the Redis data that held it; or write it back "
+            "from the archive: `eventlog reseed`; or accept what is here: run `eventlog init --adopt`."
         )
     log_id = log.create()
     if as_json:

@@ -59,7 +59,7 @@ class Snapshot(NamedTuple):
     at_checkpoint: Entry | None
     entries: list[Entry]
     reached_end: bool
-    unarchived: str = "there is no archive to read it from"
+    unarchived: str = "no archive was named to read it from"
 
     def why_unread(self, after: Position) -> str:
         """Why entries behind a position that were trimmed are not among these; empty if none are left out."""
@@ -68,7 +68,7 @@ class Snapshot(NamedTuple):
             return ""
         return (
             f"what lies before {state.trimmed_to} was trimmed, and {self.unarchived}: put the archive back "
-            "(DATA_DIR/archive; docs/runbook.md, Archive)"
+            "(DATA_DIR/archive), or name it where the log is opened: EventLog.connect(…, archive=FILE)"
         )
 
 

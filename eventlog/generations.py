@@ -208,7 +208,7 @@ def _target(home: Path, link: str) -> Path | None:
     except OSError as problem:
         raise NotBuilt(
             f"{home / link} is no symbolic link; did something that follows them copy it? Copy it anew (cp -a), or "
-            f"rebuild it: stop the service, delete {home}, start it again."
+            f"rebuild it: stop its tail, delete {home}, start the tail again."
         ) from problem
 
 

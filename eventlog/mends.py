@@ -10,24 +10,30 @@ from eventlog.errors import WrongLog
 from eventlog.readers import ReaderKind
 
 _ACCEPT: Final = (
-    "accept what is there now: run `eventlog init --adopt`, then delete the directory of each projection that "
-    "followed the log, and move DATA_DIR/archive aside: tails and archive begin anew by themselves."
+    "run `eventlog init --adopt`, then delete the directory of each projection that followed the log, and move "
+    "DATA_DIR/archive aside: tails and archive begin anew by themselves."
+)
+ENTRIES_MEND: Final = (
+    "Write them back from the archive: `eventlog reseed --replace`. Without one, restore the Redis data that had them; "
+    f"or accept that they are gone: {_ACCEPT}"
 )
 LOG_MEND: Final = (
     "Make sure that this is the Redis and the stream you mean (REDIS_URL, EVENT_STREAM). Then restore the Redis "
-    "data that held the log; or, where Redis lost everything, write it back from the archive: `eventlog reseed`; "
-    f"or {_ACCEPT}"
+    "data that held the log; or write back from the archive what Redis lost: `eventlog reseed`; "
+    f"or accept what is there now: {_ACCEPT}"
 )
 NO_LOG_MEND: Final = (
     f"If there never was one: run `eventlog init`. If there was: {LOG_MEND[0].lower()}{LOG_MEND[1:]}"
 )
 FOLLOWED_MEND: Final = (
-    "Where one projection alone says so, its file may be wrong and not the log: `verify --repair` of its service "
-    f"looks, and mends it. Else: {LOG_MEND[0].lower()}{LOG_MEND[1:]}"
+    "Where one projection alone says so, its file may be wrong and not the log: `SERVICE verify --repair` looks, and "
+    "mends it; where there is no such command, stop its tail, delete its directory, start the tail again. "
+    f"Else: {LOG_MEND[0].lower()}{LOG_MEND[1:]}"
 )
 TRIMMED_MEND: Final = (
-    "Put back the archive that has it (DATA_DIR/archive), and start it: `eventlog archive`. If it is lost, restore "
-    f"the Redis data of before; or {_ACCEPT}"
+    "Put back the archive that has it (DATA_DIR/archive), and start it: `eventlog archive`; or name it where the log is "
+    "opened: EventLog.connect(…, archive=FILE). If it is lost, restore the Redis data of before; or accept what is "
+    f"there now: {_ACCEPT}"
 )
 ARCHIVE_MEND: Final = (
     "Where the archive is wrong and not the log, put back the one of this log (DATA_DIR/archive); or, where nothing "

@@ -10,7 +10,7 @@ from typing import Final, TypeAlias
 from eventlog.durations import ago, parse_duration
 from eventlog.errors import EventLogError
 from eventlog.log import EventLog
-from eventlog.position import LAST, START, Position
+from eventlog.position import LAST, START, WITHOUT_LOG_ID, Position
 
 # `start` and `now` are START and LAST; a timedelta is how long ago, by the clock of Redis.
 NamedMoment: TypeAlias = Position | datetime | timedelta
@@ -42,6 +42,8 @@ def parse_moment(text: str) -> NamedMoment:
         elif not _MONTH.fullmatch(text):
             moment = Position.parse(text)
     if moment is None:
+        if "@" in text:
+            raise InvalidMoment(f"{text[:100]!r} is no moment: {WITHOUT_LOG_ID}")
         raise InvalidMoment(
             f"{text[:100]!r} is no moment: give a time (2026-10-01, 2026-10-01T12:00Z, 2026-10-01T14:00+02:00), "
             "a position (1795219641181-0), how long ago (10m, 7d), start or now"

@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 from eventlog.errors import InvalidPosition
 
 _STREAM_ID = re.compile(r"(0|[1-9][0-9]{0,19})-(0|[1-9][0-9]{0,19})", re.ASCII)
+WITHOUT_LOG_ID: Final = "a Log-Position ends with its log's id: give what stands before the @"
 _LARGEST = 2**64 - 1  # both halves of a stream ID are unsigned 64-bit integers
 
 
@@ -22,7 +23,8 @@ class Position(NamedTuple):
         """`Position.parse("1795219641181-0")`; raises InvalidPosition unless both halves are given."""
         found = _STREAM_ID.fullmatch(text.decode("ascii", "replace") if isinstance(text, bytes) else text)
         if found is None:
-            raise InvalidPosition(f"{text!r} is not a position: expected <milliseconds>-<counter>")
+            mend = WITHOUT_LOG_ID if "@" in str(text) else "expected <milliseconds>-<counter>"
+            raise InvalidPosition(f"{text!r} is not a position: {mend}")
         position = cls(int(found[1]), int(found[2]))
         if max(position) > _LARGEST:
             raise InvalidPosition(f"{text!r} is not a position: a half is above {_LARGEST}")

@@ -152,8 +152,8 @@ def rebuild_mend(path: Path) -> str:
     )  # the generation that is served: with its home, all of it is made anew
     home = path.parent.parent if followed else path.parent
     return (
-        "`verify --repair` of its service builds it anew from the log; or stop the service, "
-        f"delete {home}, start it again."
+        "`SERVICE verify --repair` builds it anew from the log; where there is no such command, stop its tail, "
+        f"delete {home}, start the tail again."
     )
 
 

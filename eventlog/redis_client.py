@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import resources
-from typing import Any
+from typing import Any, Final
 
 import redis
 from redis.backoff import NoBackoff
@@ -42,6 +42,10 @@ class Script:
 
 
 _READ_ALL = Script("read_all")
+
+OUT_OF_MEMORY: Final = (
+    "command not allowed when used memory"  # redis-py cuts off OOM, Redis 6.2 wraps it in scripts
+)
 
 
 def make_pool(url: str) -> redis.ConnectionPool:
@@ -116,7 +120,7 @@ class RedisClient:
             answers: list[Any] = connection.read_response()
         for answer in answers:
             if isinstance(answer, redis.ResponseError):
-                raise LogUnavailable(f"Redis refused: {answer}") from answer
+                raise LogUnavailable(f"Redis refused: {_mended(answer)}") from answer
         return answers
 
     def run(self, script: Script, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
@@ -142,7 +146,7 @@ class RedisClient:
                     except redis.DataError:
                         raise  # an argument that cannot be sent: the caller's mistake, and nothing was
                     except (redis.BusyLoadingError, redis.ResponseError) as refusal:
-                        raise LogUnavailable(f"Redis refused the append: {refusal}") from refusal
+                        raise LogUnavailable(f"Redis refused the append: {_mended(refusal)}") from refusal
                     except (redis.RedisError, OSError) as lost:
                         may_have_run = True
                         raise LogUnavailable(f"Redis did not answer: {lost}") from lost
@@ -178,7 +182,7 @@ class RedisClient:
         try:
             yield
         except redis.ResponseError as problem:
-            raise LogUnavailable(f"Redis refused: {problem}") from problem
+            raise LogUnavailable(f"Redis refused: {_mended(problem)}") from problem
         except (redis.RedisError, OSError) as problem:
             raise LogUnavailable(f"Redis did not answer: {self._explained(problem)}") from problem
 
@@ -196,3 +200,10 @@ class RedisClient:
             case _:
                 mend = "start it, or check REDIS_URL and REDIS_PORT"
         return f"{str(problem).rstrip('.')} ({address}): {mend}"
+
+
+def _mended(refusal: Exception) -> str:
+    """What Redis said, and what to do where its memory is full."""
+    if OUT_OF_MEMORY not in str(refusal):
+        return str(refusal)
+    return f"{str(refusal).rstrip('.')}: raise maxmemory, or free what the archive has: `eventlog trim --keep 7d`"

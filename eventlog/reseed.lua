@@ -1,17 +1,19 @@
 -- Makes what is staged the log, in one step: no publisher meets a half of it.
 --
 -- KEYS  1 stream  2 meta  3 subjects  4 named commands  5 staged entries  6 staged named commands  7 the run's place
+--       8 where what is there is put aside
 -- ARGV  log id, how many entries, position of the last, adopted to, prefix of command records,
---       their lifetime in ms, how many named commands, the run's token, then field and value of each counter
+--       their lifetime in ms, how many named commands, the run's token, '1' to put aside what the log has still, then field
+--       and value of each counter
 --
--- Answers  {'restored', how many commands are remembered}  {'entries', how many are there, first, last}
---          {'another log', its id}  {'ahead', how many entries it counted}  {'wrong type', key}
---          {'not staged', how many entries are}
+-- Answers  {'restored', how many commands are remembered}  {'entries', how many are there, first, last, 1 if they are of this log}
+--          {'another log', its id}  {'ahead', how many entries it counted}  {'in the way', key}
+--          {'further', position of the last that is there}  {'not staged', how many entries are}
 --
 -- Scripts do not roll back: everything that can refuse comes before the first write.
 
-local stream, meta, subjects, named, staged, staged_commands, place = unpack(KEYS)
-local log_id, sequence, last, adopted_to, prefix, lifetime_ms, commands, token = unpack(ARGV, 1, 8)
+local stream, meta, subjects, named, staged, staged_commands, place, aside = unpack(KEYS)
+local log_id, sequence, last, adopted_to, prefix, lifetime_ms, commands, token, replace = unpack(ARGV, 1, 9)
 lifetime_ms = tonumber(lifetime_ms)
 
 local function kind_of(key)
@@ -20,14 +22,19 @@ local function kind_of(key)
 end
 
 local kind = kind_of(stream)
-if kind ~= 'none' and kind ~= 'stream' then return {'wrong type', stream} end
-if kind == 'stream' and redis.call('XLEN', stream) > 0 then
-  local first = redis.call('XRANGE', stream, '-', '+', 'COUNT', 1)[1][1]
-  return {'entries', redis.call('XLEN', stream), first, redis.call('XREVRANGE', stream, '+', '-', 'COUNT', 1)[1][1]}
-end
+if kind ~= 'none' and kind ~= 'stream' then return {'in the way', stream} end
 local meta_kind = kind_of(meta)
-if meta_kind ~= 'none' and meta_kind ~= 'hash' then return {'wrong type', meta} end
+if meta_kind ~= 'none' and meta_kind ~= 'hash' then return {'in the way', meta} end
 local known = redis.call('HMGET', meta, 'log_id', 'sequence')
+local there = kind == 'stream' and redis.call('XLEN', stream) or 0
+if there > 0 then
+  local first = redis.call('XRANGE', stream, '-', '+', 'COUNT', 1)[1][1]
+  local newest = redis.call('XREVRANGE', stream, '+', '-', 'COUNT', 1)[1][1]
+  local same = known[1] == log_id
+  if not same or replace ~= '1' then return {'entries', there, first, newest, same and 1 or 0} end
+  if is_after(newest, last) then return {'further', newest} end
+  if redis.call('EXISTS', aside) == 1 then return {'in the way', aside} end
+end
 local counted = tonumber(known[2] or '0') or 0
 if known[1] and known[1] ~= log_id and counted > 0 then return {'another log', known[1]} end
 if known[1] == log_id and counted > tonumber(sequence) then return {'ahead', counted} end
@@ -39,12 +46,13 @@ end
 
 -- Where only the stream was lost, its counters are there still, and further.
 local counters = {}
-for i = 9, #ARGV, 2 do
+for i = 10, #ARGV, 2 do
   local now = known[1] == log_id and tonumber(redis.call('HGET', meta, ARGV[i]) or '') or 0
   counters[#counters + 1] = ARGV[i]
   counters[#counters + 1] = string.format('%.0f', math.max(now, tonumber(ARGV[i + 1])))
 end
 
+if there > 0 then redis.call('RENAME', stream, aside) end
 redis.call('DEL', stream, meta, subjects, named)
 redis.call('PERSIST', staged) -- what a killed run staged goes by itself
 redis.call('RENAME', staged, stream)

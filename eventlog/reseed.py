@@ -12,7 +12,7 @@ from eventlog.archive_check import check_archive, find_difference
 from eventlog.archive_reader import ArchiveReader, is_chained
 from eventlog.checkpoints import Checkpoint
 from eventlog.codec import Entry
-from eventlog.errors import EventLogError, LogUnavailable, ReseedRefused
+from eventlog.errors import EventLogError, LogUnavailable, ReseedRefused, WrongLog
 from eventlog.found_projections import find_projections
 from eventlog.log import NAMED_COMMAND_LIFETIME_MS, EventLog
 from eventlog.position import START, Position
@@ -43,11 +43,14 @@ def reseed(
     log: EventLog,
     archives: Sequence[Path],
     data_directory: Path,
+    *,
+    replace: bool = False,
     progress: ShowProgress = lambda what: nullcontext(lambda done, total: None),
 ) -> Reseeded:
     """Write the log back, whole, under its own id, with its ids, sequences, counters and named commands.
 
-    The longest of the archives is taken. Harmless where the log is there. Raises ReseedRefused, ArchiveUnusable
+    The longest of the archives is taken. Harmless where the log is there, whole. Where it is there and is not whole,
+    `replace` puts aside what it has, if the archive has all of that. Raises ReseedRefused, ArchiveUnusable
     or another EventLogError with nothing changed; ended before its last step it changes nothing either.
     """
     source, end = _longest(archives, progress)
@@ -62,7 +65,8 @@ def reseed(
         if _is_there(log, end):  # another run has just written it back
             return there
         with progress("writing back") as on_progress:
-            return _write_back(staging, source, end, on_progress)
+            require_kept = _RequireKept(log, source) if replace else None
+            return _write_back(staging, source, end, require_kept, on_progress)
     except ReseedRefused:
         if _is_there(log, end):  # this run stood still, and another went by
             return there
@@ -73,7 +77,11 @@ def reseed(
 
 
 def _write_back(
-    staging: Staging, source: ArchiveReader, end: Checkpoint, on_progress: Callable[[int, int], None]
+    staging: Staging,
+    source: ArchiveReader,
+    end: Checkpoint,
+    require_kept: _RequireKept | None,
+    on_progress: Callable[[int, int], None],
 ) -> Reseeded:
     kept = source.kept()
     counters = {
@@ -86,12 +94,15 @@ def _write_back(
         raise ReseedRefused(f"{source.path} has no entry {end.position}, which is its last")
     adopted_to = kept.meta.get(b"adopted_to", b"0-0")
     lifetime_ms, commands = NAMED_COMMAND_LIFETIME_MS, len(kept.commands)
-    staged = StagedLog(end.log_id, end.sequence, last, adopted_to, counters, lifetime_ms, commands)
+    replace = require_kept is not None
+    staged = StagedLog(end.log_id, end.sequence, last, adopted_to, counters, lifetime_ms, commands, replace)
     staging.require_room(staged)
     for start in range(0, len(kept.commands), _CHUNK):
         staging.add_commands(kept.commands[start : start + _CHUNK])
     written = 0
     for chunk in _chunks(source, end):
+        if require_kept is not None:
+            require_kept(chunk)
         staging.add_entries(chunk)
         written += len(chunk)
         on_progress(written, end.sequence)
@@ -119,10 +130,42 @@ def _chunks(source: ArchiveReader, end: Checkpoint) -> Iterator[list[Entry]]:
         after = chunk[-1].position
 
 
+class _RequireKept:
+    """Called with the archive's entries, chunk by chunk: ReseedRefused where Redis has others among them.
+
+    None can come between them afterwards: ids only grow.
+    """
+
+    def __init__(self, log: EventLog, source: ArchiveReader) -> None:
+        self._log = log
+        self._source = source
+        self._seen_to = START
+
+    def __call__(self, chunk: Sequence[Entry]) -> None:
+        kept = {entry.id: entry for entry in chunk}
+        there = self._log.read_back(chunk[-1].position, len(chunk) + 1)
+        for entry in there[::-1]:
+            if entry.position > self._seen_to and kept.get(entry.id) != entry:
+                raise ReseedRefused(
+                    f"Redis has another entry at {entry.position} than {self._source.path}, and it would be lost: look "
+                    f"at it (`redis-cli XRANGE {self._log.stream} {entry.position} {entry.position}`); if it may go, "
+                    f"`redis-cli XDEL {self._log.stream} {entry.position}`, then run it again"
+                )
+        self._seen_to = chunk[-1].position
+
+
 def _is_there(log: EventLog, checkpoint: Checkpoint) -> bool:
     """Whether the log has all up to a checkpoint, and the entry at it as it was."""
-    state = log.state()
-    if not state.entries or state.log_id != checkpoint.log_id or state.sequence < checkpoint.sequence:
+    try:
+        state = log.state()
+    except WrongLog:  # the switch says what is in the way
+        return False
+    if (
+        not state.entries
+        or state.missing
+        or state.log_id != checkpoint.log_id
+        or state.sequence < checkpoint.sequence
+    ):
         return False
     at = log.snapshot(checkpoint.position, 1).at_checkpoint
     return at is not None and at.digest() == checkpoint.digest
@@ -151,14 +194,20 @@ def _longest(paths: Sequence[Path], progress: ShowProgress) -> tuple[ArchiveRead
 
 def _require_projections_fit(source: ArchiveReader, end: Checkpoint, data_directory: Path) -> None:
     """The archive must have, unchanged, all that a projection has applied; or its readers would halt as rewound."""
-    for path, checkpoint in ((found.home, found.checkpoint) for found in find_projections(data_directory)):
-        lost = checkpoint.sequence - end.sequence
-        if checkpoint.log_id == end.log_id and lost > 0:
-            raise ReseedRefused(
-                f"{path} has applied {checkpoint.sequence} entries, up to {checkpoint.position}, and {source.path} "
-                f"ends with number {end.sequence} at {end.position}: {lost} would be lost. Restore the Redis data "
-                f"or an archive that has them; or accept the loss: delete the projection's directory, then run it again"
-            )
+    found = [(each.home, each.checkpoint) for each in find_projections(data_directory)]
+    further = [(path, at) for path, at in found if at.log_id == end.log_id and at.sequence > end.sequence]
+    if further:
+        have = "; ".join(
+            f"{path} has applied {at.sequence} entries, up to {at.position}" for path, at in further
+        )
+        lost = max(at.sequence for _, at in further) - end.sequence
+        homes = " ".join(str(path) for path, _ in further)
+        raise ReseedRefused(
+            f"{have}; and {source.path} ends with number {end.sequence} at {end.position}: {lost} would be lost. "
+            f"Restore the Redis data or an archive that has them; or accept the loss: `rm -r {homes}`, "
+            "then run it again"
+        )
+    for path, checkpoint in found:
         mend = (
             "Give the archive of its log (--archive), or delete the projection's directory; then run it again"
         )

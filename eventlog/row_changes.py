@@ -11,7 +11,10 @@ Value = str | int | None
 Key = str | int
 Row = Mapping[str, Value]
 
-_OR_BY_HAND = "its handler is wrong, or a row was changed by hand: `verify --repair` of its service"
+_OR_BY_HAND = (
+    "its handler is wrong, or a row was changed by hand: `SERVICE verify --repair` builds all anew, or delete its "
+    "directory and start its tail again"
+)
 SMALLEST_INTEGER, LARGEST_INTEGER = -(2**63), 2**63 - 1  # what SQLite keeps as an integer
 
 

@@ -8,14 +8,14 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from eventlog.archive import NamedCommand
 from eventlog.codec import Entry
 from eventlog.errors import LogUnavailable, ReseedRefused
-from eventlog.redis_client import RedisClient, Script
+from eventlog.redis_client import OUT_OF_MEMORY, RedisClient, Script
 
-_SWITCH, _HOLD = Script("reseed"), Script("hold_reseed")
+_SWITCH, _HOLD = Script("positions", "reseed"), Script("hold_reseed")
 
 COUNTER_PREFIX: Final = b"next:"
 
@@ -26,7 +26,10 @@ _logger = logging.getLogger(__name__)
 
 
 class StagedLog(NamedTuple):
-    """What the log will say of itself; `counters` are fields of its meta, `commands` how many are named."""
+    """What the log will say of itself; `counters` are fields of its meta, `commands` how many are named.
+
+    `replace` puts aside what the same log has still, where all of it lies up to `last`.
+    """
 
     log_id: str
     sequence: int
@@ -35,6 +38,7 @@ class StagedLog(NamedTuple):
     counters: Mapping[bytes, int]
     named_lifetime_ms: int
     commands: int
+    replace: bool
 
 
 class Staging:
@@ -47,6 +51,7 @@ class Staging:
         """`own_keys` are meta, subjects and named commands."""
         self._redis = client
         self._log_keys = [stream, *own_keys]
+        self.aside = f"{stream}-aside"
         self._record_prefix = record_prefix
         self._token = secrets.token_urlsafe(12)
         self._place = f"{{{stream}}}:reseed-run"
@@ -127,10 +132,11 @@ class Staging:
         counters = [word for field, value in staged.counters.items() for word in (field, value)]
         outcome, *details = self._redis.run(
             _SWITCH,
-            [*self._log_keys, self._entries, self._commands, self._place],
+            [*self._log_keys, self._entries, self._commands, self._place, self.aside],
             [
                 *(staged.log_id, staged.sequence, staged.last.id, staged.adopted_to),
-                *(self._record_prefix, staged.named_lifetime_ms, staged.commands, self._token, *counters),
+                *(self._record_prefix, staged.named_lifetime_ms, staged.commands, self._token),
+                *(int(staged.replace), *counters),
             ],
         )
         match outcome.decode():
@@ -139,7 +145,7 @@ class Staging:
             case "not staged":
                 return None
             case "entries":
-                raise ReseedRefused(_occupied(stream, meta, *details))
+                raise ReseedRefused(_occupied(stream, meta, details))
             case "another log":
                 raise ReseedRefused(
                     f"{meta} says that log {details[0].decode()} was here: make sure that this is the Redis and the "
@@ -151,9 +157,16 @@ class Staging:
                     f"{details[0] - staged.sequence} would be lost. Restore the Redis data that has them; "
                     f"or accept the loss: `redis-cli DEL '{meta}'`; then run it again"
                 )
-            case _:
+            case "further":
                 raise ReseedRefused(
-                    f"key {details[0].decode()!r} is in the way: rename it, then run it again"
+                    f"the log goes on to {details[0].decode()}, and the archive ends at {staged.last.position}: run "
+                    "`eventlog archive --once`, then this again, with the services stopped while they write"
+                )
+            case _:
+                key = details[0].decode()
+                renamed = f"{key}-{self._token[:6]}"
+                raise ReseedRefused(
+                    f"key {key!r} is in the way: `redis-cli RENAME '{key}' '{renamed}'`, then run it again"
                 )
 
 
@@ -163,7 +176,7 @@ def _memory_named() -> Iterator[None]:
     try:
         yield
     except LogUnavailable as problem:
-        if "OOM command not allowed" in str(problem):  # Redis 6.2 wraps it where a script meets it
+        if OUT_OF_MEMORY in str(problem):
             raise ReseedRefused(
                 "the log does not fit: give Redis more memory (maxmemory), then run it again"
             ) from problem
@@ -176,10 +189,17 @@ def _overtaken() -> ReseedRefused:
     )
 
 
-def _occupied(stream: str, meta: str, count: int, first: bytes, last: bytes) -> str:
+def _occupied(stream: str, meta: str, found: list[Any]) -> str:
+    count, of_this_log = found[0], found[3]
+    first, last = found[1].decode(), found[2].decode()
+    there = f"stream {stream!r} has {count} {'entry' if count == 1 else 'entries'}, from {first} to {last}"
+    if of_this_log:
+        return (
+            f"{there}, of this log, and is not what the archive has: `eventlog reseed --replace` writes all back, "
+            f"and puts these aside as {stream}-aside"
+        )
     return (
-        f"stream {stream!r} has {count} {'entry' if count == 1 else 'entries'}, from {first.decode()} to "
-        f"{last.decode()}: nothing is written over them. Look at them (`redis-cli XRANGE {stream} {first.decode()} "
-        f"{last.decode()}`); if they may go, put them aside: "
+        f"{there}: nothing is written over them. Look at them (`redis-cli XRANGE {stream} {first} "
+        f"{last}`); if they may go, put them aside: "
         f"`redis-cli RENAME {stream} {stream}-aside`, then `redis-cli DEL '{meta}'`; then run it again"
     )

@@ -76,11 +76,12 @@ def trim(
     *,
     archive: ArchiveReader | None = None,
     dry_run: bool = False,
-    progress: Callable[[int], None] = lambda _: None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Trim:
-    """Free what may go, in small steps of which each leaves the log whole; `progress` is told how many each freed.
+    """Free what may go, in small steps of which each leaves the log whole.
 
-    Given the `archive`, each step first compares what would go with it: ArchiveUnusable where it keeps something else.
+    `progress` is told how many were freed, of how many at most. Given the `archive`, each step first compares what
+    would go with it: ArchiveUnusable where it keeps something else.
     Raises what LogReaders.free_some raises, and TrimRefused for a size where Redis does not tell sizes.
     """
     state = log.state()
@@ -92,9 +93,10 @@ def trim(
     freed = 0
     while True:
         keep_entries = keep.entries if keep.stream_bytes is None else _share(state, after, keep.stream_bytes)
+        at_most = freed + _may_go(log, state, archive, keep_entries, keep_from)
         for step in _steps(log, log_id, archive, keep_entries, keep_from, dry_run=dry_run):
-            progress(step.entries)
             freed += step.entries
+            progress(freed, max(freed, at_most))
         after = None if dry_run else log.memory.stream_bytes()
         small_enough = keep.stream_bytes is None or after is None or after <= keep.stream_bytes
         if small_enough or step.why_kept is not WhyKept.KEEP:
@@ -150,6 +152,17 @@ def _steps(
         yield step
         if step.why_kept is not WhyKept.MORE:
             return
+
+
+def _may_go(
+    log: EventLog, state: LogState, archive: ArchiveReader | None, keep_entries: int, keep_from: Position
+) -> int:
+    """How many entries at most; each step asks anew."""
+    bounds = [state.entries - keep_entries]
+    bounds += [reader.sequence - state.trimmed for reader in log.readers.list_all()]
+    if archive is not None and keep_from != LAST:
+        bounds.append(archive.count(state.trimmed_to.previous(), keep_from.previous()))
+    return max(0, min(bounds))
 
 
 def _share(state: LogState, there: int | None, wanted: int) -> int:

@@ -18,8 +18,10 @@ from eventlog.doctor.entries import judge_state, judge_writes
 from eventlog.doctor.findings import Finding, Name
 from eventlog.doctor.followers import LAGGING_ENTRIES, count_behind, judge_lag, judge_parked
 from eventlog.doctor.server import judge_durability
+from eventlog.doctor.tails import find_holders, judge_dead
 from eventlog.errors import NotBuilt, WrongLog
 from eventlog.log import Durability
+from eventlog.tail_lock import LOCK_NAME
 from eventlog.tail_status import TailState
 from shared.freshness import Freshness
 
@@ -94,6 +96,9 @@ class Health:
         status = self._freshness.of(checkpoint)
         if status.state is TailState.FOLLOWING:
             return Check("ok", f"verdict {status.verdict}")
+        if status.state is TailState.DEAD:
+            detail, mend = judge_dead(status, find_holders(self._reader.home / LOCK_NAME), "start the tail")
+            return Check("degraded", f"dead: {detail}", mend)
         verdict = f" ({status.verdict})" if status.state is TailState.HALTED else ""
         return Check("degraded", f"{status.state}{verdict}", status.message)
 

@@ -144,10 +144,15 @@ def _count_lacking(place: Place, end: Checkpoint) -> int:
     type=click.Path(path_type=Path, dir_okay=False),
     help="An archive; more than one must agree. Default: DATA_DIR/archive/archive.db.",
 )
+@click.option(
+    "--replace",
+    is_flag=True,
+    help="Put aside what Redis has still of this log (as STREAM-aside), where the archive has all of it.",
+)
 @json_option
 @at_the_log
-def reseed_log(place: Place, archives: tuple[Path, ...], as_json: bool) -> None:
-    """Write the log back from its archive, after Redis lost everything.
+def reseed_log(place: Place, archives: tuple[Path, ...], replace: bool, as_json: bool) -> None:
+    """Write the log back from its archive, after Redis lost everything; or, with --replace, a part of it.
 
     The same log: its id, positions and sequences, counters, and the commands that clients named in the last 24
     hours; tails, services and the archive go on by themselves. Refuses, with exit code 1, where entries are there
@@ -159,7 +164,7 @@ def reseed_log(place: Place, archives: tuple[Path, ...], as_json: bool) -> None:
             raise click.ClickException(
                 f"there is no archive {path}: name it with --archive, or set DATA_DIR to that of the services"
             )
-    done = reseed(place.log, archives, place.data_dir, progress)
+    done = reseed(place.log, archives, place.data_dir, replace=replace, progress=progress)
     if as_json:
         print_json(done._asdict())
     else:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-
 import click
 
 from eventlog.archive_reader import ArchiveReader
 from eventlog.commands.common import Place, at_the_log, checked_by, is_for_subcommand, json_option, print_json
 from eventlog.durations import short_duration
 from eventlog.errors import ArchiveUnusable, TrimRefused
+from eventlog.progress import progress
 from eventlog.reader_status import ReaderStatus, list_reader_statuses
 from eventlog.readers import ReaderKind, WhyKept
 from eventlog.trimming import Keep, Trim, UnseenReader
@@ -70,20 +69,21 @@ def trim(place: Place, keep: Keep, dry_run: bool, as_json: bool) -> None:
     """Free Redis of the oldest entries, as far as every known reader and the archive have them.
 
     Run it where the archive lies: it must have all that it said, and what is freed is compared with it first. The
-    log's last entry always stays. Ctrl-C between two steps leaves the log whole.
+    log's last entry always stays. Ctrl-C leaves the log whole; what was freed until then stays freed.
     """
     freed = 0
-
-    def progress(more: int) -> None:
-        nonlocal freed
-        freed += more
-        if sys.stderr.isatty():
-            click.echo(f"\r{freed:,} entries", nl=False, err=True)
 
     try:
         _require_archived(place)
         archive = ArchiveReader(place.archive)
-        done = trim_log(place.log, keep, archive=archive, dry_run=dry_run, progress=progress)
+        with progress("looking" if dry_run else "freeing") as on_progress:
+
+            def on_freed(so_far: int, at_most: int) -> None:
+                nonlocal freed
+                freed = so_far
+                on_progress(so_far, at_most)
+
+            done = trim_log(place.log, keep, archive=archive, dry_run=dry_run, progress=on_freed)
     except ArchiveUnusable as problem:
         so_far = (
             f"{freed:,} entries were freed, and no more is" if freed and not dry_run else "nothing is freed"
@@ -94,8 +94,6 @@ def trim(place: Place, keep: Keep, dry_run: bool, as_json: bool) -> None:
         raise TrimRefused(
             f"{so_far}, for what would go is not in the archive: {problem}. To mend it, {mend}; then try again"
         ) from problem
-    if sys.stderr.isatty():
-        click.echo(err=True)
     if as_json:
         print_json(done)
     else:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Any, NamedTuple
 
 import click
 import msgspec
 
+from eventlog.archive_reader import ArchiveReader
 from eventlog.checkpoints import Checkpoint
 from eventlog.codec import Entry, read_fields
 from eventlog.commands.common import Place, at_the_log, checked_by
@@ -98,7 +100,10 @@ class Wanted(NamedTuple):
     help="Only from there on: 2026-10-01, 2026-10-01T12:00Z, a position, or 10m for ten minutes ago.",
 )
 @click.option(
-    "-n", "count", type=click.IntRange(min=0), help="Only the last COUNT. [default: 10, all with --since]"
+    "-n",
+    "count",
+    type=click.IntRange(min=0),
+    help="Only the last COUNT of what is chosen. [default: 10, all with --since]",
 )
 @click.option("--json", "as_json", is_flag=True, help="A JSON document a line.")
 @at_the_log
@@ -124,7 +129,7 @@ def tail(
         if count is None and since is None:
             count = _SHOWN_AT_FIRST
         if count is not None:
-            last, checkpoint = _last_entries(log, checkpoint, wanted, first, count)
+            last, checkpoint = _last_entries(place, checkpoint, wanted, first, count)
             _print(last, as_json)
             if not follow:
                 return
@@ -178,24 +183,36 @@ def _begin(log: EventLog) -> Checkpoint:
 
 
 def _last_entries(
-    log: EventLog, checkpoint: Checkpoint, wanted: Wanted, first: Position, count: int
+    place: Place, checkpoint: Checkpoint, wanted: Wanted, first: Position, count: int
 ) -> tuple[list[ShownEvent | ShownRaw], Checkpoint]:
     """The last that are wanted, the oldest first, and the checkpoint at the log's end they were looked for from."""
-    newest = log.read_back(count=1)
+    newest = place.log.read_back(count=1)
     if newest:
         checkpoint = checkpoint._replace(position=newest[0].position, digest=newest[0].digest())
     found: list[ShownEvent | ShownRaw] = []
-    up_to: Position | None = checkpoint.position
-    while up_to is not None and len(found) < count:
-        chunk = log.read_back(up_to, _CHUNK)
-        for entry in chunk:
-            if entry.position < first:
-                return found[::-1], checkpoint
-            shown = read_entry(entry)
-            if len(found) < count and wanted.includes(shown):
-                found.append(shown)
-        up_to = chunk[-1].position.previous() if len(chunk) == _CHUNK else None
+    back = chain.from_iterable(_chunks_back(place, checkpoint.position, first))
+    while len(found) < count and (entry := next(back, None)) is not None and entry.position >= first:
+        shown = read_entry(entry)
+        if wanted.includes(shown):
+            found.append(shown)
     return found[::-1], checkpoint
+
+
+def _chunks_back(place: Place, up_to: Position, first: Position) -> Iterator[list[Entry]]:
+    """To the log's start, the newest entry first; what was trimmed is read from the archive."""
+    while chunk := place.log.read_back(up_to, _CHUNK):
+        yield chunk
+        up_to = chunk[-1].position.previous()
+    snapshot = place.log.snapshot(START, 1)
+    unread = snapshot.why_unread(first.previous())
+    if unread:
+        click.echo(f"older entries are not shown: {unread}", err=True)
+    if unread or not snapshot.state.trimmed:
+        return
+    archive = ArchiveReader(place.archive)
+    while chunk := archive.read_back(up_to, _CHUNK):
+        yield chunk
+        up_to = chunk[-1].position.previous()
 
 
 def _entries_behind(log: EventLog, checkpoint: Checkpoint, follow: bool) -> Iterator[list[Entry]]:

@@ -8,7 +8,7 @@ from eventlog.continuity import LogState
 from eventlog.doctor.findings import Finding, Name, Severity, with_all_clear
 from eventlog.errors import EventLogError
 from eventlog.log import EventLog
-from eventlog.mends import LOG_MEND, NO_LOG_MEND
+from eventlog.mends import ENTRIES_MEND, LOG_MEND, NO_LOG_MEND
 
 ENTRY_NAMES: Final = (Name.LOG_MISSING, Name.ENTRIES_MISSING, Name.WRITES_REFUSED)
 
@@ -32,7 +32,7 @@ def judge_state(state: LogState, *, followed: bool) -> Finding | None:
             Name.ENTRIES_MISSING,
             Severity.PROBLEM,
             f"{state.missing} of the entries that it counted are missing",
-            f"What was applied before is right, and a rebuild would lack them. {LOG_MEND}",
+            f"What was applied before is right, and a rebuild would lack them. {ENTRIES_MEND}",
         )
     return None
 

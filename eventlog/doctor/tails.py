@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Final
 
 from eventlog.checkpoints import Checkpoint, read_checkpoint
@@ -47,10 +48,22 @@ def examine_tail(follower: Follower, limits: Limits) -> list[Finding]:
 
 def find_tail(follower: Follower) -> int | None:
     """The process that holds the projection's lock; None if there is none that this user may see."""
-    if not can_look():
-        return None
-    lock = follower.lock
-    return next((each.pid for each in list_opened([lock])[lock] if each.locked), None)
+    return next(iter(find_holders(follower.lock)), None)
+
+
+def find_holders(lock: Path) -> set[int]:
+    """The processes that hold a tail's lock, of those that this user may see."""
+    return {each.pid for each in list_opened([lock])[lock] if each.locked} if can_look() else set()
+
+
+def judge_dead(status: TailStatus, holders: set[int], start: str) -> tuple[str, str]:
+    """What is wrong with a tail that gives no heartbeat, and the mend: one that is started waits for the lock."""
+    if not holders:
+        return status.message, f"{start}; its log says why it ended"
+    return (
+        f"process {_named(holders)} holds its lock and gives no heartbeat: it is paused, or hangs",
+        f"kill -CONT {_named(holders)}, or kill -9: its supervisor starts another",
+    )
 
 
 def moves(follower: Follower, before: Checkpoint, within_s: float) -> bool:
@@ -71,13 +84,7 @@ def moves(follower: Follower, before: Checkpoint, within_s: float) -> bool:
 def _judge_tail(follower: Follower, status: TailStatus, holders: set[int]) -> list[Finding]:
     match status.state:
         case TailState.DEAD:
-            if holders:
-                detail = (
-                    f"process {_named(holders)} holds its lock and gives no heartbeat: it is paused, or hangs"
-                )
-                mend = f"kill -CONT {_named(holders)}, or kill -9: its supervisor starts another"
-            else:
-                detail, mend = status.message, f"{follower.start}; its log says why it ended"
+            detail, mend = judge_dead(status, holders, follower.start)
             return [Finding(Name.TAIL_DEAD, Severity.PROBLEM, f"{follower.label}: {detail}", mend)]
         case TailState.STOPPED:
             detail = f"{follower.label}: {status.message}"

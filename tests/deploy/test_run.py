@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
 import socket
 import subprocess
@@ -85,6 +86,11 @@ def test_both_services_are_ready_and_the_tour_works_line_by_line(start_run: Star
         (1, 12000),
         (2, 0),
     ]
+
+    (show,) = re.findall(r"`(\S+eventlog show [^`]+)`", (ROOT / "README.md").read_text("utf-8"))
+    position = re.findall(r"(?i)^log-position: (\S+)", printed, re.MULTILINE)[-1]
+    where = " ".join(f"{name}={shlex.quote(run.environment[name])}" for name in ("REDIS_PORT", "DATA_DIR"))
+    assert "InvoiceCreated" in _paste("bash", [f"POSITION={position}", f"{where} {show}"])
 
 
 def test_the_printed_redis_cli_line_shows_the_log(start_run: StartRun) -> None:

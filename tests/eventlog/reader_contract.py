@@ -262,10 +262,10 @@ class ReaderContract(ABC):
         publish_many(log, 2500)
         archive(log, 2500)
         entries = positions(log)
-        freed: list[int] = []
-        done = trim(log, Keep(entries=100), progress=freed.append)
+        freed: list[tuple[int, int]] = []
+        done = trim(log, Keep(entries=100), progress=lambda *told: freed.append(told))
         assert (done.freed, done.left, done.why_kept, done.bounded_by) == (2400, 100, WhyKept.KEEP, None)
-        assert freed == [1000, 1000, 400]
+        assert freed == [(1000, 2400), (2000, 2400), (2400, 2400)]
         state = log.state()
         assert (state.trimmed, state.sequence, state.entries) == (2400, 2500, 100)
         assert done.first_kept == str(state.trimmed_to) == str(positions(log)[0])
@@ -301,7 +301,11 @@ class ReaderContract(ABC):
             archive(log, 10)
             log.readers.remove("post-v1")
             assert trim(log, Keep(entries=2)).freed == 8
-            assert verdict_of(log, file) is Verdict.TRIMMED
+            with pytest.raises(
+                WrongLog, match=r"no archive was named .* EventLog.connect\(…, archive=FILE\)"
+            ) as halt:
+                Subscription(log, file).run_to_head()
+            assert halt.value.verdict is Verdict.TRIMMED
             assert file.checkpoint().sequence == 5
 
     def test_rebuild_that_has_only_begun_holds_everything(self, log: EventLog) -> None:

@@ -81,11 +81,11 @@ def read_in_batches(log: EventLog, size: int) -> list[NumberedEntry]:
         )
 
 
-def raw_entries(client: redis.Redis) -> list[Entry]:
+def raw_entries(client: redis.Redis, stream: str = STREAM) -> list[Entry]:
     """With repeated fields, which redis-py's own answer would merge."""
     connection: Any = client.connection_pool.get_connection()
     try:
-        connection.send_command("XRANGE", STREAM, "-", "+")
+        connection.send_command("XRANGE", stream, "-", "+")
         return [Entry(*entry) for entry in connection.read_response()]
     finally:
         client.connection_pool.release(connection)

@@ -114,6 +114,7 @@ def test_page_works_from_top_to_bottom(stranger: Stranger) -> None:
     assert "as number 1" in worked
     assert "decide again, knowing" in worked
 
+    assert stranger.run("python rebuild.py") == "nothing was served to compare it with\n"
     tail = stranger.start("python tail.py")
     stranger.wait_for_tail()
     assert stranger.run("python answer.py").splitlines()[1:] == [

@@ -417,6 +417,9 @@ def test_tail_says_what_it_does_not_show_for_want_of_the_archive(
     keep(log, tmp_path, 20)
     first = str(positions(log)[0])
     run("trim", "--keep", "5")
+    newest = run("tail", "-n", "12", "--type", "ParcelSent", "--json")
+    assert [json.loads(line)["sequence"] for line in newest.stdout.splitlines()] == list(range(9, 21))
+    assert newest.stderr == ""
     whole = run("tail", "--since", first, "--json")
     assert (len(whole.stdout.splitlines()), whole.stderr) == (20, "")
     shutil.rmtree((tmp_path / ARCHIVE_NAME).parent)
@@ -425,4 +428,7 @@ def test_tail_says_what_it_does_not_show_for_want_of_the_archive(
     (said,) = rest.stderr.splitlines()
     assert f"before {positions(log)[0]} was trimmed" in said
     assert "put the archive back" in said
+    newest = run("tail", "-n", "12", "--json")
+    assert (len(newest.stdout.splitlines()), newest.stderr) == (5, rest.stderr)
+    assert run("tail", "-n", "5", "--json").stderr == ""
     assert run("tail", "--since", str(positions(log)[0])).stderr == ""

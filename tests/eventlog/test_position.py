@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eventlog import START, EventLogError, Position
+from eventlog.moments import parse_moment
 
 LARGEST = 2**64 - 1
 halves = st.integers(0, LARGEST)
@@ -33,6 +34,13 @@ def test_what_is_no_position_is_refused(text: str) -> None:
         Position.parse(text)
     with pytest.raises(ValueError, match="is not a position"):
         Position.parse(text.encode())
+
+
+def test_log_position_is_refused_with_the_part_that_is_one() -> None:
+    """As a header of an answer has it; and so where a moment is asked for."""
+    for parse in (Position.parse, parse_moment):
+        with pytest.raises(ValueError, match="give what stands before the @"):
+            parse("1795276494803-0@21c43c7c")
 
 
 def test_halves_have_64_bits() -> None:

@@ -159,7 +159,7 @@ def test_file_of_another_projection_or_version_is_not_read_and_says_what_to_do(
     home_of(file.directory, make_post()).rename(home)
     with pytest.raises(NotBuilt, match=message) as refusal:
         ProjectionFile(file.directory, other)
-    assert f"delete {home}, start it again" in str(refusal.value)
+    assert f"delete {home}, start the tail again" in str(refusal.value)
     with pytest.raises(NotBuilt, match=message), ProjectionReader(file.directory, other).look():
         pytest.fail("it must not be read")
 
@@ -417,7 +417,7 @@ def test_damaged_file_is_named_with_its_mend(directory: Path, damage: Callable[[
         commit(file, 1, [a_parcel(1)])
     damage(Generations(directory, make_post()).served_file)
     home = home_of(directory, make_post())
-    message = rf"projection\.db is damaged: .*delete {re.escape(str(home))}, start it again"
+    message = rf"projection\.db is damaged: .*delete {re.escape(str(home))}, start the tail again"
     with pytest.raises(NotBuilt, match=message), ProjectionReader(directory, make_post()).look() as look:
         look.query("SELECT * FROM parcels")
     with pytest.raises(NotBuilt, match=message), closing(ProjectionFile(directory, make_post())) as file:

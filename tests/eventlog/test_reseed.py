@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -228,6 +229,67 @@ def test_empty_log_made_meanwhile_gives_way(lost: Lost) -> None:
     assert lost.log.state().log_id == lost.log_id
 
 
+def entry_deleted(kept: Lost) -> None:
+    kept.client.xdel(STREAM, kept.entries[2][0])
+
+
+def meta_damaged(kept: Lost) -> None:
+    kept.client.hset(META, "sequence", "abc")
+
+
+@pytest.mark.parametrize("damage", [entry_deleted, meta_damaged])
+def test_log_that_is_not_whole_is_replaced_on_demand(damage: Callable[[Lost], None], kept: Lost) -> None:
+    damage(kept)
+    aside, before = raw_entries(kept.client), everything(kept.client)
+    refused = kept.reseed()
+    assert (refused.exit_code, "`eventlog reseed --replace`" in refused.output) == (1, True), refused.output
+    assert everything(kept.client) == before
+    done = kept.reseed("--replace")
+    assert done.exit_code == 0, done.output
+    assert raw_entries(kept.client) == kept.entries
+    assert raw_entries(kept.client, f"{STREAM}-aside") == aside
+    assert kept.log.state().missing == 0
+    assert "nothing to do" in kept.reseed("--replace").output
+    publish(kept.log, a_parcel_sent(9), decided_at=kept.end)
+    assert kept.follow() == 6
+
+
+def written_since(kept: Lost) -> None:
+    publish(kept.log, a_parcel_sent(9))
+
+
+def restored_with_another_entry(kept: Lost) -> None:
+    """As a replica that was behind when it took over."""
+    kept.client.delete(STREAM)
+    for at, fields in kept.entries[:2]:
+        kept.client.execute_command("XADD", STREAM, at, *fields)  # type: ignore[no-untyped-call]  # redis-py left it so
+    kept.client.execute_command("XADD", STREAM, kept.entries[2][0], "other", "content")  # type: ignore[no-untyped-call]  # redis-py left it so
+
+
+def aside_taken(kept: Lost) -> None:
+    kept.client.set(f"{STREAM}-aside", "text")
+
+
+@pytest.mark.parametrize(
+    ("hinder", "said"),
+    [
+        (written_since, r"the log goes on to .*`eventlog archive --once`"),
+        (restored_with_another_entry, r"Redis has another entry at \d+-\d+"),
+        (aside_taken, r"key 'event-stream-aside' is in the way"),
+    ],
+)
+def test_nothing_is_replaced_that_would_be_lost(
+    hinder: Callable[[Lost], None], said: str, kept: Lost
+) -> None:
+    entry_deleted(kept)
+    hinder(kept)
+    before = everything(kept.client)
+    refused = kept.reseed("--replace")
+    assert refused.exit_code == 1
+    assert pytest.raises(AssertionError, match=said).matches(AssertionError(refused.output)), refused.output
+    assert everything(kept.client) == before
+
+
 def test_longest_of_two_archives_is_taken(kept: Lost, tmp_path: Path) -> None:
     publish(kept.log, a_parcel_sent(9))
     longer = tmp_path / "elsewhere" / "longer.db"
@@ -262,12 +324,26 @@ def another_kind_of_key(lost: Lost) -> None:
     lost.client.set(STREAM, "text")
 
 
+def meta_of_another_kind(lost: Lost) -> None:
+    lost.client.set(META, "text")
+
+
+def damaged_meta(lost: Lost) -> None:
+    add_foreign(lost.client)
+    lost.client.hset(META, mapping={"log_id": lost.log_id, "sequence": "abc"})
+
+
 def checkpoint_set(sql: str) -> Callable[[Lost], None]:
     def damage(lost: Lost) -> None:
         (file,) = lost.folder.joinpath("post").rglob("projection.db")
         damage_by(f"UPDATE checkpoint SET {sql}")(file)
 
     return damage
+
+
+def two_further(lost: Lost) -> None:
+    checkpoint_set("sequence = 8, position = '99-0'")(lost)
+    shutil.copytree(lost.folder / "post", lost.folder / "post2", symlinks=True)
 
 
 def archive_damaged(sql: str) -> Callable[[Lost], None]:
@@ -283,10 +359,19 @@ REFUSALS = [
     (foreign_writes, r"has 1 entry"),
     (another_logs_meta, r"log f{32} was here"),
     (meta_further, r"counts 7 entries and the archive has 5: 2 would be lost"),
-    (another_kind_of_key, r"not a stream"),
+    (
+        another_kind_of_key,
+        r"key 'event-stream' is in the way: `redis-cli RENAME 'event-stream' 'event-stream-",
+    ),
+    (meta_of_another_kind, r"key '\{event-stream\}:meta' is in the way: `redis-cli RENAME"),
+    (damaged_meta, r"has 1 entry.* of this log, .*`eventlog reseed --replace`"),
     (
         checkpoint_set("sequence = 8, position = '99-0'"),
         r"post.*v1 has applied 8 .*: 3 would be lost",
+    ),
+    (
+        two_further,
+        r"post.v1 has applied 8 .*; .*post2.v1 has applied 8 .*: 3 would be lost.*`rm -r \S+post\S* \S+post2",
     ),
     (checkpoint_set("digest = 'x'"), r"post.*v1 and .* disagree on entry number 5"),
     (checkpoint_set("log_id = 'x'"), r"post.*v1 is of log x"),

@@ -208,7 +208,7 @@ def test_tail_halts_with_a_line_that_names_the_repair(served: Pair, damage: str)
     assert served.customers("mel").post("/invoices", json=invoice).status_code == 201
     status = TailStatusFile(Generations(served.revenue_folder, revenue).home)
     wait_until(lambda: status.read().state is TailState.HALTED, lambda: str(status.read()))
-    assert "`verify --repair`" in status.read().message
+    assert "verify --repair`" in status.read().message
     assert "\n" not in status.read().message
 
 

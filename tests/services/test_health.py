@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +20,7 @@ from eventlog import EventLog
 from eventlog.archive import Archive
 from eventlog.archiving import ARCHIVE_NAME, Archiving
 from eventlog.embedded_redis import EmbeddedRedis
+from eventlog.tail_status import TailState, TailStatus, TailStatusFile
 from tests.make_run import wait_until
 from tests.pair import Pair, running_pair
 
@@ -138,6 +142,27 @@ def test_archive_that_fares_badly_is_named_and_reads_go_on(
     assert stopped["mend"].startswith("start it: `eventlog archive`")
 
 
+def test_tail_that_is_paused_is_named_with_what_wakes_it(pair: Pair) -> None:
+    """A tail that is started beside it only waits."""
+    pair.accounts_tail.stop()
+    (home,) = (status.parent for status in pair.revenue_folder.rglob("tail.json"))
+    TailStatusFile(home).report(TailStatus(TailState.FOLLOWING))
+    os.utime(home / "tail.json", (0, 0))
+    holds = "import sys; from pathlib import Path; from eventlog.tail_lock import TailLock\n"
+    holds += "lock = TailLock(Path(sys.argv[1])); lock.acquire(); print('held', flush=True); sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", holds, str(home)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as paused:
+        assert paused.stdout is not None
+        assert paused.stdout.readline() == b"held\n"
+        tail = pair.accounts().get("/health/ready").get_json()["checks"]["tail"]
+        paused.communicate()
+    assert f"dead: process {paused.pid} holds its lock" in tail["detail"]
+    assert tail["mend"].startswith(f"kill -CONT {paused.pid}, or kill -9")
+    ended = pair.accounts().get("/health/ready").get_json()["checks"]["tail"]
+    assert ended["mend"].startswith("start the tail")
+
+
 def break_subjects(client: redis.Redis) -> None:
     client.delete("{event-stream}:subjects")
     client.set("{event-stream}:subjects", "x")
@@ -147,7 +172,16 @@ def use_up_the_ids(client: redis.Redis) -> None:
     client.xadd("event-stream", {"x": "y"}, id="18446744073709551615-18446744073709551615")
 
 
-@pytest.mark.parametrize("damage", [break_subjects, use_up_the_ids])
+def fill_the_memory(client: redis.Redis) -> None:
+    client.config_set("maxmemory", 1)
+
+
+def test_full_redis_is_named_with_what_makes_room(pair: Pair, client: redis.Redis) -> None:
+    fill_the_memory(client)
+    assert "raise maxmemory, or free what the archive has: `eventlog trim" in checks(pair)["writes"]["mend"]
+
+
+@pytest.mark.parametrize("damage", [break_subjects, use_up_the_ids, fill_the_memory])
 def test_writes_that_would_be_refused_are_named(
     damage: Callable[[redis.Redis], None], pair: Pair, client: redis.Redis
 ) -> None:
