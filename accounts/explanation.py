@@ -10,6 +10,7 @@ import msgspec
 from accounts.ledger import LedgerEntry, list_entries
 from eventlog import Position, ProjectionReader
 from eventlog.checkpoints import Checkpoint
+from eventlog.counted import counted
 from eventlog.errors import NotBuilt
 from shared.paging import LARGEST_LIMIT, Page
 from shared.permissions import Absent
@@ -114,7 +115,7 @@ def as_text(explanation: Explanation, xrange: str, trimmed_to: Position) -> Iter
             entry.balance_cents,
             entry.occurred_at,
         )
-    yield f"{explanation.count} entries; their amounts sum up to {explanation.sum_cents} cents\n"
+    yield f"{counted(explanation.count, 'entry')}; their amounts sum up to {explanation.sum_cents} cents\n"
     if last and Position.parse(last) >= trimmed_to:
         yield f"one of them: {xrange} {last} {last}\n"
     if first and Position.parse(first) < trimmed_to:

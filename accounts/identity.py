@@ -13,6 +13,7 @@ from typing import Final
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
+from eventlog.counted import counted
 from shared.health import Check
 from shared.permissions import Identity, Role
 
@@ -84,7 +85,7 @@ class Users:
         if not count:
             mend = f"`accounts users add NAME --role admin`; or restore {self._path} from a backup"
             return Check("degraded", "there are no users", mend)
-        return Check("ok", f"{count} users")
+        return Check("ok", counted(count, "user"))
 
     def _count(self) -> int:
         if not self._path.exists():

@@ -20,7 +20,8 @@ from deploy.secret import with_secret
 from deploy.supervision import Supervisor
 from deploy.tour import welcome
 from eventlog.child_process import end_with_parent
-from eventlog.embedded_redis import EmbeddedRedisError, find_server
+from eventlog.embedded_redis import EmbeddedRedisError, find_server, require_unused
+from eventlog.torn_aof import mend_of_damage
 from shared.settings import InvalidSettings
 
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -85,7 +86,12 @@ def _claimed(installation: Installation) -> Iterator[Claim]:
     claim = Claim(installation.run_dir)
     try:
         patience_s = _REMNANTS_END_WITHIN_S if claim.predecessor_was_killed else 0
-        require_free(needed_ports(installation), installation.settings.host, patience_s)
+        try:
+            require_free(needed_ports(installation), installation.settings.host, patience_s)
+        except PortsTakenError:
+            if installation.private_redis:
+                require_unused(installation.redis_dir)  # else it is our own that has the port, started alone
+            raise
         yield claim
     finally:
         claim.release()
@@ -111,7 +117,10 @@ def _redis(installation: Installation, claim: Claim) -> Iterator[Supervisor | No
     supervisor = Supervisor(installation, "redis", {"redis": program}, stop_wait_s=_REDIS_STOP_WAIT_S)
     with _supervised(supervisor, claim):
         print("Starting:", flush=True)
-        wait_until_ready("Redis", problem, supervisor)
+        try:
+            wait_until_ready("Redis", problem, supervisor)
+        except StartFailedError as failed:
+            raise StartFailedError(f"{failed}{mend_of_damage(str(failed))}") from failed
         yield supervisor
 
 

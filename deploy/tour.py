@@ -11,13 +11,14 @@ from deploy.installation import PROGRAMS_DIR, Installation
 
 # The read carries the position of the invoice: it waits until accounts has got there.
 _TOUR = """\
-TOKEN=$(curl -s {accounts}/auth/login -d '{{"username": "user1", "password": "password1"}}')
+TOKEN=$(curl -sS {accounts}/auth/login -d '{{"username": "user1", "password": "password1"}}')
 AUTH="Authorization: Bearer $TOKEN"
-CUSTOMER=$(curl -s {customers}/customers -H "$AUTH" -d '{{"name": "Ada", "account_id": "1"}}' | tr -cd 0-9)
+ANSWER=$(curl -sS {customers}/customers -H "$AUTH" -d '{{"name": "Ada", "account_id": "1"}}'); echo "$ANSWER"
+CUSTOMER=$(echo "$ANSWER" | sed -n 's/^{{"id": *"\\([0-9]*\\)".*/\\1/p')
 INVOICE='{{"customer_id": "'$CUSTOMER'", "purchase_date": "2026-01-31", "purchase_price_cents": 12000}}'
-ANSWER=$(curl -si {customers}/invoices -H "$AUTH" -d "$INVOICE" | tr -d '\\r'); echo "$ANSWER"
+ANSWER=$(curl -sSi {customers}/invoices -H "$AUTH" -d "$INVOICE" | tr -d '\\r'); echo "$ANSWER"
 POSITION=$(echo "$ANSWER" | awk 'tolower($1) == "log-position:" {{ print $2 }}')
-curl -s {accounts}/accounts -H "$AUTH" -H "Min-Log-Position: $POSITION" | {python} -m json.tool
+curl -sS {accounts}/accounts -H "$AUTH" -H "Min-Log-Position: $POSITION" | {python} -m json.tool
 """
 
 

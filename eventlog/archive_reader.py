@@ -25,6 +25,7 @@ from eventlog.archive_chain import (
 from eventlog.checkpoints import Checkpoint
 from eventlog.codec import Entry
 from eventlog.continuity import Snapshot
+from eventlog.counted import counted
 from eventlog.errors import ArchiveUnusable
 from eventlog.position import START, Position
 from eventlog.sqlite_file import ReadOnlyConnections
@@ -181,7 +182,7 @@ class ArchiveReader:
                 "SELECT count(*) FROM entries WHERE sequence <= ?", (sequence,)
             ).fetchone()[0]
             if there != sequence:
-                raise ArchiveUnusable(f"{self.path} has {there} of the first {sequence} entries")
+                raise ArchiveUnusable(f"{self.path} has {there} of the first {counted(sequence, 'entry')}")
 
         self._ask(require)
 
@@ -209,7 +210,7 @@ class ArchiveReader:
             archived = _ordinal(connection, up_to)
             if archived < trimmed:
                 raise ArchiveUnusable(
-                    f"{self.path} has {archived} of the {trimmed} entries that were trimmed"
+                    f"{self.path} has {archived} of the {counted(trimmed, 'entry')} trimmed from Redis"
                 )
 
         self._ask(require)

@@ -10,6 +10,7 @@ import msgspec
 
 from eventlog.archive_reader import ArchiveReader
 from eventlog.continuity import LogState
+from eventlog.counted import counted
 from eventlog.durations import short_duration
 from eventlog.errors import ArchiveUnusable
 from eventlog.log import EventLog
@@ -89,7 +90,7 @@ def describe_archive(archive: ArchiveStatus) -> str:
         ", has all" if archive.keeps else ""
     )  # of what one has that keeps nothing, the log may be another now
     if archive.lag_events:
-        lag = f", {archive.lag_events:,} events behind"
+        lag = f", {counted(archive.lag_events, 'event')} behind"
         lag += f", {short_duration(archive.lag_seconds)}" if archive.lag_seconds else ""
     said = f": {archive.message}" if archive.message else ""
     return f"{archive.state}{since}, at {archive.position}{lag}{said}"

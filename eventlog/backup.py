@@ -45,6 +45,7 @@ def write_copy(look: Look, to: Path) -> None:
     unfinished = to.with_name(f".{to.name}.unfinished")
     try:
         unfinished.unlink(missing_ok=True)
+        unfinished.touch(mode=0o600)  # rows are for their owner, wherever the copy lies
         look.copy_to(unfinished)
         with unfinished.open("rb") as written:
             os.fsync(written.fileno())

@@ -28,7 +28,7 @@ from redis.retry import Retry
 
 from eventlog.child_process import ending_with
 from eventlog.errors import EventLogError
-from eventlog.torn_aof import cut_torn_end
+from eventlog.torn_aof import cut_torn_end, mend_of_damage
 
 HOST: Final = "127.0.0.1"
 
@@ -140,6 +140,16 @@ def is_free(port: int, host: str = HOST) -> bool:
     return True
 
 
+def require_unused(directory: Path) -> None:
+    """DirectoryInUse while a server of ours runs on the directory."""
+    lock = _Lock(directory / "redis.lock")
+    try:
+        if not lock.take():
+            raise DirectoryInUse(directory, lock.holder())
+    finally:
+        os.close(lock.descriptor)
+
+
 class EmbeddedRedis:
     """A server as a child of this process, which ends with the thread that started it.
 
@@ -230,8 +240,9 @@ class EmbeddedRedis:
         with redis.Redis(HOST, self.port, socket_timeout=1, retry=Retry(NoBackoff(), 0)) as client:
             while not _answers(client):
                 if self._process is None or self._process.poll() is not None:
+                    end = self._log_end()
                     raise EmbeddedRedisError(
-                        f"Redis ended at its start; the end of {self.log_path}:\n{self._log_end()}"
+                        f"Redis ended at its start; the end of {self.log_path}:\n{end}{mend_of_damage(end)}"
                     )
                 if time.monotonic() > deadline:
                     raise EmbeddedRedisError(
@@ -277,10 +288,10 @@ class _Lock:
 
     def __enter__(self) -> Self:
         deadline = time.monotonic() + _LOCK_WAIT_S
-        while not self._taken():
+        while not self.take():
             if time.monotonic() > deadline:
                 os.close(self.descriptor)
-                raise DirectoryInUse(self._path.parent, self._holder())
+                raise DirectoryInUse(self._path.parent, self.holder())
             time.sleep(_PAUSE_S)
         return self
 
@@ -293,13 +304,13 @@ class _Lock:
         os.ftruncate(self.descriptor, 0)
         os.pwrite(self.descriptor, f"{pid}\n".encode(), 0)
 
-    def _taken(self) -> bool:
+    def take(self) -> bool:
         with suppress(BlockingIOError):
             fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return True
         return False
 
-    def _holder(self) -> int | None:
+    def holder(self) -> int | None:
         text = self._path.read_text().strip()
         return int(text) if text.isdecimal() else None
 

@@ -169,6 +169,9 @@ def moved_over(before: Checkpoint, entries: Sequence[NumberedEntry]) -> Checkpoi
 def report_status(file: TailStatusFile, name: str, status: TailStatus) -> None:
     """Into the status file, and into the process's log where it changed."""
     if file.report(status):
+        if status == ENDED:
+            _logger.info("%s stopped", name)  # what is to be done about it concerns those who read the file
+            return
         level = logging.ERROR if status.state in (TailState.RETRYING, TailState.HALTED) else logging.INFO
         _logger.log(level, "%s %s %s", name, status.state, status.message or f"verdict {status.verdict}")
 

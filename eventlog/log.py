@@ -19,6 +19,7 @@ from eventlog.archive_reader import ArchiveReader
 from eventlog.checkpoints import Checkpoint
 from eventlog.codec import Codec, Entry
 from eventlog.continuity import LogState, Snapshot, Verdict, find_divergence
+from eventlog.counted import counted
 from eventlog.errors import (
     ArchiveUnusable,
     CommandReused,
@@ -31,6 +32,7 @@ from eventlog.errors import (
 from eventlog.events import Event, Metadata
 from eventlog.log_memory import LogMemory
 from eventlog.log_readers import LogReaders
+from eventlog.log_subjects import LogSubjects
 from eventlog.mends import LOG_MEND, NO_LOG_MEND, wrong_log
 from eventlog.position import LAST, START, Position
 from eventlog.redis_client import SOCKET_TIMEOUT_S, RedisClient, Script, make_pool
@@ -144,6 +146,7 @@ class EventLog:
         self._subjects = f"{{{stream}}}:subjects"
         self.readers = LogReaders(self._redis, stream, self._meta)
         self.memory = LogMemory(self._redis, stream, self._subjects)
+        self.subjects = LogSubjects(self._redis, self._meta, self._subjects)
         self._named_commands = f"{{{stream}}}:named-commands"
         self._archive = archive
         self._trimmed_to = START  # as of the last look; only a hint at where to look next
@@ -208,7 +211,7 @@ class EventLog:
         if outcome == "entries":
             raise WrongLog(
                 Verdict.REPLACED,
-                f"stream {self.stream!r} already has {detail} entries and no log id",
+                f"stream {self.stream!r} already has {counted(detail, 'entry')} and no log id",
                 "Run `eventlog init --adopt` to take it over, or set EVENT_STREAM to another name.",
             )
         if outcome == "damaged":

@@ -31,8 +31,8 @@ FOLLOWED_MEND: Final = (
     f"Else: {LOG_MEND[0].lower()}{LOG_MEND[1:]}"
 )
 TRIMMED_MEND: Final = (
-    "Put back the archive that has it (DATA_DIR/archive), and start it: `eventlog archive`; or name it where the log is "
-    "opened: EventLog.connect(…, archive=FILE). If it is lost, restore the Redis data of before; or accept what is "
+    "Put back the archive that has it (DATA_DIR/archive), and start it: `eventlog archive`; or name it where the log "
+    "is opened: EventLog.connect(…, archive=FILE). If it is lost, restore the Redis data of before; or accept what is "
     f"there now: {_ACCEPT}"
 )
 ARCHIVE_MEND: Final = (

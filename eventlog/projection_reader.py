@@ -114,7 +114,7 @@ class Look:
         )
 
     def copy_to(self, path: Path) -> None:
-        """Write all this look sees, rows and checkpoint, as one SQLite file; it must not be there yet."""
+        """Write all this look sees, rows and checkpoint, as one SQLite file; it must not be there yet, or be empty."""
         with closing(sqlite3.connect(path)) as copy:
             self._connection.backup(copy)
             copy.execute("PRAGMA journal_mode = DELETE")  # one file: nothing is left beside it

@@ -86,8 +86,8 @@ end
 if redis.call('HGET', subjects, '') ~= log_id then floor = log_end end
 if is_after(floor, decided_at) then return {'conflict', floor, 'the log, by an entry of another writer,'} end
 for _, subject in ipairs(guards) do
-  local touched = redis.call('HGET', subjects, subject)
-  if touched and is_after(touched, decided_at) then return {'conflict', touched, subject} end
+  local touched = redis.call('HGET', subjects, subject) or trimmed_to -- what is older was forgotten
+  if is_after(touched, decided_at) then return {'conflict', touched, subject} end
 end
 
 -- 5. Write. Only XADD can still fail, where no id is left; then what this call appended is taken back.

@@ -199,7 +199,8 @@ class RedisClient:
                 mend = "something else than Redis listens there: check REDIS_URL and REDIS_PORT"
             case _:
                 mend = "start it, or check REDIS_URL and REDIS_PORT"
-        return f"{str(problem).rstrip('.')} ({address}): {mend}"
+        said = str(problem).rstrip(".")
+        return f"{said}: {mend}" if address in said else f"{said} ({address}): {mend}"
 
 
 def _mended(refusal: Exception) -> str:

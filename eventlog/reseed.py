@@ -12,6 +12,7 @@ from eventlog.archive_check import check_archive, find_difference
 from eventlog.archive_reader import ArchiveReader, is_chained
 from eventlog.checkpoints import Checkpoint
 from eventlog.codec import Entry
+from eventlog.counted import counted
 from eventlog.errors import EventLogError, LogUnavailable, ReseedRefused, WrongLog
 from eventlog.found_projections import find_projections
 from eventlog.log import NAMED_COMMAND_LIFETIME_MS, EventLog
@@ -198,7 +199,7 @@ def _require_projections_fit(source: ArchiveReader, end: Checkpoint, data_direct
     further = [(path, at) for path, at in found if at.log_id == end.log_id and at.sequence > end.sequence]
     if further:
         have = "; ".join(
-            f"{path} has applied {at.sequence} entries, up to {at.position}" for path, at in further
+            f"{path} has applied {counted(at.sequence, 'entry')}, up to {at.position}" for path, at in further
         )
         lost = max(at.sequence for _, at in further) - end.sequence
         homes = " ".join(str(path) for path, _ in further)

@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from eventlog.archive import NamedCommand
 from eventlog.codec import Entry
+from eventlog.counted import counted
 from eventlog.errors import LogUnavailable, ReseedRefused
 from eventlog.redis_client import OUT_OF_MEMORY, RedisClient, Script
 
@@ -153,7 +154,7 @@ class Staging:
                 )
             case "ahead":
                 raise ReseedRefused(
-                    f"{meta} counts {details[0]} entries and the archive has {staged.sequence}: "
+                    f"{meta} counts {counted(details[0], 'entry')} and the archive has {staged.sequence}: "
                     f"{details[0] - staged.sequence} would be lost. Restore the Redis data that has them; "
                     f"or accept the loss: `redis-cli DEL '{meta}'`; then run it again"
                 )
@@ -201,5 +202,5 @@ def _occupied(stream: str, meta: str, found: list[Any]) -> str:
     return (
         f"{there}: nothing is written over them. Look at them (`redis-cli XRANGE {stream} {first} "
         f"{last}`); if they may go, put them aside: "
-        f"`redis-cli RENAME {stream} {stream}-aside`, then `redis-cli DEL '{meta}'`; then run it again"
+        f"`redis-cli RENAMENX {stream} {stream}-aside-$(date +%s)`, then `redis-cli DEL '{meta}'`; then run it again"
     )

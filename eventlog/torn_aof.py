@@ -20,6 +20,18 @@ _COUNT = re.compile(rb"(?P<kind>[*$])(?P<number>[0-9]{1,10})\r\n")
 _TORN_COUNT = re.compile(rb"[*$]?[0-9]{0,10}\r?")
 
 
+_DAMAGE_MEND: Final = (
+    "restore a backup of its directory; or move that aside, start again, and write the log back from the archive: "
+    "`eventlog reseed` (docs/runbook.md, Redis does not start). redis-check-aof --fix is the last resort: it cuts off "
+    "the damage and all that follows"
+)
+
+
+def mend_of_damage(log_end: str) -> str:
+    """What to do instead of what Redis advises at the end of its log; empty where that is about something else."""
+    return f"\nBefore you do so: {_DAMAGE_MEND}" if "check-aof" in log_end else ""
+
+
 def cut_torn_end(server: Path, directory: Path) -> str | None:
     """Cut the file if it ends within a record, and say so; or say what is wrong otherwise. None if nothing is.
 
@@ -39,8 +51,8 @@ def cut_torn_end(server: Path, directory: Path) -> str | None:
     end = _read_behind(file, whole)
     if not is_torn_record(end):
         return (
-            f"{file} is damaged from byte {whole} on, and Redis will not start on it: restore a backup of {directory}; "
-            f"or cut it there, and lose all that follows: redis-check-aof --fix '{checked}'"
+            f"{file} is damaged from byte {whole} on, and Redis will not start on it: {_DAMAGE_MEND} "
+            f"('{checked}')"
         )
     kept = directory / f"torn-{time.time_ns() // 1_000_000}.aof"
     kept.write_bytes(end)

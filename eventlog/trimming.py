@@ -56,12 +56,14 @@ class Trim(msgspec.Struct, frozen=True):
     """What a trim did, or would do; bytes are None where Redis does not say, and after a dry run.
 
     `first_kept` is None for an empty stream, and `bounded_by` unless a reader is why no more was freed.
+    `subjects` were last touched before all that is left, and are forgotten.
     """
 
     log_id: str
     dry_run: bool
     freed: int
     left: int
+    subjects: int
     first_kept: str | None
     why_kept: WhyKept
     bounded_by: str | None
@@ -102,11 +104,17 @@ def trim(
         if small_enough or step.why_kept is not WhyKept.KEEP:
             break
         state = log.state()
+    now_state = log.state()
+    if dry_run:
+        subjects = sum(map(len, log.subjects.touched_before(step.first_kept if freed else state.trimmed_to)))
+    else:
+        subjects = log.subjects.prune(log_id, now_state.trimmed_to)
     return Trim(
         log_id=log_id,
         dry_run=dry_run,
         freed=freed,
-        left=state.entries - freed if dry_run else log.state().entries,
+        left=state.entries - freed if dry_run else now_state.entries,
+        subjects=subjects,
         first_kept=str(step.first_kept) if step.first_kept != START else None,
         why_kept=step.why_kept,
         bounded_by=step.slowest if step.why_kept is WhyKept.READER else None,

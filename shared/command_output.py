@@ -7,6 +7,7 @@ from typing import Any
 
 from eventlog.checkpoints import Checkpoint
 from eventlog.comparison import Comparison, RowDifference
+from eventlog.counted import counted
 
 
 def describe_moment(checkpoint: Checkpoint) -> dict[str, Any]:
@@ -31,7 +32,7 @@ def describe_comparison(comparison: Comparison | None) -> dict[str, Any]:
 def list_differences(comparison: Comparison | None) -> Iterator[str]:
     """What differs, a line each; the first rows of each table whole."""
     for table in comparison.tables if comparison else ():
-        yield f"{table.table}: {table.added} rows added, {table.removed} removed, {table.changed} changed"
+        yield f"{table.table}: {counted(table.added, 'row')} added, {table.removed} removed, {table.changed} changed"
         for row in table.first:
             yield f"  {row.key}: {_describe_row(row)}"
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +50,15 @@ def generations(context: click.Context, as_json: bool) -> None:
     if as_json:
         print_json(found)
         return
+    several = len({each["version"] for each in found}) > 1
+    for version, theirs in groupby(found, key=itemgetter("version")):
+        if several:
+            whose = "this code" if version == service.projection.version else "other code"
+            click.echo(f"version {version}, of {whose}, which serves its own:")
+        _print_generations(theirs)
+
+
+def _print_generations(found: Iterable[dict[str, Any]]) -> None:
     for each in found:
         since = f"  begun {each['begun_at']}" if each["begun_at"] else ""
         click.echo(

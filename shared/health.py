@@ -14,6 +14,7 @@ from eventlog import EventLog, EventLogError, ProjectionReader
 from eventlog.archive_status import describe_archive, find_archive_status
 from eventlog.checkpoints import Checkpoint
 from eventlog.continuity import LogState
+from eventlog.counted import counted
 from eventlog.doctor.entries import judge_state, judge_writes
 from eventlog.doctor.findings import Finding, Name
 from eventlog.doctor.followers import LAGGING_ENTRIES, count_behind, judge_lag, judge_parked
@@ -123,7 +124,7 @@ class Health:
 
     def _check_log(self, log: LogState, followed: bool) -> dict[str, Check]:
         judged = judge_state(log, followed=followed)
-        whole = Check("ok", f"log {log.log_id}, {log.sequence} entries counted, ends at {log.end}")
+        whole = Check("ok", f"log {log.log_id}, {counted(log.sequence, 'entry')} counted, ends at {log.end}")
         found = {"log": _degraded_by(judged) or whole}
         if judged is None or judged.name is not Name.LOG_MISSING:
             found["writes"] = _degraded_by(judge_writes(self._log)) or Check("ok", "accepted")
@@ -153,7 +154,7 @@ class Health:
 
 
 def _check_lag(log: LogState, checkpoint: Checkpoint) -> Check:
-    lag = Check("ok", f"{count_behind(log, checkpoint)} events behind")
+    lag = Check("ok", f"{counted(count_behind(log, checkpoint), 'event')} behind")
     return _degraded_by(judge_lag(log, checkpoint)) or lag
 
 

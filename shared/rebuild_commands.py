@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from eventlog.commands.common import DIFFERENT, INTERRUPTED, NOT_YET, json_option, print_json
+from eventlog.counted import counted
 from eventlog.errors import NotBuilt
 from eventlog.generations import discard
 from eventlog.progress import progress
@@ -45,13 +46,13 @@ def rebuild(service: Service, switch: bool, switch_if_equal: bool, as_json: bool
                 "version": service.projection.version,
                 **describe_moment(built.checkpoint),
                 **describe_comparison(built.comparison),
-                "fault": built.fault,
+                "fault": "" if nothing_served else built.fault,
                 "switched": switched,
                 "seconds": round(time.monotonic() - started, 3),
             }
         )
     else:
-        _say(service, built, switched)
+        _say(service, built, nothing_served=nothing_served, switched=switched)
     if not switched and not same:
         sys.exit(DIFFERENT)
 
@@ -83,7 +84,7 @@ def verify(service: Service, repair: bool, as_json: bool) -> None:
     else:
         for sentence in [*wrong, *list_differences(built.comparison)]:
             click.echo(sentence)
-        rows = f"{built.comparison.rows} rows" if built.comparison else "no row could be compared"
+        rows = counted(built.comparison.rows, "row") if built.comparison else "no row could be compared"
         judged = "as the log gives them" if right else "repaired" if repaired else "not what the log gives"
         click.echo(f"{service.projection.name} as of {built.checkpoint.position}: {rows}, {judged}")
     if not right and not repaired:
@@ -139,13 +140,14 @@ def _kind(built: Built) -> RequestKind:
     return RequestKind.REPAIR if built.fault else RequestKind.SWITCH
 
 
-def _say(service: Service, built: Built, switched: bool) -> None:
+def _say(service: Service, built: Built, *, nothing_served: bool, switched: bool) -> None:
     what = f"generation {built.generation.name} of {service.projection.name} version {service.projection.version}"
     click.echo(f"{what}, as of number {built.checkpoint.sequence} at {built.checkpoint.position}")
     if built.comparison is None:
-        click.echo(f"it was compared with nothing: {built.fault}")
+        nothing = "nothing is served of this version yet: nothing to compare with"
+        click.echo(nothing if nothing_served else f"it was compared with nothing: {built.fault}")
     elif built.comparison.is_same:
-        click.echo(f"{built.comparison.rows} rows, the same as what is served")
+        click.echo(f"{counted(built.comparison.rows, 'row')}, the same as what is served")
     for sentence in list_differences(built.comparison):
         click.echo(sentence)
     if switched:

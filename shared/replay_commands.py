@@ -13,6 +13,7 @@ from eventlog.backup import require_new, write_copy
 from eventlog.checkpoints import Checkpoint
 from eventlog.commands.common import json_option, print_json
 from eventlog.comparison import Comparison, compare
+from eventlog.counted import counted
 from eventlog.moments import NamedMoment, last_before, parse_moment
 from eventlog.position import LAST
 from eventlog.progress import progress
@@ -116,7 +117,7 @@ def replay(service: Service, start: NamedMoment, into: Path | None, as_json: boo
         return
     click.echo(
         f"from number {before.sequence} at {before.position} to number {after.sequence} at {after.position}: "
-        f"{applied} entries in {seconds:.2f} s"
+        f"{counted(applied, 'entry')} in {seconds:.2f} s"
     )
     _say_differences(comparison)
     if into is not None:

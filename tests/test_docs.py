@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -78,6 +79,17 @@ def test_the_tour_in_the_readme_is_what_make_run_prints() -> None:
     assert shown is not None
     printed = tour(Installation.from_environment({}))
     assert shown[1].splitlines()[:-1] == printed.splitlines()[:-1]
+
+
+@pytest.mark.needs("bash")
+def test_the_tour_shows_an_error_instead_of_going_on_with_its_digits() -> None:
+    problem = '{"type": "/problems/log-unavailable", "status": 503}'
+    lines = [line for line in tour(Installation.from_environment({})).splitlines() if "INVOICE" not in line]
+    refused = [f"curl() {{ echo '{problem}'; }}", *lines[:4], 'echo "customer $CUSTOMER"']
+    printed = subprocess.run(
+        ["bash", "-u"], input="\n".join(refused), capture_output=True, text=True, check=True
+    )
+    assert printed.stdout.splitlines() == [problem, "customer "]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -15,6 +15,7 @@ from eventlog.archive_reader import ArchiveReader, is_chained
 from eventlog.archiving import ARCHIVE_READER, Archiving, run_archive
 from eventlog.checkpoints import Checkpoint
 from eventlog.commands.common import DIFFERENT, NOT_YET, Place, at_the_log, json_option, print_json
+from eventlog.counted import counted
 from eventlog.errors import ArchiveAltered, LogUnavailable, TailRunning
 from eventlog.position import START
 from eventlog.progress import progress
@@ -74,7 +75,9 @@ def archive(place: Place, once: bool, check: bool, as_json: bool) -> None:
     if as_json:
         print_json(facts)
     else:
-        click.echo(f"{place.archive} has {end.sequence} entries of log {end.log_id}, up to {end.position}")
+        click.echo(
+            f"{place.archive} has {counted(end.sequence, 'entry')} of log {end.log_id}, up to {end.position}"
+        )
 
 
 def _check(place: Place, *, as_json: bool) -> None:
@@ -116,12 +119,12 @@ def _check(place: Place, *, as_json: bool) -> None:
         click.echo(f"{path} has kept nothing yet: `eventlog archive` keeps what the log has")
     elif is_chained(end):
         click.echo(
-            f"{path} is as it was written: {end.sequence} entries of log {end.log_id}, up to {end.position}"
+            f"{path} is as it was written: {counted(end.sequence, 'entry')} of log {end.log_id}, up to {end.position}"
         )
     else:
         click.echo(
-            f"{path} lacks none of its {end.sequence} entries. Whether one was altered cannot be told: it has no chain "
-            "yet, and `eventlog archive` gives it one"
+            f"{path} lacks none of its {counted(end.sequence, 'entry')}. Whether one was altered cannot be told: "
+            "it has no chain yet, and `eventlog archive` gives it one"
         )
     if altered or lacks:
         sys.exit(DIFFERENT)
@@ -175,6 +178,7 @@ def _told(done: Reseeded) -> str:
     if not done.entries_written:
         return f"log {done.log_id} is there, up to {done.position} and further: nothing to do"
     return (
-        f"log {done.log_id} is back: {done.entries_written} entries, up to {done.position}; "
-        f"{done.commands_remembered} named commands are remembered. Ids go on {COUNTER_MARGIN} above the last known."
+        f"log {done.log_id} is back: {counted(done.entries_written, 'entry')}, up to {done.position}; "
+        f"{counted(done.commands_remembered, 'named command')} remembered. "
+        f"Ids go on {COUNTER_MARGIN} above the last known."
     )

@@ -6,6 +6,7 @@ import click
 
 from eventlog.archive_reader import ArchiveReader
 from eventlog.commands.common import Place, at_the_log, checked_by, is_for_subcommand, json_option, print_json
+from eventlog.counted import counted
 from eventlog.durations import short_duration
 from eventlog.errors import ArchiveUnusable, TrimRefused
 from eventlog.progress import progress
@@ -19,8 +20,8 @@ def describe_reader(reader: ReaderStatus) -> str:
     """One line of a list."""
     lag = f"{reader.lag_events:,} behind" if reader.lag_events else "has all"
     since = f", {short_duration(reader.lag_seconds)}" if reader.lag_events else ""
-    seen = short_duration(reader.seen_seconds_ago)
-    return f"{reader.name:<24} {reader.kind:<10} {reader.position:<18} {lag}{since}; seen {seen} ago"
+    told = short_duration(reader.seen_seconds_ago)
+    return f"{reader.name:<24} {reader.kind:<10} {reader.position:<18} {lag}{since}, as last told {told} ago"
 
 
 @click.group(invoke_without_command=True)
@@ -86,7 +87,9 @@ def trim(place: Place, keep: Keep, dry_run: bool, as_json: bool) -> None:
             done = trim_log(place.log, keep, archive=archive, dry_run=dry_run, progress=on_freed)
     except ArchiveUnusable as problem:
         so_far = (
-            f"{freed:,} entries were freed, and no more is" if freed and not dry_run else "nothing is freed"
+            f"{counted(freed, 'entry')} freed, and no more is"
+            if freed and not dry_run
+            else "nothing is freed"
         )
         mend = "put the archive back, or a copy of it (docs/runbook.md, Archive)"
         if not place.log.state().trimmed:  # else what was trimmed is nowhere but in the archive
@@ -114,12 +117,17 @@ def _describe_trim(done: Trim) -> str:
     memory = ""
     if done.bytes_before is not None and done.bytes_after is not None:
         memory = f", {max(0, done.bytes_before - done.bytes_after):,} bytes of {done.bytes_before:,}"
-    stays = f"{done.left:,} stay" + (f", from {done.first_kept} on" if done.first_kept else "")
+    left = f"{done.left:,} left" + (f", from {done.first_kept} on" if done.first_kept else "")
     bound = {
         WhyKept.READER: f"bounded by reader {done.bounded_by}, which has no more yet",
         WhyKept.LAST: "bounded by the log's last entry, which always stays",
     }.get(done.why_kept, "as asked")
-    return f"{done.freed:,} entries {would}{memory}; {stays}: {bound}"
+    forgotten = (
+        f"; {counted(done.subjects, 'subject')} {'would be ' if done.dry_run else ''}forgotten"
+        if done.subjects
+        else ""
+    )
+    return f"{counted(done.freed, 'entry')} {would}{memory}{forgotten}; {left}: {bound}"
 
 
 def _describe_unseen(reader: UnseenReader) -> str:

@@ -9,7 +9,9 @@ import click
 from eventlog.archive_status import describe_archive
 from eventlog.commands.common import Place, at_the_log, json_option, print_json
 from eventlog.commands.readers import describe_reader
+from eventlog.counted import counted
 from eventlog.log_status import EntryStatus, LogStatus, describe_log
+from eventlog.position import Position
 
 
 @click.command()
@@ -32,17 +34,18 @@ def _describe(found: LogStatus) -> Iterator[str]:
     memory = found.memory
     weak = ", ".join(f"{name} is {value!r}" for name, value in found.weak_settings.items())
     yield f"log         {found.log_id} on stream {found.stream}"
-    yield f"length      {found.length:,} entries in Redis; the last of its own is number {found.sequence:,}"
+    yield f"length      {counted(found.length, 'entry')} in Redis; the last of its own is number {found.sequence:,}"
     if found.missing:
         yield f"missing     {found.missing:,} of the entries that it counted"
-    yield f"first       {_describe_entry(found.first)}"
+    in_archive = found.first and Position.parse(found.first.position) < Position.parse(found.trimmed_to)
+    yield f"first       {_describe_entry(found.first)}{', in the archive' if in_archive else ''}"
     yield f"last        {_describe_entry(found.last)}"
-    yield f"trimmed     {found.trimmed:,} entries, all below {found.trimmed_to}"
+    yield f"trimmed     {counted(found.trimmed, 'entry')}, all below {found.trimmed_to}"
     yield f"floor       {found.floor}"
     yield f"durability  {found.durability}{f': {weak}' if weak else ''}"
     yield (
         f"memory      stream {_describe_bytes(memory.stream)}, subjects {_describe_bytes(memory.subjects)}, "
-        f"{memory.command_record_count:,} command records about {_describe_bytes(memory.command_records)}"
+        f"{counted(memory.command_record_count, 'command record')} about {_describe_bytes(memory.command_records)}"
     )
     archive = describe_archive(found.archive) if found.archive else "none: nothing can be trimmed"
     yield f"archive     {archive}"

@@ -11,6 +11,7 @@ from eventlog.archive_check import check_end
 from eventlog.archive_status import describe_archive, find_archive_status
 from eventlog.checkpoints import Checkpoint, read_checkpoint
 from eventlog.continuity import Divergence, LogState, Verdict, number_entries
+from eventlog.counted import counted
 from eventlog.doctor.findings import Finding, Limits, Name, Severity, not_looked_at, with_all_clear
 from eventlog.doctor.places import Follower, opened, unreadable_file
 from eventlog.doctor.tails import TAIL_NAMES, examine_tail, moves
@@ -105,7 +106,7 @@ def judge_parked(count: int, service: str) -> Finding | None:
     return Finding(
         Name.PARKED_ENTRIES,
         Severity.PROBLEM,
-        f"{count} entries parked, unacknowledged",
+        f"{counted(count, 'entry')} parked, unacknowledged",
         f"look at `{service} parked list`, then `{service} parked acknowledge`",
     )
 
@@ -116,7 +117,7 @@ def judge_lag(state: LogState, checkpoint: Checkpoint) -> Finding | None:
     if behind <= LAGGING_ENTRIES:
         return None
     mend = "wait; if it grows, see the tail's log"
-    return Finding(Name.FAR_BEHIND, Severity.WARNING, f"{behind} events behind", mend)
+    return Finding(Name.FAR_BEHIND, Severity.WARNING, f"{counted(behind, 'event')} behind", mend)
 
 
 def count_behind(state: LogState, checkpoint: Checkpoint) -> int:

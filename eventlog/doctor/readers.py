@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from eventlog.continuity import LogState
+from eventlog.counted import counted
 from eventlog.doctor.findings import Finding, Name, Severity, not_looked_at, with_all_clear
 from eventlog.durations import short_duration
 from eventlog.errors import LogUnavailable, ReaderUnreadable
@@ -39,7 +40,7 @@ def _judge_readers(log: EventLog, state: LogState) -> Iterator[Finding]:
             Severity.WARNING,
             f"{reader.name} ({reader.kind}, at {reader.position}) was last heard of at "
             f"{reader.seen_at:%Y-%m-%d %H:%M:%S} UTC, {short_duration(unseen.total_seconds())} ago: "
-            f"`eventlog trim` keeps {held:,} entries that it has not got{_size(log, state, held)}",
+            f"`eventlog trim` keeps {counted(held, 'entry')} that it has not got{_size(log, state, held)}",
             f"start it; or, if it is gone for good: eventlog readers remove {reader.name}",
         )
 

@@ -14,9 +14,10 @@ from pathlib import Path
 
 import httpx
 import pytest
+import redis
 
 from deploy.ports import PortsTakenError, require_free
-from eventlog.embedded_redis import free_port
+from eventlog.embedded_redis import EmbeddedRedis, free_port
 from tests.make_run import ROOT, Run
 
 pytestmark = pytest.mark.processes
@@ -237,6 +238,36 @@ def test_taken_port_is_named_with_the_variable_that_changes_it(
         rf"^Choose other ports, as in: make run {variable}=([0-9]+)$", run.output(), re.MULTILINE
     )
     assert int(suggested) > int(environment[variable])
+
+
+def test_private_redis_that_was_started_alone_is_named_instead_of_its_port(
+    start_run: StartRun, environment: dict[str, str]
+) -> None:
+    directory = Path(environment["DATA_DIR"]) / "redis"
+    with EmbeddedRedis(directory, int(environment["REDIS_PORT"])) as alone:
+        run = start_run()
+        assert run.process.wait(30) == 1
+        assert (
+            f"another Redis (pid {alone.pid}) is using {directory}: stop it with: kill {alone.pid}"
+            in run.output()
+        )
+    assert "REDIS_PORT" not in run.output()
+
+
+def test_redis_that_does_not_start_on_a_damaged_file_is_mended_from_the_archive(
+    start_run: StartRun, environment: dict[str, str]
+) -> None:
+    directory = Path(environment["DATA_DIR"]) / "redis"
+    with EmbeddedRedis(directory) as server, redis.Redis.from_url(server.url) as client:
+        client.set("first", "x" * 10)
+        client.set("second", "y" * 10)
+    aof = max(directory.rglob("appendonly*.aof"), key=lambda path: path.stat().st_mtime_ns)
+    aof.write_bytes(aof.read_bytes().replace(b"$10\r\nxx", b"$90\r\nxx"))
+    run = start_run()
+    assert run.process.wait(60) == 1
+    *_, advice = run.output().splitlines()
+    assert "`eventlog reseed` (docs/runbook.md, Redis does not start)" in advice
+    run.wait_until_nothing_is_left()
 
 
 def test_ports_that_are_suggested_are_free_and_each_another() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import random
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
@@ -16,11 +17,12 @@ import redis
 from eventlog import START, EventLog, Position, ProjectionFile, Subscription
 from eventlog.continuity import Verdict
 from eventlog.errors import Conflict, LogUnavailable, ReaderUnreadable, TrimRefused, WrongLog
+from eventlog.log_subjects import LogSubjects
 from eventlog.reader_report import REPORT_EVERY_S, REPORT_IDLE_EVERY_S, ReaderReport
 from eventlog.readers import ReaderKind, WhyKept
 from eventlog.trimming import Keep, Trim, trim
-from tests.eventlog.log_contract import META, STREAM, add_foreign, everything, moment, publish
-from tests.eventlog.parcels import a_parcel_sent, make_post
+from tests.eventlog.log_contract import META, STREAM, SUBJECTS, add_foreign, everything, moment, publish
+from tests.eventlog.parcels import ParcelLost, a_parcel_sent, make_post
 
 READERS = "{event-stream}:readers"
 
@@ -274,6 +276,49 @@ class ReaderContract(ABC):
         assert publish(log, decided_at=decided_at._replace(position=entries[5])).sequence == 2501
         with closing(ProjectionFile(tmp_path, make_post())) as file:
             assert verdict_of(log, file) is Verdict.TRIMMED
+
+    def test_subjects_whose_last_touch_was_trimmed_are_forgotten_and_guard_all_the_same(
+        self, log: EventLog, client: redis.Redis
+    ) -> None:
+        before = moment(log)
+        for number in range(1000):
+            touched = [f"parcel-{number}"]
+            publish(log, a_parcel_sent(number), touches=touched)
+            publish(log, ParcelLost(id=number), guards=touched, touches=touched)
+        archive(log, 2000)
+        on_what_goes = before._replace(position=positions(log)[500])
+        assert trim(log, Keep(entries=3), dry_run=True).subjects == 998
+        assert client.hlen(SUBJECTS) == 1001
+        assert trim(log, Keep(entries=3)).subjects == 998
+        assert sorted(client.hkeys(SUBJECTS)) == [b"", b"parcel-998", b"parcel-999"]
+        for stale in (before, on_what_goes):
+            with pytest.raises(Conflict) as conflict:
+                publish(log, decided_at=stale, guards=["parcel-7"])
+            assert (conflict.value.subject, conflict.value.position) == ("parcel-7", log.state().trimmed_to)
+        decided_at = moment(log)
+        touched = ["parcel-7"]
+        publish(log, decided_at=decided_at, guards=touched, touches=touched)
+        with pytest.raises(Conflict):
+            publish(log, decided_at=decided_at, guards=touched)
+        assert trim(log, Keep(entries=4)).subjects == 0
+        require_whole(log)
+
+    def test_subject_that_is_touched_while_others_are_forgotten_is_kept(
+        self, log: EventLog, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for number in range(3):
+            publish(log, a_parcel_sent(number), touches=[f"parcel-{number}"])
+        archive(log, 3)
+        look = LogSubjects.touched_before
+
+        def touch_one_then(subjects: LogSubjects, position: Position) -> Iterator[list[bytes]]:
+            for page in look(subjects, position):
+                publish(log, ParcelLost(id=0), touches=["parcel-0"])
+                yield page
+
+        monkeypatch.setattr(LogSubjects, "touched_before", touch_one_then)
+        assert trim(log, Keep(entries=1)).subjects == 1
+        assert sorted(client.hkeys(SUBJECTS)) == [b"", b"parcel-0", b"parcel-2"]
 
     def test_what_the_slowest_reader_has_not_got_stays_with_its_checkpoint(
         self, log: EventLog, tmp_path: Path

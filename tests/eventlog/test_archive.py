@@ -29,7 +29,7 @@ from eventlog.checkpoints import Checkpoint
 from eventlog.cli import main
 from eventlog.codec import Entry
 from eventlog.continuity import NumberedEntry, Verdict, number_entries
-from eventlog.errors import ArchiveUnusable, CheckpointMoved, WrongLog
+from eventlog.errors import ArchiveUnusable, CheckpointMoved, Conflict, WrongLog
 from eventlog.tail_lock import TailLock
 from eventlog.tail_status import TailState, TailStatusFile
 from tests.eventlog import archive_process
@@ -170,7 +170,7 @@ def test_new_projection_is_built_from_archive_and_redis(
     assert Subscription(reading, file, batch_size=4).run_to_head() == 10
 
 
-def test_decision_made_on_what_was_trimmed_since_is_published(
+def test_decision_made_on_what_was_trimmed_since_is_published_unless_a_guard_may_be_forgotten(
     log: EventLog, reading: EventLog, client: redis.Redis, path: Path
 ) -> None:
     decided = [moment(log)]
@@ -180,7 +180,11 @@ def test_decision_made_on_what_was_trimmed_since_is_published(
     archive_all(log, path)
     trim(client, 2)
     for number, each in enumerate(decided):
-        publish(reading, a_parcel_sent(10 + number), decided_at=each, guards=["parcel-7"])
+        publish(reading, a_parcel_sent(10 + number), decided_at=each)
+    publish(reading, a_parcel_sent(20), decided_at=decided.pop(), guards=["parcel-7", "parcel-2"])
+    for each in decided:
+        with pytest.raises(Conflict, match="parcel-7"):
+            publish(reading, a_parcel_sent(21), decided_at=each, guards=["parcel-7"])
 
 
 def damage_by(sql: str) -> Callable[[Path], None]:
@@ -198,7 +202,7 @@ def damage_by(sql: str) -> Callable[[Path], None]:
         (lambda path: path.write_bytes(b"no database" * 1000), "damaged"),
         (damage_by("DELETE FROM entries WHERE sequence = 2"), "entry number 2 is missing"),
         (damage_by("UPDATE checkpoint SET log_id = 'f'"), "is of log f"),
-        (damage_by("DELETE FROM entries WHERE sequence > 2"), "has 2 of the 3 entries that were trimmed"),
+        (damage_by("DELETE FROM entries WHERE sequence > 2"), "has 2 of the 3 entries trimmed from Redis"),
     ],
     ids=["missing", "unreadable", "a hole", "of another log", "too short"],
 )

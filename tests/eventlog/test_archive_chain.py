@@ -346,7 +346,7 @@ def test_what_the_archive_keeps_otherwise_is_not_freed(log: EventLog, run: Run, 
     assert "aside" not in refused.stderr, "what was trimmed is in this archive only"
     assert f"entry number 1700, at {at}, was altered" in dry.stderr
     assert (
-        f"1,000 entries were freed, and no more is, for what would go is not in the archive: {path}"
+        f"after 1,000 entries no more is freed, for what would go is not in the archive: {path}"
         in refused.stderr
     )
     assert log.state().trimmed == 1500

@@ -90,6 +90,7 @@ def restore_whole(log: EventLog, directory: Path, backup: Path) -> Path:
 
 def test_backup_is_one_file_of_what_is_served(log: EventLog, post: Path, kept: Path, backup: Path) -> None:
     assert files_in(kept) == ["post.db"]
+    assert backup.stat().st_mode & 0o777 == 0o600
     with closing(sqlite3.connect(f"{backup.as_uri()}?mode=ro&immutable=1", uri=True)) as copy:
         assert copy.execute("PRAGMA journal_mode").fetchone() == ("delete",)
         assert copy.execute("PRAGMA integrity_check").fetchall() == [("ok",)]

@@ -55,7 +55,7 @@ def test_init_takes_entries_over_only_on_demand(
     add_foreign(client)
     refused = init()
     assert refused.exit_code == 1
-    assert "1 entries and no log id" in refused.output
+    assert "1 entry and no log id" in refused.output
     assert init("--adopt").exit_code == 0
     assert publish(log).sequence == 2
 

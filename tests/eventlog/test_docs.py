@@ -25,7 +25,9 @@ BLOCK = re.compile(r"^```(?P<language>\w+)\n(?P<text>.*?)^```$", re.MULTILINE | 
 BLOCKS = [(found["language"], found["text"]) for found in BLOCK.finditer(PAGE)]
 FILES = {text.splitlines()[0].removeprefix("# "): text for language, text in BLOCKS if language == "python"}
 COMMANDS = [line for language, text in BLOCKS if language == "sh" for line in text.splitlines()]
-PORT = "16379"
+PORT = "6380"
+EXPORT = next(line for line in COMMANDS if line.startswith("export "))
+VARIABLES = dict(word.split("=") for word in EXPORT.split()[1:])
 
 
 class Stranger:
@@ -38,6 +40,7 @@ class Stranger:
             **os.environ,
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "PYTHONPATH": str(ROOT),
+            **VARIABLES,
             "REDIS_PORT": str(self.port),
         }
         self._left_running: list[subprocess.Popen[str]] = []
@@ -80,7 +83,7 @@ class Stranger:
             _wait_until(answers)
 
     def wait_for_tail(self) -> None:
-        status = TailStatusFile(self._directory / "var" / "support" / "v1")
+        status = TailStatusFile(self._directory / "helpdesk" / "support" / "v1")
         _wait_until(lambda: status.read().state is TailState.FOLLOWING)
 
     def leave(self) -> None:
@@ -104,7 +107,7 @@ def stranger(tmp_path: Path) -> Iterator[Stranger]:
 
 
 def test_page_works_from_top_to_bottom(stranger: Stranger) -> None:
-    start_server, init = COMMANDS
+    start_server, _, init = COMMANDS
     stranger.start(start_server)
     stranger.wait_for_redis()
     assert "on stream event-stream" in stranger.run(init)
@@ -121,7 +124,7 @@ def test_page_works_from_top_to_bottom(stranger: Stranger) -> None:
         "customer 7 opened 1",
         "passed over: TicketClosed",
     ]
-    assert stranger.run("python rebuild.py") == "the same: True in 1 rows\n"
+    assert stranger.run("python rebuild.py") == "the same: True rows compared: 1\n"
     tail.terminate()
     assert tail.wait(20) == 0
 
@@ -130,6 +133,7 @@ def test_every_python_block_is_a_file_that_the_page_runs() -> None:
     assert list(FILES) == ["support.py", "test_support.py", "work.py", "tail.py", "answer.py", "rebuild.py"]
     assert PORT in FILES["support.py"]
     assert PORT in COMMANDS[0]
+    assert VARIABLES == {"REDIS_PORT": PORT, "DATA_DIR": "helpdesk"}
 
 
 def test_page_names_every_verdict() -> None:

@@ -362,7 +362,7 @@ def test_problems_come_first_each_with_its_mend_beneath_it(patient: Patient) -> 
     assert any(line.startswith("problem  writes-refused") for line in lines)
     said = [line.split()[0] for line in lines if not line.startswith(" ")]
     assert said.index("warning") == said.count("problem"), "problems come first"
-    assert any(line.startswith("problem  parked-entries  services/tally: 1 entries parked") for line in lines)
+    assert any(line.startswith("problem  parked-entries  services/tally: 1 entry parked") for line in lines)
     assert any(line.startswith("warning  reader-gone  tally-v0 ") for line in lines)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -67,6 +68,7 @@ def test_readers_are_listed_with_their_lag(run: Run, log: EventLog) -> None:
     lines = run("readers").stdout.splitlines()
     assert [line.split()[0] for line in lines] == ["post-v1", "archive"]
     assert ("2 behind" in lines[0], "has all" in lines[1]) == (True, True)
+    assert all(re.search(r", as last told \d+s ago$", line) for line in lines)
 
 
 def test_lag_is_as_old_as_the_oldest_entry_that_waits(run: Run, log: EventLog, client: redis.Redis) -> None:
@@ -139,7 +141,7 @@ def test_trim_says_what_it_freed_and_what_bounds_it(run: Run, log: EventLog, tmp
     publish_many(log, 1000)
     keep(log, tmp_path, 900)
     dry = run("trim", "--keep", "50", "--dry-run")
-    assert dry.stdout.startswith("899 entries would be freed; 101 stay, from ")
+    assert dry.stdout.startswith("899 entries would be freed; 101 left, from ")
     assert log.state().entries == 1000
     done = document(run("trim", "--keep", "50", "--json"))
     assert (done["freed"], done["left"], done["bounded_by"], done["why_kept"]) == (
@@ -164,7 +166,7 @@ def test_trim_names_the_reader_that_is_gone(
     position = positions(log)[1]
     client.hset(READERS, "gone", f"projection {position} 2 1000000000000")
     trimmed = run("trim", "--keep", "0")
-    assert (trimmed.exit_code, "1 entries freed" in trimmed.stdout) == (0, True)
+    assert (trimmed.exit_code, "1 entry freed" in trimmed.stdout) == (0, True)
     assert "bounded by reader gone" in trimmed.stdout
     assert "last seen at 2001-09-09 01:46:40 UTC" in trimmed.stderr
     assert "remove it by hand: eventlog readers remove gone" in trimmed.stderr
@@ -291,6 +293,19 @@ def test_entry_is_shown_wherever_it_lies(
         assert ("Redis" in where) == (lies_in == "redis")
 
 
+def test_status_says_that_the_first_entry_lies_in_the_archive(
+    run: Run, log: EventLog, tmp_path: Path
+) -> None:
+    publish_many(log, 3)
+    keep(log, tmp_path, 3)
+    first = str(positions(log)[0])
+    assert run("trim", "--keep", "1").exit_code == 0
+    printed = run("status").stdout
+    assert "length      1 entry in Redis" in printed
+    assert re.search(rf"^first       {first} .* UTC, in the archive$", printed, re.MULTILINE)
+    assert "trimmed     2 entries, all below" in printed
+
+
 def test_entry_that_lies_nowhere_is_one_line(
     run: Run, log: EventLog, client: redis.Redis, tmp_path: Path
 ) -> None:
@@ -321,6 +336,7 @@ def test_log_that_is_not_there_is_one_line(run: Run, client: redis.Redis, comman
     away = CliRunner().invoke(main, [*command, "--redis-url", f"redis://127.0.0.1:{free_port()}"])
     assert (away.exit_code, len(away.stderr.splitlines())) == (1, 1)
     assert "Redis is away: Error 111 connecting to 127.0.0.1:" in away.stderr
+    assert away.stderr.count("127.0.0.1") == 1
     assert "start it, or check REDIS_URL and REDIS_PORT" in away.stderr
     client.hset(META, "log_id", "f" * 32)
     assert len(run(*command).stderr.splitlines()) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import threading
 from collections.abc import Callable
@@ -295,13 +296,17 @@ def state_of(directory: Path) -> TailState:
     return TailStatusFile(home_of(directory, make_post())).read().state
 
 
-def test_tail_follows_reports_and_stops(log: EventLog, tmp_path: Path) -> None:
+def test_tail_follows_reports_and_stops(
+    log: EventLog, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "eventlog.follower")
     with running(log, tmp_path):
         for number in range(1, 4):
             published = publish(log, a_parcel_sent(number))
             assert ProjectionReader(tmp_path, make_post()).wait_until_applied(published.position, 10)
         assert state_of(tmp_path) is TailState.FOLLOWING
     assert state_of(tmp_path) is TailState.STOPPED
+    assert [record.getMessage() for record in caplog.records][-1] == "post stopped"
     assert customer(ProjectionReader(tmp_path, make_post())) == {"id": 7, "parcels": 3, "weight_g": 300}
 
 

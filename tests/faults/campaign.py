@@ -70,8 +70,8 @@ class Run:
     def __init__(self, fault: Fault, seed: int, journals: Path) -> None:
         self.fault = fault
         self.seed = seed
-        self._journal = journals / f"{fault.name}-{seed}.jsonl"
-        self._lines = _read(self._journal)
+        self.journal = journals / f"{fault.name}-{seed}.jsonl"
+        self._lines = _read(self.journal)
 
     @property
     def trials(self) -> int:
@@ -82,13 +82,13 @@ class Run:
 
         The last piece is as short as what is left, so only the same `trials` make the same pieces again.
         """
-        self._journal.parent.mkdir(parents=True, exist_ok=True)
+        self.journal.parent.mkdir(parents=True, exist_ok=True)
         while self.trials < trials:
             number, versions = len(self._lines), describe_versions()
             asked = min(self.fault.trials_per_piece, trials - self.trials)
             outcome = self._try(f"{self.seed}-{number}", asked)
             line = _Line(number, datetime.now(UTC).isoformat(timespec="seconds"), versions, outcome)
-            with self._journal.open("ab") as journal:
+            with self.journal.open("ab") as journal:
                 journal.write(msgspec.json.encode(line) + b"\n")
             self._lines.append(line)
             yield outcome

@@ -126,6 +126,9 @@ class Accidents:
         world.server.answer(b"XTRIM", STREAM, b"MINID", str(own[count]).encode())
         world.server.answer(b"HSET", META, b"trimmed_to", str(truth.trimmed_to).encode())
         world.server.answer(b"HINCRBY", META, b"trimmed", b"%d" % count)
+        if truth.log_id is not None:
+            truth.subjects = {each: at for each, at in truth.subjects.items() if at >= truth.trimmed_to}
+            self._log.subjects.prune(truth.log_id, truth.trimmed_to)
         world.note("trimmed to", truth.trimmed_to)
 
     # Damage

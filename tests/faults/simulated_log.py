@@ -195,6 +195,9 @@ class SimulatedRedis:
         self._values[key] = found
         return len(found) - before
 
+    def _do_hscan(self, key: bytes, *_: bytes) -> list[Any]:
+        return [b"0", [part for field in self._hash(key).items() for part in field]]
+
     def _do_hdel(self, key: bytes, field: bytes) -> int:
         return int(self._hash(key).pop(field, None) is not None)
 

@@ -112,7 +112,7 @@ class Truth:
             return "replayed" if done.fingerprint == call.fingerprint else "reused"
         if self.last_own not in {START, end} and self.last_own not in positions:
             return "rewound"
-        touched = [self.subjects.get(guard, START) for guard in call.guards]
+        touched = [self.subjects.get(guard, self.trimmed_to) for guard in call.guards]
         if max([self._floor(positions), *touched]) > decided_at:
             return "conflict"
         return "published"

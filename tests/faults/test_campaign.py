@@ -142,5 +142,22 @@ def test_fewer_trials_than_were_made_print_the_row_alone(
     assert len(tried.pieces) == 3
 
 
+def test_more_trials_than_asked_for_leave_no_time_and_what_was_wrong_says_how_to_begin_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = Tried(lambda _: Outcome(2342, {}, ["lost"]))
+    monkeypatch.setattr(command, "FAULTS", [tried.fault])
+    monkeypatch.setattr(command, "JOURNALS", tmp_path)
+    first, second = (
+        CliRunner().invoke(command.main, ["--seed", str(SEED), "--trials", "2"]) for _ in range(2)
+    )
+    assert "2 trials asked for, 2,342 made, 0 s left" in first.output
+    assert (first.exit_code, second.exit_code, len(tried.pieces)) == (1, 1, 1)
+    assert (
+        f"1 thing went wrong. It is kept, and said again each time: to begin anew, delete {journal(tmp_path)}\n"
+        in (second.output)
+    )
+
+
 def test_no_trials_cannot_be_asked_for() -> None:
     assert CliRunner().invoke(command.main, ["--trials", "0"]).exit_code == 2

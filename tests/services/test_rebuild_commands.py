@@ -12,6 +12,7 @@ import redis
 
 from accounts.revenue import revenue
 from customers.directory import directory
+from eventlog import Projection, ProjectionFile
 from eventlog.embedded_redis import EmbeddedRedis
 from eventlog.generations import Generations, home_of
 from eventlog.position import START
@@ -230,6 +231,21 @@ def test_what_was_never_built_is_built_and_served(served: Pair, operator: Operat
     assert (told["same"], told["switched"], told["sequence"]) == (None, True, 7)
     assert operator.generations() == {1: "served"}
     assert operator.ask("accounts verify")["same"] is True
+
+    operator.environment["DATA_DIR"] = str(tmp_path / "once more")
+    said = operator.run("accounts rebuild").stdout.splitlines()
+    assert said[1:] == ["nothing is served of this version yet: nothing to compare with", "it is served now"]
+
+
+def test_generations_of_several_versions_are_told_apart(served: Pair, operator: Operator) -> None:
+    old = Projection(revenue.name, VERSION - 1, revenue.tables)
+    ProjectionFile(served.revenue_folder, old).close()
+    lines = operator.run("accounts generations").stdout.splitlines()
+    assert lines[::2] == [
+        f"version {VERSION - 1}, of other code, which serves its own:",
+        f"version {VERSION}, of this code, which serves its own:",
+    ]
+    assert all("served" in line for line in lines[1::2])
 
 
 def test_acknowledged_stays_acknowledged(served: Pair, operator: Operator) -> None:
