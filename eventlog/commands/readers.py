@@ -87,7 +87,7 @@ def trim(place: Place, keep: Keep, dry_run: bool, as_json: bool) -> None:
             done = trim_log(place.log, keep, archive=archive, dry_run=dry_run, progress=on_freed)
     except ArchiveUnusable as problem:
         so_far = (
-            f"{counted(freed, 'entry')} freed, and no more is"
+            f"after {counted(freed, 'entry')} no more is freed"
             if freed and not dry_run
             else "nothing is freed"
         )

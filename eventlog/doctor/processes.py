@@ -27,7 +27,7 @@ def list_opened(files: Sequence[Path]) -> dict[Path, list[Opened]]:
     """By file, the other processes that have it open, of those this user may look into: mostly its own."""
     wanted = {}
     for file in files:
-        with suppress(FileNotFoundError):
+        with suppress(OSError):  # it is not there, or cannot be
             wanted[_identity(file)] = file
     found: dict[Path, list[Opened]] = {file: [] for file in files}
     for process in _list_processes():
