@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import accumulate
 from typing import Final, NamedTuple, cast
 
-from eventlog import Add, Event, Insert, RecordedEvent, Refused, Table
+from eventlog import Add, Event, Insert, RecordedEvent, Refused, Row, Table
 from eventlog.projection_reader import Look
 from eventlog.row_changes import Changes
 from shared.events import as_text
@@ -41,10 +41,9 @@ def entered(
     """
     if isinstance(outcome, Refused):
         return outcome
-    rows = [
-        Insert(
-            LEDGER.name,
-            {
+    for change in outcome:
+        if isinstance(change, Add) and change.table == "accounts" and change.column == "total_revenue_cents":
+            row: Row = {
                 "sequence": recorded.sequence,
                 "position": str(recorded.position),
                 "event_type": recorded.event.type_name,
@@ -53,12 +52,9 @@ def entered(
                 "invoice_id": invoice_id,
                 "amount_cents": change.amount,
                 "occurred_at": as_text(recorded.metadata.occurred_at),
-            },
-        )
-        for change in outcome
-        if isinstance(change, Add) and (change.table, change.column) == ("accounts", "total_revenue_cents")
-    ]
-    return [*outcome, *rows]
+            }
+            return [*outcome, Insert(LEDGER.name, row)]
+    return outcome
 
 
 class LedgerEntry(NamedTuple):

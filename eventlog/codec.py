@@ -35,7 +35,8 @@ class Entry(NamedTuple):
 
     @property
     def position(self) -> Position:
-        return Position.parse(self.id)
+        milliseconds, counter = self.id.split(b"-")  # as Redis gave it: nothing to check
+        return Position(int(milliseconds), int(counter))
 
     @property
     def claimed_sequence(self) -> bytes | None:
@@ -141,7 +142,8 @@ class Codec:
 
         `foreign` entries are read by type and payload alone: version 1, their position as event id.
         """
-        if sum(map(len, entry.fields)) > _LARGEST_ENTRY_BYTES:
+        fields = entry.fields
+        if sum(map(len, fields)) > _LARGEST_ENTRY_BYTES:
             return Malformed("", f"entry is larger than {_LARGEST_ENTRY_BYTES} bytes")
         found = read_fields(entry)
         if found is None:
@@ -150,11 +152,12 @@ class Codec:
         type_codec = self._types.get(name)
         if type_codec is None:
             return _unknown_type(name)
-        foreign = foreign or entry.claimed_sequence is None
-        metadata = _foreign_metadata(entry.position) if foreign else self._decode_metadata(entry.fields[7])
+        position = entry.position
+        foreign = foreign or len(fields) == _FOREIGN_LENGTH
+        metadata = _foreign_metadata(position) if foreign else self._decode_metadata(fields[7])
         if isinstance(metadata, str):
             return Malformed(name.decode(), metadata)
-        return self._decode_event(type_codec, payload, entry.position, sequence, metadata)
+        return self._decode_event(type_codec, payload, position, sequence, metadata)
 
     def _decode_metadata(self, raw: bytes) -> Metadata | str:
         try:

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
+from eventlog.codec import Entry
 from eventlog.events import Event, RecordedEvent
-from eventlog.position import Position
 from eventlog.row_changes import Changes, Rows, Table
 
 
@@ -59,6 +59,6 @@ class Projection:
         handler = self._handlers.get(type(recorded.event))
         return None if handler is None else handler(recorded, rows)
 
-    def leaves_out(self, position: Position) -> bool:
-        """Whether the entry there counts as never written, readable or not: only in a what-if."""
+    def leaves_out(self, entry: Entry) -> bool:
+        """Whether the entry counts as never written, readable or not: only in a what-if."""
         return False

@@ -13,9 +13,10 @@ from eventlog.checkpoints import Checkpoint
 from eventlog.errors import FileGone, NotBuilt, SwitchRefused, TailRunning
 from eventlog.generations import FILE_NAME, Generations
 from eventlog.parking import Parked
+from eventlog.pending_rows import PendingRows
 from eventlog.projection import Projection
-from eventlog.row_changes import PendingRows, StoredRows
 from eventlog.sqlite_file import file_identity, prepare_for_writing, transaction
+from eventlog.stored_rows import StoredRows
 from eventlog.tables import create_tables
 from eventlog.tail_lock import TailLock
 
@@ -31,6 +32,8 @@ class ProjectionFile:
     def __init__(self, directory: Path, projection: Projection, generation: Path | None = None) -> None:
         self.directory = directory
         self.projection = projection
+        self._committed: PendingRows | None = None
+        self._committed_beside = 0
         generations = Generations(directory, projection)
         if generation is None and (generations.serving() is None or not generations.served_file.exists()):
             # Anew beside what is left of a deleted one: its write-ahead log is of no use to another file.
@@ -67,7 +70,14 @@ class ProjectionFile:
 
     def pending_rows(self) -> PendingRows:
         """An empty batch over the rows as they are."""
-        return PendingRows(StoredRows(self._connection, self.projection.tables), self.projection.tables)
+        # A batch that was not committed is not used again, nor is one from before somebody else wrote here.
+        rows, self._committed = self._committed, None
+        written_by_others = self._connection.execute("PRAGMA data_version").fetchone()[0]
+        if rows is None or written_by_others != self._committed_beside:
+            stored = StoredRows(self._connection, self.projection.tables)
+            rows = PendingRows(stored, self.projection.tables)
+            self._committed_beside = written_by_others
+        return rows
 
     def commit(
         self, before: Checkpoint, after: Checkpoint, rows: PendingRows, parked: Iterable[Parked]
@@ -80,6 +90,8 @@ class ProjectionFile:
             self.move_checkpoint(before, after)
             rows.write(self._connection)
             parking.park(self._connection, parked)
+        rows.begin_next()
+        self._committed = rows
 
     def move_checkpoint(self, before: Checkpoint, after: Checkpoint) -> None:
         """The compare-and-set, inside the transaction that writes the rows."""

@@ -16,8 +16,9 @@ from eventlog.parking import Parked
 from eventlog.position import Position
 from eventlog.projection import Projection
 from eventlog.projection_file import damage_named, rebuild_mend, require_usable
-from eventlog.row_changes import Key, Row, StoredRows, Table
+from eventlog.row_changes import Key, Row, Table
 from eventlog.sqlite_file import ReadOnlyConnections
+from eventlog.stored_rows import StoredRows
 
 _FIRST_POLL_S, _LONGEST_POLL_S = 0.001, 0.02
 

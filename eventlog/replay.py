@@ -11,6 +11,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from eventlog.checkpoints import Checkpoint
+from eventlog.codec import Entry
 from eventlog.errors import EventLogError
 from eventlog.events import Event, RecordedEvent
 from eventlog.generations import FILE_NAME, Generations
@@ -98,5 +99,5 @@ class Without(Projection):
     def handle(self, recorded: RecordedEvent[Event], rows: Rows) -> Changes | Refused | None:
         return self._projection.handle(recorded, rows)
 
-    def leaves_out(self, position: Position) -> bool:
-        return position in self._left_out
+    def leaves_out(self, entry: Entry) -> bool:
+        return entry.position in self._left_out

@@ -18,11 +18,11 @@ from eventlog.follower import BATCH_SIZE, Follower, moved_over
 from eventlog.generations import Generations, home_of
 from eventlog.log import EventLog
 from eventlog.parking import Parked
+from eventlog.pending_rows import PendingRows
 from eventlog.position import LAST, Position
 from eventlog.projection import Projection, Refused
 from eventlog.projection_file import ProjectionFile, open_generation
 from eventlog.readers import ReaderKind
-from eventlog.row_changes import PendingRows
 from eventlog.tail_requests import RequestKind, TailRequest
 
 # Serves a generation for a request of this kind, unless it is not wanted any more.
@@ -207,7 +207,7 @@ class _Batch:
         return None
 
     def _apply(self, found: NumberedEntry) -> EventLogError | None:
-        if self._projection.leaves_out(found.entry.position):
+        if self._projection.leaves_out(found.entry):
             return None
         decoded = self._decode(found.entry, found.sequence, foreign=found.foreign)
         if found.adopted and isinstance(decoded, Malformed | Newer):
@@ -225,19 +225,18 @@ class _Batch:
         return None
 
     def _project(self, found: NumberedEntry, recorded: RecordedEvent[Event]) -> EventLogError | None:
-        event_type = recorded.event.type_name
         try:
             outcome = self._projection.handle(recorded, self.rows)
             if outcome is None:
-                self.passed_over |= {event_type}
+                self.passed_over |= {recorded.event.type_name}
             elif isinstance(outcome, Refused):
-                self._park(found, event_type, outcome.reason)
+                self._park(found, recorded.event.type_name, outcome.reason)
             else:
                 self.rows.apply(outcome)
         except sqlite3.Error:
             raise
         except Exception as cause:  # noqa: BLE001  # a handler is its author's code: whatever it raises stops here, named
-            failed = HandlerFailed(found.entry.position, event_type, cause)
+            failed = HandlerFailed(found.entry.position, recorded.event.type_name, cause)
             failed.__cause__ = cause
             return failed
         return None

@@ -7,9 +7,10 @@ from datetime import UTC, datetime
 from typing import Generic, TypeVar
 
 from eventlog.events import Event, Metadata, RecordedEvent
+from eventlog.pending_rows import PendingRows
 from eventlog.position import Position
 from eventlog.projection import Projection, Refused
-from eventlog.row_changes import Key, PendingRows, Row
+from eventlog.row_changes import Key, Row
 
 DecisionT = TypeVar("DecisionT")
 
@@ -18,6 +19,9 @@ _FIRST_MS = 1_700_000_000_000
 
 class _NoRows:
     def find(self, table: str, key: Key) -> Row | None:
+        return None
+
+    def largest_key(self, table: str) -> int | None:
         return None
 
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from eventlog import checkpoints
 from eventlog.checkpoints import Checkpoint
 from eventlog.parking import Parked, park
+from eventlog.pending_rows import PendingRows
 from eventlog.projection_file import ProjectionFile
-from eventlog.row_changes import PendingRows
 from eventlog.sqlite_file import transaction
 
 

@@ -23,7 +23,7 @@ from eventlog import START, EventLog, ProjectionFile, ProjectionReader, Recorded
 from eventlog.checkpoints import Checkpoint
 from eventlog.errors import CheckpointMoved, NotBuilt
 from eventlog.parking import Parked
-from eventlog.row_changes import PendingRows
+from eventlog.pending_rows import PendingRows
 from tests.eventlog import tail_process
 from tests.eventlog.broken_builds import NoCompareAndSet, SeparateCommits
 from tests.eventlog.log_contract import publish

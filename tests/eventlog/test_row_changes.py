@@ -11,7 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eventlog import Add, Insert, Table, Update
-from eventlog.row_changes import Change, InvalidChange, PendingRows, StoredRows, Value
+from eventlog.pending_rows import InvalidChange, PendingRows
+from eventlog.row_changes import Change, Value
+from eventlog.stored_rows import StoredRows
 
 TABLES = [
     Table("letters", "id", {"id": int, "words": int, "town": str}),

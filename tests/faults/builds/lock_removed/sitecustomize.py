@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 from eventlog.checkpoints import Checkpoint
 from eventlog.parking import Parked
+from eventlog.pending_rows import PendingRows
 from eventlog.projection_file import ProjectionFile
-from eventlog.row_changes import PendingRows
 from eventlog.tail_lock import TailLock
 
 _LONGEST_PAUSE_S = 0.05

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 
 from eventlog.checkpoints import Checkpoint
 from eventlog.parking import Parked, park
+from eventlog.pending_rows import PendingRows
 from eventlog.projection_file import ProjectionFile
-from eventlog.row_changes import PendingRows
 from eventlog.sqlite_file import transaction
 
 _BETWEEN_S = 0.05
