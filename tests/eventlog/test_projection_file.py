@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from eventlog import Insert, Position, Projection, ProjectionFile, ProjectionReader, Table
+from eventlog import Add, Insert, Position, Projection, ProjectionFile, ProjectionReader, Table, Update
 from eventlog.checkpoints import Checkpoint
 from eventlog.errors import CheckpointMoved, NotBuilt, TailRunning
 from eventlog.found_projections import list_remembered_logs
@@ -135,6 +135,48 @@ def test_file_is_there_after_it_is_closed(file: ProjectionFile) -> None:
     with closing(ProjectionFile(file.directory, make_post())) as again:
         assert again.checkpoint().sequence == 5
         assert again.pending_rows().find("parcels", 1) is not None
+
+
+# What a batch remembers of the one before it
+
+
+def test_next_batch_sees_what_another_writer_changed(file: ProjectionFile) -> None:
+    """Of a row that it had looked up itself, and of keys above all that it had seen."""
+    commit(file, 1, [Insert("customers", {"id": 7, "parcels": 1, "weight_g": 5})])
+    commit(file, 2, [Add("customers", 7, "parcels", 1)])
+    with closing(ProjectionFile(file.directory, make_post())) as other:
+        commit(other, 3, [Add("customers", 7, "parcels", 1), a_parcel(100)])
+    rows = file.pending_rows()
+    assert rows.find("customers", 7) == {"id": 7, "parcels": 3, "weight_g": 5}
+    assert rows.find("parcels", 100) is not None
+
+
+def test_batch_that_was_not_committed_is_forgotten(file: ProjectionFile) -> None:
+    commit(file, 1, [Insert("customers", {"id": 7, "parcels": 1, "weight_g": 5})])
+    here = commit(file, 2, [Add("customers", 7, "parcels", 1)])
+    rows = file.pending_rows()
+    rows.apply([Add("customers", 7, "parcels", 1), a_parcel(1)])
+    with pytest.raises(CheckpointMoved):
+        file.commit(here._replace(sequence=9), here._replace(sequence=10), rows, [])
+    assert file.pending_rows().find("customers", 7) == {"id": 7, "parcels": 2, "weight_g": 5}
+    assert file.pending_rows().find("parcels", 1) is None
+
+
+def test_batches_of_one_file_build_on_each_other(file: ProjectionFile) -> None:
+    """More rows than are remembered, of keys that go up, down and below zero."""
+    many = 12_000
+    commit(file, 1, [a_parcel(number) for number in range(many)])
+    commit(file, 2, [Update("parcels", number, {"lost": 1}) for number in range(many)])
+    commit(file, 3, [a_parcel(-5), a_parcel(many + 5)])
+    commit(file, 4, [Add("parcels", number, "weight_g", 1) for number in (0, -5, many + 5)])
+    rows = file.pending_rows()
+    assert [rows.find("parcels", number) for number in (0, -5, many + 5, many + 6, -6)] == [
+        {"id": 0, "customer_id": 7, "weight_g": 2, "lost": 1},
+        {"id": -5, "customer_id": 7, "weight_g": 2, "lost": 0},
+        {"id": many + 5, "customer_id": 7, "weight_g": 2, "lost": 0},
+        None,
+        None,
+    ]
 
 
 # Whose file it is
