@@ -35,6 +35,8 @@ _OR_BY_HAND = (
 _Undo = list[tuple[dict[Any, Any], Any, Any]]
 _ABSENT = object()
 
+_UNKNOWN: dict[str, Value] = {}  # no row that was looked up is this one
+
 _ROWS_REMEMBERED = 10_000  # of each table, from one batch to the next
 
 
@@ -110,10 +112,8 @@ class _PendingTable:
         self._largest: int | None = None  # no key above it is stored; None while that was not looked up
 
     def find(self, key: Key) -> dict[str, Value] | None:
-        try:
-            return self.rows[key]
-        except KeyError:
-            return self._look_up(key)
+        known = self.rows.get(key, _UNKNOWN)
+        return self._look_up(key) if known is _UNKNOWN else known
 
     def _look_up(self, key: Key) -> dict[str, Value] | None:
         # Most keys looked for in vain are new ones, and those count up: a comparison instead of a SELECT.
@@ -182,9 +182,10 @@ class _PendingTable:
             row = {column: given[column] for column in self._names}
         else:
             raise InvalidChange(f"insert into {self._name}: it needs every column of the table, and no other")
-        self._check_values(row)
+        if not self._is_plain(row):
+            self._check_values(row)
         key = row[self._key]
-        if key is None or self.rows.get(key) or self.find(key) is not None:
+        if key is None or self.find(key) is not None:
             raise InvalidChange(
                 f"insert of {self._name} {key!r}: it is there already, or its key is empty; {_OR_BY_HAND}"
             )
@@ -204,6 +205,18 @@ class _PendingTable:
         row.update(values)
         if key not in self._inserted:
             self._updated[key].update(values)
+
+    def _is_plain(self, row: Row) -> bool:
+        """Whether a whole row shows no reason for a closer look: what nearly all rows are, in half the time."""
+        for value, expected in zip(row.values(), self._types.values(), strict=True):
+            if type(value) is not expected:
+                return False
+            if expected is int:
+                if not SMALLEST_INTEGER <= value <= LARGEST_INTEGER:  # type: ignore[operator]  # it is one
+                    return False
+            elif not value.isascii():  # type: ignore[union-attr]  # likewise text
+                return False
+        return True
 
     def _check_values(self, values: Row) -> None:
         for column, value in values.items():
