@@ -44,5 +44,5 @@ def publish(log: EventLog, events: Iterator[Event], count: int) -> None:
     while left:
         batch = list(islice(events, min(_PER_CALL, left)))
         state = log.state()
-        log.publish(batch, decided_at=Moment(state.log_id or "", state.end))
+        log.publish(batch, decided_at=Moment(state.log_id or "", state.end), actor="mel")
         left -= len(batch)
