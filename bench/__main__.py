@@ -33,9 +33,9 @@ def main(names: tuple[str, ...], quick: bool, seed: int) -> None:
     for name in names or MEASURES:
         click.echo(f"{name} ...")
         with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-            bench = Bench(
-                quick, Path(folder), random.Random(f"{seed}-{name}"), lambda told: click.echo(f"  {told}")
-            )
+            own_seed = f"{seed}-{name}"
+            chance = random.Random(own_seed)
+            bench = Bench(quick, Path(folder), own_seed, chance, lambda told: click.echo(f"  {told}"))
             try:
                 measured = MEASURES[name](bench)
             except NotRun as why:

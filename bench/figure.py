@@ -54,6 +54,7 @@ class Bench(NamedTuple):
 
     quick: bool
     folder: Path
+    seed: str
     chance: random.Random
     tell: Callable[[str], None]
 

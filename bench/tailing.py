@@ -2,65 +2,116 @@
 
 from __future__ import annotations
 
+import random
 import sqlite3
 import time
-from contextlib import closing
-from itertools import count
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+from itertools import count, islice
 from pathlib import Path
 from typing import Final
 
+import redis
+
 from accounts.revenue import revenue
-from bench.figure import Bench, Figure, Measured
+from bench.figure import Bench, Figure, Measured, NotRun
 from bench.handwritten import follow_by_hand
 from bench.mixed_events import mixed_events, publish
-from bench.turns import take_turns
+from bench.turns import Turns, take_turns
 from eventlog import EventLog, ProjectionFile, Subscription
 from eventlog.embedded_redis import EmbeddedRedis
 from shared.events import make_codec
 
+try:
+    from bench.peers import eventsourcing_follow, faststream_follow
+except ModuleNotFoundError as missing:
+    _missing = str(missing)
+else:
+    _missing = ""
+
 _EVENTS, _EVENTS_QUICK = 300_000, 30_000
-_AIM: Final = 0.8
+_SLOW_EVENTS, _SLOW_EVENTS_QUICK = 20_000, 2_000  # for those that take a transaction for each
+
+_HAND: Final = "a loop written by hand, without lookups or checks"
+_EVENTSOURCING: Final = "eventsourcing on SQLite, a transaction for each event"
+_ONE_BY_ONE: Final = "FastStream, a handler for each message"
+_BATCHES: Final = "FastStream in batches of 1,000, which checks nothing"
+_AIMS: Final = {
+    _HAND: (1, 0.8, "at least"),
+    _EVENTSOURCING: (2, 15.0, "over"),
+    _ONE_BY_ONE: (2, 20.0, "over"),
+    _BATCHES: (2, 1.0, "at least"),
+}
 
 
 def measure(bench: Bench) -> Measured:
+    """All of them write the same rows, of the same events, with the same SQLite settings."""
+    if _missing:
+        raise NotRun(f"{_missing}: `make bench` installs it")
     events = _EVENTS_QUICK if bench.quick else _EVENTS
-    with (
-        EmbeddedRedis(bench.folder / "redis") as server,
-        closing(EventLog.connect(server.url, make_codec())) as log,
-    ):
+    with ExitStack() as ending:
+        server = ending.enter_context(EmbeddedRedis(bench.folder / "redis"))
+        log = ending.enter_context(closing(EventLog.connect(server.url, make_codec())))
         log.create()
         bench.tell(f"publishing {events:,} events")
-        publish(log, mixed_events(bench.chance), events)
-        folders = (bench.folder / str(number) for number in count())
-        schema = _schema_of(_follow(log, next(folders)))
+        publish(log, mixed_events(random.Random(bench.seed)), events)
+        turns = _take_turns(bench, server.url, log, events)
+    return Measured([_figure(turns, beside, events, bench.turns()) for beside in _AIMS])
 
-        def ours() -> float:
-            folder = next(folders)
-            started = time.perf_counter()
-            _follow(log, folder)
-            return events / (time.perf_counter() - started)
 
-        def by_hand() -> float:
+def _take_turns(bench: Bench, url: str, log: EventLog, events: int) -> Turns:
+    folders = (bench.folder / str(number) for number in count())
+    schema = _schema_of(_follow(log, next(folders)))
+    slow = _SLOW_EVENTS_QUICK if bench.quick else _SLOW_EVENTS
+    with closing(redis.Redis.from_url(url, protocol=2)) as client:
+        faststream_follow.copy_to_its_stream(client, log.stream, events)
+    source = eventsourcing_follow.Source(next(folders).with_suffix(".db"))
+    source.take(islice(mixed_events(random.Random(bench.seed)), slow))
+
+    def per_s(how_many: int, follow: Callable[[Path], object]) -> Callable[[], float]:
+        def rate() -> float:
             path = next(folders).with_suffix(".db")
             started = time.perf_counter()
-            follow_by_hand(server.url, log.stream, path, schema)
-            return events / (time.perf_counter() - started)
+            follow(path)
+            return how_many / (time.perf_counter() - started)
 
-        _require_same(_follow(log, next(folders)), _by_hand(server.url, log.stream, next(folders), schema))
-        turns = take_turns({"ours": ours, "by hand": by_hand}, bench.turns(), bench.chance)
-    ratio = turns.ratio("ours", "by hand")
-    figure = Figure(
-        row=1,
-        measure=f"tail and rebuild, {events:,} mixed events",
-        against="a loop written by hand, without lookups or checks",
-        value=ratio,
-        unit="of its rate",
-        aim=f"at least {_AIM}",
-        reached=ratio.median >= _AIM,
-        turns=bench.turns(),
-        absolute=f"{turns.spread('ours').median:,.0f}/s and {turns.spread('by hand').median:,.0f}/s",
+        return rate
+
+    ours = _follow(log, next(folders))
+    by_hand = next(folders).with_suffix(".db")
+    follow_by_hand(url, log.stream, by_hand, schema)
+    _require_same(ours, by_hand)
+    return take_turns(
+        {
+            "ours": per_s(events, lambda path: _follow(log, path)),
+            _HAND: per_s(events, lambda path: follow_by_hand(url, log.stream, path, schema)),
+            _BATCHES: per_s(
+                events, lambda path: faststream_follow.follow_in_batches(url, path, schema, events)
+            ),
+            _ONE_BY_ONE: per_s(
+                slow, lambda path: faststream_follow.follow_one_by_one(url, path, schema, slow)
+            ),
+            _EVENTSOURCING: per_s(slow, lambda path: eventsourcing_follow.follow(source, path, schema)),
+        },
+        bench.turns(),
+        bench.chance,
     )
-    return Measured([figure])
+
+
+def _figure(turns: Turns, beside: str, events: int, how_often: int) -> Figure:
+    row, aim, word = _AIMS[beside]
+    ratio = turns.ratio("ours", beside)
+    return Figure(
+        row=row,
+        measure=f"tail and rebuild, {events:,} mixed events",
+        against=beside,
+        value=ratio,
+        unit="times its rate",
+        aim=f"{word} {aim:g}",
+        reached=ratio.median >= aim,
+        turns=how_often,
+        absolute=f"{turns.spread('ours').median:,.0f}/s and {turns.spread(beside).median:,.0f}/s",
+    )
 
 
 def _follow(log: EventLog, folder: Path) -> Path:
@@ -68,12 +119,6 @@ def _follow(log: EventLog, folder: Path) -> Path:
     with closing(Subscription(log, ProjectionFile(folder, revenue))) as subscription:
         subscription.run_to_head()
     return next(folder.rglob("projection.db"))
-
-
-def _by_hand(url: str, stream: str, folder: Path, schema: str) -> Path:
-    path = folder.with_suffix(".db")
-    follow_by_hand(url, stream, path, schema)
-    return path
 
 
 def _schema_of(path: Path) -> str:
