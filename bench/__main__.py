@@ -10,12 +10,13 @@ from pathlib import Path
 
 import click
 
-from bench import memory, tailing
+from bench import memory, posting, tailing
 from bench.figure import Bench, Curve, Figure, Measured, NotRun
 from bench.results import format_spread, write_results
 
 MEASURES: dict[str, Callable[[Bench], Measured]] = {
     "tailing": tailing.measure,
+    "posting": posting.measure,
     "memory": memory.measure,
 }
 

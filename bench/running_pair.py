@@ -1,0 +1,56 @@
+"""Everything as `make run` starts it: Redis, both services, their tails and the archive."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from shared.permissions import Identity, Role
+from shared.tokens import Tokens
+from tests.make_run import ROOT, Run, make_environment, runs_ended
+
+__all__ = ["HOST", "ROOT", "RunningPair", "running_pair"]
+
+HOST: Final = "127.0.0.1"
+_SECRET: Final = "figures are no secret, but tokens want one"  # noqa: S105  # it says so
+
+
+class RunningPair(NamedTuple):
+    """Where it is; `token` is an admin's, for 15 minutes."""
+
+    run: Run
+    customers_port: int
+    accounts_port: int
+    redis_url: str
+    token: str
+
+    def post(self, port: int, path: str, body: object) -> Any:
+        """The JSON answered to one request; for what is prepared, not for what is measured."""
+        request = urllib.request.Request(
+            f"http://{HOST}:{port}{path}",
+            json.dumps(body).encode(),
+            {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310  # to loopback
+            return json.load(answer)
+
+
+@contextmanager
+def running_pair(folder: Path) -> Iterator[RunningPair]:
+    """With the demo's two accounts; everything is ended afterwards."""
+    folder.mkdir()
+    environment = make_environment(folder)
+    with runs_ended(folder, environment) as start:
+        run = start(JWT_SECRET=_SECRET)
+        run.wait_until_up()
+        yield RunningPair(
+            run,
+            int(environment["CUSTOMERS_PORT"]),
+            int(environment["ACCOUNTS_PORT"]),
+            f"redis://{HOST}:{environment['REDIS_PORT']}/0",
+            Tokens(_SECRET).issue(Identity("user1", Role.ADMIN)),
+        )
