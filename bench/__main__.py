@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from bench import memory, posting, tailing
+from bench import idle, memory, posting, tailing
 from bench.figure import Bench, Curve, Figure, Measured, NotRun
 from bench.results import format_spread, write_results
 
@@ -18,6 +18,7 @@ MEASURES: dict[str, Callable[[Bench], Measured]] = {
     "tailing": tailing.measure,
     "posting": posting.measure,
     "memory": memory.measure,
+    "idle": idle.measure,
 }
 
 
