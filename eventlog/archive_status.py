@@ -113,5 +113,5 @@ def _fares(file: Path, *, heard_of: bool) -> tuple[str, str]:
         status = TailStatusFile(file.parent).read()
         return status.state, status.message
     if heard_of:
-        return TailState.FOLLOWING, "elsewhere: its file is not here"
+        return TailState.FOLLOWING, f"elsewhere: {_NOT_HERE}"
     return AWAY, _NOT_HERE

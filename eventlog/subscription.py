@@ -111,11 +111,15 @@ class Subscription(Follower):
         if generation == generations.serving():
             return  # a tail was killed just after it had switched
         before = None if kind is RequestKind.REPAIR else _readable_checkpoint(serving)
-        with open_generation(serving.directory, serving.projection, generation) as candidate:
-            bring_to(self._log, candidate, before, self._batch_size)
-            if not is_wanted():
-                raise SwitchRefused(f"generation {generation.name} is no longer asked for")
-            generations.switch(generation)
+        serve_instead(
+            self._log,
+            serving.directory,
+            serving.projection,
+            generation,
+            served=before,
+            is_wanted=is_wanted,
+            batch_size=self._batch_size,
+        )
         self._file = ProjectionFile(serving.directory, serving.projection)
         serving.close()
 
@@ -150,20 +154,31 @@ def carry_out_switches(generations: Generations, switch_to: SwitchTo) -> None:
             request.finish()
 
 
-def bring_to(
-    log: EventLog, candidate: ProjectionFile, served: Checkpoint | None, batch_size: int = BATCH_SIZE
+def serve_instead(
+    log: EventLog,
+    directory: Path,
+    projection: Projection,
+    generation: Path,
+    *,
+    served: Checkpoint | None,
+    is_wanted: Callable[[], bool],
+    batch_size: int = BATCH_SIZE,
 ) -> None:
-    """Bring a generation to what is served, or to the log's end where that is None; with its acknowledgements.
+    """Bring a generation to what is served, or to the log's end where that is None, and serve it from now on.
 
-    Raises SwitchRefused where it would be a step back.
+    Only by whoever holds the tail lock. Raises SwitchRefused where it would be a step back, or is no longer wanted.
     """
-    subscription = Subscription(log, candidate, batch_size=batch_size)
-    if served is None:
-        subscription.run_to_head()
-    else:
-        subscription.run_to_head(served.position)
-        require_no_step_back(served, candidate.checkpoint())
-    candidate.carry_over_acknowledgements()
+    with open_generation(directory, projection, generation) as candidate:
+        subscription = Subscription(log, candidate, batch_size=batch_size)
+        if served is None:
+            subscription.run_to_head()
+        else:
+            subscription.run_to_head(served.position)
+            require_no_step_back(served, candidate.checkpoint())
+        candidate.carry_over_acknowledgements()
+        if not is_wanted():
+            raise SwitchRefused(f"generation {generation.name} is no longer asked for")
+        Generations(directory, projection).switch(generation)
 
 
 def _readable_checkpoint(file: ProjectionFile) -> Checkpoint | None:

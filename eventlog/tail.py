@@ -17,8 +17,8 @@ from eventlog.follower import ENDED, HALTED_PAUSE_S, WAKE_EVERY_MS, halted, repo
 from eventlog.generations import Generations, home_of
 from eventlog.log import EventLog
 from eventlog.projection import Projection
-from eventlog.projection_file import ProjectionFile, open_generation
-from eventlog.subscription import Subscription, SwitchTo, bring_to, carry_out_switches
+from eventlog.projection_file import ProjectionFile
+from eventlog.subscription import Subscription, SwitchTo, carry_out_switches, serve_instead
 from eventlog.tail_lock import TailLock
 from eventlog.tail_requests import RequestKind, TailRequest
 from eventlog.tail_status import TailStatusFile
@@ -158,11 +158,7 @@ def _make_switch(log: EventLog, directory: Path, projection: Projection) -> Swit
                 subscription.switch_to(generation, kind, is_wanted)
             return
         # Nothing that can be served is: the log alone says how far to go.
-        with open_generation(directory, projection, generation) as file:
-            bring_to(log, file, None)
-            if not is_wanted():
-                raise SwitchRefused(f"generation {generation.name} is no longer asked for")
-            generations.switch(generation)
+        serve_instead(log, directory, projection, generation, served=None, is_wanted=is_wanted)
 
     return switch_to
 

@@ -19,25 +19,17 @@ import httpx
 import msgspec
 
 from accounts.revenue import revenue
-from eventlog import Event, EventLog, Position, ProjectionReader
+from bench.mixed_events import mixed_events, publish
+from eventlog import EventLog, Position, ProjectionReader
 from eventlog.embedded_redis import EmbeddedRedis, free_port
-from eventlog.log import Moment
 from shared.events import make_codec
 from shared.permissions import Identity, Role
 from shared.tokens import Tokens
 from tests.faults.campaign import describe_versions
 from tests.make_run import wait_until
-from tests.services.facts import (
-    a_customer_created,
-    an_account_created,
-    an_invoice_created,
-    an_invoice_deleted,
-)
 
 _SECRET = "figures are no secret, but tokens want one"
 _ACCOUNTS, _CUSTOMERS = 10, 1000
-_SHARE_DELETED = 0.1
-_PER_CALL = 1000  # events in one publish
 _READERS, _READS_PER_S = 6, 300
 _WITHIN_S = 900.0
 _RESTARTS = 5
@@ -61,8 +53,7 @@ class _Machine:
         self._log = EventLog.connect(server.url, make_codec())
         ending.callback(self._log.close)
         self._log.create()
-        self._chance = random.Random(seed)
-        self._alive: list[tuple[int, int, int]] = []
+        self._events = mixed_events(random.Random(seed), accounts=_ACCOUNTS, customers=_CUSTOMERS)
         self._published = 0
         self._folder = folder
         port = free_port()
@@ -82,24 +73,9 @@ class _Machine:
 
     def publish_up_to(self, events: int) -> None:
         """Grow the log to so many entries, and wait until they are applied."""
-        while self._published < events:
-            batch = [self._next_event() for _ in range(min(_PER_CALL, events - self._published))]
-            state = self._log.state()
-            self._log.publish(batch, decided_at=Moment(state.log_id or "", state.end))
+        publish(self._log, self._events, events - self._published)
+        self._published = events
         assert self._reader.wait_until_applied(self._log.state().end, _WITHIN_S)
-
-    def _next_event(self) -> Event:
-        number = self._published
-        self._published += 1
-        if number < _ACCOUNTS:
-            return an_account_created(number + 1)
-        if number < _ACCOUNTS + _CUSTOMERS:
-            return a_customer_created(number, number % _ACCOUNTS + 1)
-        if self._alive and self._chance.random() < _SHARE_DELETED:
-            return an_invoice_deleted(*self._alive.pop(self._chance.randrange(len(self._alive))))
-        customer = self._chance.randrange(_ACCOUNTS, _ACCOUNTS + _CUSTOMERS)
-        self._alive.append((number, customer, self._chance.randrange(1, 10**6)))
-        return an_invoice_created(*self._alive[-1])
 
     def start(self) -> float:
         """Web server and tail; the seconds until a read is answered as fresh."""
