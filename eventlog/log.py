@@ -270,14 +270,14 @@ class EventLog:
 
     # Writing
 
-    def next_id(self, counter: str, *, log_id: str, above: int) -> int:
-        """A number never given before for `counter`, larger than `above`; gaps are normal.
+    def next_id(self, counter: str, *, log_id: str, above: int, count: int = 1) -> int:
+        """The first of `count` numbers in a row, never given before for `counter`, larger than `above`.
 
-        `above` is below 2^53, the largest that a script counts exactly.
+        Gaps are normal. `above` is below 2^53, the largest that a script counts exactly.
         """
         if above >= _LARGEST_EXACT:
             raise ValueError(f"ids are counted up to {_LARGEST_EXACT}, not above {above}")
-        answer = self._redis.run(_NEXT_ID, [self._meta], [log_id, f"next:{counter}", above])
+        answer = self._redis.run(_NEXT_ID, [self._meta], [log_id, f"next:{counter}", above, count])
         if answer is None:
             raise WrongLog(Verdict.REPLACED, f"log {log_id} is gone", LOG_MEND)
         return int(answer)

@@ -414,6 +414,13 @@ class LogContract(ABC):
         assert log.next_id("parcels", log_id=log_id, above=10**15) == 10**15 + 1
         assert log.next_id("customers", log_id=log_id, above=0) == 1
 
+    def test_ids_can_be_taken_many_at_a_time(self, log: EventLog) -> None:
+        log_id = moment(log).log_id
+        assert log.next_id("parcels", log_id=log_id, above=0, count=1000) == 1
+        assert log.next_id("parcels", log_id=log_id, above=0) == 1001
+        assert log.next_id("parcels", log_id=log_id, above=1500, count=3) == 1501
+        assert log.next_id("parcels", log_id=log_id, above=1502, count=2) == 1504
+
     def test_id_that_could_not_be_counted_exactly_is_refused(self, log: EventLog) -> None:
         log_id = moment(log).log_id
         assert log.next_id("parcels", log_id=log_id, above=2**53 - 1) == 2**53
