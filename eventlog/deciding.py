@@ -15,6 +15,7 @@ from eventlog.errors import Conflict, EventLogError, WrongLog
 from eventlog.events import Event
 from eventlog.log import Command, EventLog, Moment, Published
 from eventlog.mends import LOG_MEND
+from eventlog.new_ids import NewIds
 from eventlog.position import Position
 from eventlog.projection_reader import Look, ProjectionReader
 from eventlog.row_changes import Rows
@@ -62,6 +63,7 @@ class DecisionMaker:
         self, log: EventLog, reader: ProjectionReader, *, fresh_within_s: float = FRESH_WITHIN_S
     ) -> None:
         self._log = log
+        self._new_ids = NewIds(log)
         self._reader = reader
         self._status = TailStatusFile(reader.home)
         self._fresh_within_s = fresh_within_s
@@ -81,12 +83,15 @@ class DecisionMaker:
         """
         deadline = time.monotonic() + self._fresh_within_s
         seen_head: Position | None = None
-        self._wait_for_first_read(deadline)
         while True:
             self._refuse_if_halted()
             with self._reader.look() as look:
                 moment = Moment(look.checkpoint.log_id, look.checkpoint.position)
-                decision = decide(make_request(self._new_id_above(look)), look)
+                if moment.log_id:
+                    decision = decide(make_request(self._new_id_above(look)), look)
+            if not moment.log_id:
+                self._wait_for_first_read(deadline)
+                continue
             if isinstance(decision, Decision):
                 try:
                     return self._publish(decision, moment, command, origin or Origin())
@@ -112,7 +117,7 @@ class DecisionMaker:
         def new_id(table: str) -> int:
             largest = look.largest_key(table, IDS_FOLLOWED_BELOW)
             while True:
-                largest = self._log.next_id(table, log_id=look.checkpoint.log_id, above=largest)
+                largest = self._new_ids.next_id(table, log_id=look.checkpoint.log_id, above=largest)
                 if look.find(table, largest) is None:  # a foreign one may stand above those that are followed
                     return largest
 

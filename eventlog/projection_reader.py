@@ -89,10 +89,14 @@ class Look:
         self._connection = connection
         self._tables = projection.tables
         self._stored = StoredRows(connection, projection.tables)
-        self._keys = {table.name: table.key for table in projection.tables}
+        self._found: dict[tuple[str, Key], Row | None] = {}
 
     def find(self, table: str, key: Key) -> Row | None:
-        return self._stored.find(table, key)
+        """The row as a decision and the rules it stands on see it; looked up once."""
+        wanted = table, key
+        if wanted not in self._found:
+            self._found[wanted] = self._stored.find(table, key)
+        return self._found[wanted]
 
     def query(
         self, sql: str, parameters: Iterable[str | int | None] = ()
@@ -102,7 +106,7 @@ class Look:
 
     def largest_key(self, table: str, below: int) -> int:
         """The largest integer key of a table under a bound; 0 if there is none."""
-        key = self._keys[table]
+        key = next(each.key for each in self._tables if each.name == table)
         found = self.query(f"SELECT max({key}) FROM {table} WHERE {key} < ?", (below,))[0][0]
         return int(found or 0)
 
