@@ -225,10 +225,10 @@ class ArchiveReader:
     def _ask(self, question: Callable[[sqlite3.Connection], AnswerT]) -> AnswerT:
         with damage_named(self.path):
             try:
-                opened = self._connections.current()
-                if opened is None:
-                    raise ArchiveUnusable(f"there is no archive {self.path}")
-                return question(opened[0])
+                with self._connections.lend() as opened:
+                    if opened is None:
+                        raise ArchiveUnusable(f"there is no archive {self.path}")
+                    return question(opened[0])
             except sqlite3.OperationalError as problem:
                 raise ArchiveUnusable(f"{self.path} cannot be read: {problem}") from problem
 

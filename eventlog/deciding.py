@@ -85,13 +85,11 @@ class DecisionMaker:
         seen_head: Position | None = None
         while True:
             self._refuse_if_halted()
-            with self._reader.look() as look:
-                moment = Moment(look.checkpoint.log_id, look.checkpoint.position)
-                if moment.log_id:
-                    decision = decide(make_request(self._new_id_above(look)), look)
-            if not moment.log_id:
+            decided = self._decide(make_request, decide)
+            if decided is None:
                 self._wait_for_first_read(deadline)
                 continue
+            moment, decision = decided
             if isinstance(decision, Decision):
                 try:
                     return self._publish(decision, moment, command, origin or Origin())
@@ -110,6 +108,18 @@ class DecisionMaker:
             if moment.position >= seen_head:
                 return decision
             self._wait_for(seen_head, deadline)
+
+    def _decide(
+        self,
+        make_request: Callable[[NewId], RequestT],
+        decide: Callable[[RequestT, Rows], Decision | RefusalT],
+    ) -> tuple[Moment, Decision | RefusalT] | None:
+        """On what moment, and what; None where the projection has read no log yet."""
+        with self._reader.look() as look:
+            moment = Moment(look.checkpoint.log_id, look.checkpoint.position)
+            if not moment.log_id:
+                return None
+            return moment, decide(make_request(self._new_id_above(look)), look)
 
     def _new_id_above(self, look: Look) -> NewId:
         """New ids for what is decided in this look: above all that it shows."""

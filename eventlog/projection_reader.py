@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 from eventlog import checkpoints, parking, tables
@@ -24,7 +24,7 @@ _FIRST_POLL_S, _LONGEST_POLL_S = 0.001, 0.02
 
 
 class ProjectionReader:
-    """Consistent looks at the generation that is served, or at another; opened lazily, once per thread and process."""
+    """Consistent looks at the generation that is served, or at another; opened lazily."""
 
     def __init__(self, directory: Path, projection: Projection, generation: Path | None = None) -> None:
         self.directory = directory
@@ -40,8 +40,7 @@ class ProjectionReader:
 
         Keep it short: an open reader keeps the WAL from being reused. Raises NotBuilt.
         """
-        with damage_named(self._path):
-            connection, file = self._open()
+        with damage_named(self._path), self._lent() as (connection, file):
             try:
                 connection.execute("BEGIN")
                 stored = require_usable(checkpoints.read_checkpoint(connection), self.projection, self._path)
@@ -63,19 +62,21 @@ class ProjectionReader:
             time.sleep(pause_s)
             pause_s = min(pause_s * 1.5, _LONGEST_POLL_S)
 
-    def _open(self) -> tuple[sqlite3.Connection, Path]:
-        try:
-            opened = self._connections.current()
-        except sqlite3.OperationalError as problem:
-            raise NotBuilt(
-                f"{self._path} cannot be read, or not yet: {problem}. If it stays so: {rebuild_mend(self._path)}"
-            ) from problem
-        if opened is None:
-            raise NotBuilt(
-                f"{self._path} is not there yet: the tail of {self.projection.name} makes it. If it does not: "
-                f"{rebuild_mend(self._path)}"
-            )
-        return opened
+    @contextmanager
+    def _lent(self) -> Iterator[tuple[sqlite3.Connection, Path]]:
+        with ExitStack() as lent:
+            try:
+                opened = lent.enter_context(self._connections.lend())
+            except sqlite3.OperationalError as problem:
+                raise NotBuilt(
+                    f"{self._path} cannot be read, or not yet: {problem}. If it stays so: {rebuild_mend(self._path)}"
+                ) from problem
+            if opened is None:
+                raise NotBuilt(
+                    f"{self._path} is not there yet: the tail of {self.projection.name} makes it. If it does not: "
+                    f"{rebuild_mend(self._path)}"
+                )
+            yield opened
 
 
 class Look:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 _BUSY_TIMEOUT_MS = 5000
 _WAL_LIMIT_BYTES = 4 * 1024 * 1024
@@ -45,28 +45,52 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 class ReadOnlyConnections:
-    """One for each thread and process, opened lazily to the file that the path names then."""
+    """To the file that a path names: as many as are used at once, opened lazily, lent to one thread at a time."""
 
     def __init__(self, path: Path, first_statement: str = "") -> None:
         """`first_statement` is run on each connection as it is opened, to see whether the file can be read at all."""
         self._path = path
         self._first_statement = first_statement
-        self._opened = threading.local()
+        self._idle: list[_Opened] = []
 
-    def current(self) -> tuple[sqlite3.Connection, Path] | None:
+    @contextmanager
+    def lend(self) -> Iterator[tuple[sqlite3.Connection, Path] | None]:
         """To the file that is there now, and where that really lies; None if there is none."""
         file = file_identity(self._path)
         if file is None:
-            return None
-        identity = (os.getpid(), *file)
-        if getattr(self._opened, "identity", None) != identity:
-            # resolved: what SQLite keeps beside the file must be found when a link has been switched
-            resolved = self._path.resolve()
-            connection = sqlite3.connect(f"{resolved.as_uri()}?mode=ro", uri=True, isolation_level=None)
-            connection.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
-            if self._first_statement:
-                connection.execute(self._first_statement)
-            self._opened.current = connection, resolved
-            self._opened.identity = identity
-        current: tuple[sqlite3.Connection, Path] = self._opened.current
-        return current
+            yield None
+            return
+        opened = self._take((os.getpid(), *file))
+        try:
+            yield opened.connection, opened.file
+        finally:
+            self._idle.append(opened)
+
+    def _take(self, identity: tuple[int, ...]) -> _Opened:
+        """The one that was used last, for what it has in its cache; those to another file are given up."""
+        while True:
+            try:
+                opened = self._idle.pop()
+            except IndexError:
+                return self._open(identity)
+            if opened.identity == identity:
+                return opened
+
+    def _open(self, identity: tuple[int, ...]) -> _Opened:
+        # resolved: what SQLite keeps beside the file must be found when a link has been switched
+        resolved = self._path.resolve()
+        connection = sqlite3.connect(
+            f"{resolved.as_uri()}?mode=ro", uri=True, isolation_level=None, check_same_thread=False
+        )
+        connection.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
+        if self._first_statement:
+            connection.execute(self._first_statement)
+        return _Opened(identity, connection, resolved)
+
+
+class _Opened(NamedTuple):
+    """`identity` is of the process and of the file: neither may be another when the connection is used again."""
+
+    identity: tuple[int, ...]
+    connection: sqlite3.Connection
+    file: Path

@@ -10,6 +10,7 @@ from eventlog.commands.common import OneLineErrors, json_option
 from eventlog.doctor.findings import Finding
 from eventlog.doctor.report import report
 from eventlog.tail import run_tail
+from shared.admission import AT_ONCE, WAITING
 from shared.backup_commands import backup, restore_file
 from shared.doctor import as_running, examine_service, follower_of_service
 from shared.generation_commands import generations, rollback
@@ -20,9 +21,9 @@ from shared.service import Service, pass_service
 from shared.settings import InvalidSettings
 from shared.telemetry import configure_logging
 
-# Measured on two cores: more workers or threads only wait for each other (docs/decisions).
+# Measured: docs/decisions/018-defaults-by-measurement.md
 WORKERS = 2
-THREADS = 16
+THREADS = AT_ONCE + WAITING + 8  # the last to refuse with
 
 # A worker that is told to stop while it starts may miss it, and one with a slow client waits for that client.
 _STOP_WITHIN_S = 8  # before supervisors lose patience, mostly after 10 s

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 from flask import Flask, Response, g, request
 
+from shared.admission import Admission
 from shared.health import Health, make_health_routes
 from shared.log_position import register_log_position_headers
 from shared.permissions import Identity
@@ -20,6 +21,7 @@ from shared.writes import write_headers
 def make_app(name: str, health: Health) -> Flask:
     """An app that answers nothing but health yet."""
     app = Flask(name, static_folder=None)
+    app.wsgi_app = Admission(app.wsgi_app)  # type: ignore[method-assign]  # Flask's way to put something around it
     # One more than a body may have: werkzeug cuts a body without Content-Length there, and does not say so.
     app.config["MAX_CONTENT_LENGTH"] = LARGEST_BODY_BYTES + 1
     app.url_map.strict_slashes = True
