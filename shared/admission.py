@@ -32,6 +32,11 @@ class Admission:
         self._in_work = 0
         self._line: deque[threading.Lock] = deque()  # each is released when it is its turn
 
+    @property
+    def waiting(self) -> int:
+        """How many are in line."""
+        return len(self._line)
+
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if environ["PATH_INFO"].startswith(_NEVER_REFUSED):
             return self._app(environ, start_response)
