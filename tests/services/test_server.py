@@ -7,7 +7,9 @@ import socket
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,12 +19,16 @@ import pytest
 from eventlog import EventLog
 from eventlog.child_process import ending_with
 from eventlog.embedded_redis import EmbeddedRedis, free_port, is_free
+from shared.admission import AT_ONCE, WAITING
+from shared.cli import WORKERS
 from shared.events import make_codec
 from shared.request_body import LARGEST_BODY_BYTES
 from tests.make_run import ROOT, wait_until
 from tests.pair import SECRET, Pair, running_pair
 
 pytestmark = pytest.mark.processes
+
+_FLOOD = 4 * WORKERS * (AT_ONCE + WAITING)
 
 ADA = b'{"name":"Ada","account_id":"1"}'
 EXACTLY = b'{"name":"' + b"x" * (LARGEST_BODY_BYTES - 11) + b'"}'
@@ -99,6 +105,17 @@ def server(pair: tuple[Pair, EmbeddedRedis]) -> Iterator[Server]:
         yield Server(port, pair[0].token())
     written = output.read_text()
     assert "Traceback" not in written, written
+
+
+@contextmanager
+def stopped(redis_server: EmbeddedRedis) -> Iterator[None]:
+    """It stands still inside, and goes on afterwards."""
+    process = psutil.Process(redis_server.pid)
+    process.suspend()
+    try:
+        yield
+    finally:
+        process.resume()
 
 
 @pytest.mark.parametrize("after_ms", [0, 50, 150, 300])
@@ -192,3 +209,20 @@ def test_a_garbage_token_does_not_end_the_connection(server: Server) -> None:
             b"GET /customers HTTP/1.1\r\nHost: here\r\nConnection: close\r\nAuthorization: Bearer %s\r\n\r\n"
         )
         assert server.ask_raw(request % token) == 401
+
+
+def test_a_flood_is_answered_whole_and_what_is_refused_left_no_trace(
+    server: Server, pair: tuple[Pair, EmbeddedRedis]
+) -> None:
+    """Redis stands still meanwhile, so that nothing is done with for a while."""
+    services, redis_server = pair
+    before = services.log.state().sequence
+    with ThreadPoolExecutor(_FLOOD) as threads, stopped(redis_server):
+        answers = [threads.submit(server.post) for _ in range(_FLOOD)]
+        wait_until(
+            lambda: sum(answer.done() for answer in answers) > _FLOOD // 4, lambda: "nobody is refused"
+        )
+        assert server.ask(b"GET /health/live HTTP/1.1") == 200
+    statuses = Counter(answer.result() for answer in answers)
+    assert set(statuses) == {201, 503}
+    assert services.log.state().sequence == before + statuses[201]
