@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, closing
 from pathlib import Path
-from typing import Final
+from typing import ClassVar, Final
 
 from eventlog.checkpoints import Checkpoint
 from eventlog.continuity import Divergence, NumberedEntry, Snapshot, Verdict, number_entries
@@ -47,6 +47,9 @@ _logger = logging.getLogger(__name__)
 
 class Follower(ABC):
     """Goes along the log and says how it fares: what a projection's subscription and the archive have in common."""
+
+    # Entries that come so soon after others are taken together: each look and each commit cost as much as many entries.
+    gather_s: ClassVar = 0.004
 
     def __init__(
         self, log: EventLog, home: Path, name: str, kind: ReaderKind, known_as: str, *, batch_size: int
@@ -136,6 +139,8 @@ class Follower(ABC):
                 known.tell(here, self._floor)
                 if applied == 0:
                     self._log.wait(here.position, wake_every_ms)
+                elif self._behind == 0:
+                    stop.wait(self.gather_s)
             except CheckpointMoved as moved:
                 _logger.warning("batch rolled back: %s", moved)
             except (FileGone, ArchiveUnusable) as unusable:
