@@ -11,6 +11,7 @@ from typing import NamedTuple
 from bench.running_pair import HOST
 
 _LAST_ANSWERS_WITHIN_S = 10.0
+_UNAVAILABLE = 503
 
 
 class Steady(NamedTuple):
@@ -23,6 +24,14 @@ class Steady(NamedTuple):
     @property
     def statuses(self) -> Counter[int]:
         return Counter({status: len(found) for status, found in self.latencies.items()})
+
+    def per_s(self, status: int) -> float:
+        return len(self.latencies.get(status, [])) / self.seconds
+
+    def percentile_ms(self, status: int, percent: float) -> float:
+        """0 where none was answered so."""
+        found = self.latencies.get(status, [0.0])
+        return found[min(len(found) - 1, int(len(found) * percent / 100))] * 1000
 
 
 def send_steadily(
@@ -85,7 +94,9 @@ class _Client(asyncio.Protocol):
         if not found or len(body) < _content_length(head):
             return
         self._received = b""
-        self._latencies.setdefault(int(head[9:12]), []).append(time.perf_counter() - self._sent_at)
+        status = int(head[9:12])
+        assert status != _UNAVAILABLE or b"\r\nretry-after:" in head.lower(), head
+        self._latencies.setdefault(status, []).append(time.perf_counter() - self._sent_at)
         self._answered_all()
 
     def _answered_all(self) -> None:

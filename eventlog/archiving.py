@@ -30,7 +30,9 @@ class Archiving(Follower):
     What is doubtful is not kept: it halts as a projection does.
     """
 
-    gather_s = 0.05  # nobody waits for it, and each of its commits waits for the disk that Redis waits for, too
+    gather_s = (
+        0.05  # nobody waits for it, and each of its commits waits for the disk that Redis waits for, too
+    )
 
     def __init__(self, log: EventLog, archive: Archive, *, batch_size: int = BATCH_SIZE) -> None:
         super().__init__(
