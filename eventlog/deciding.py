@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple, Protocol, TypeVar
 
 from eventlog.continuity import Verdict
-from eventlog.errors import Conflict, EventLogError, WrongLog
+from eventlog.errors import Conflict, EventLogError, IdsTaken, WrongLog
 from eventlog.events import Event
-from eventlog.log import Command, EventLog, Moment, Published
+from eventlog.log import LARGEST_ID, Command, EventLog, Moment, NewIds, Published
 from eventlog.mends import LOG_MEND
-from eventlog.new_ids import NewIds
 from eventlog.position import Position
 from eventlog.projection_reader import Look, ProjectionReader
 from eventlog.row_changes import Rows
@@ -31,8 +30,15 @@ IDS_FOLLOWED_BELOW: Final = 10**15
 RequestT = TypeVar("RequestT")
 RefusalT = TypeVar("RefusalT")
 
-# Asked for the table of what is created; answers a number never given before in this log.
-NewId = Callable[[str], int]
+
+class NewId(Protocol):
+    """Asked for the table of what is created, once for each decision.
+
+    Answers the first of `count` ids in a row, provisional ones: the log puts in their place ids that it never gave
+    before and that no row has, wherever they stand in what is published and in its result.
+    """
+
+    def __call__(self, table: str, count: int = 1) -> int: ...
 
 
 class Decision(NamedTuple):
@@ -63,7 +69,6 @@ class DecisionMaker:
         self, log: EventLog, reader: ProjectionReader, *, fresh_within_s: float = FRESH_WITHIN_S
     ) -> None:
         self._log = log
-        self._new_ids = NewIds(log)
         self._reader = reader
         self._status = TailStatusFile(reader.home)
         self._fresh_within_s = fresh_within_s
@@ -77,26 +82,25 @@ class DecisionMaker:
     ) -> Published | RefusalT:
         """Publish what `decide` answers, or answer its refusal; begin again where the state moved.
 
-        `make_request` is called before each decision, so that an id somebody else has used meanwhile is
-        replaced. Raises NotFresh, NotBuilt, WrongLog, LogUnavailable and CommandReused with nothing
-        written, and OutcomeUnknown where the append may be in the log.
+        `make_request` is called before each decision. Raises NotFresh, NotBuilt, IdsTaken, WrongLog,
+        LogUnavailable and CommandReused with nothing written, and OutcomeUnknown where the append may be in
+        the log.
         """
         deadline = time.monotonic() + self._fresh_within_s
         seen_head: Position | None = None
+        ids_above = 0
         while True:
             self._refuse_if_halted()
-            decided = self._decide(make_request, decide)
+            decided = self._decide(make_request, decide, ids_above)
             if decided is None:
                 self._wait_for_first_read(deadline)
                 continue
-            moment, decision = decided
+            moment, decision, new_ids = decided
             if isinstance(decision, Decision):
                 try:
-                    return self._publish(decision, moment, command, origin or Origin())
-                except Conflict as conflict:
-                    if time.monotonic() > deadline:
-                        raise NotFresh(f"what this stands on kept changing: {conflict}") from conflict
-                    self._wait_for(conflict.position, deadline)
+                    return self._publish(decision, moment, new_ids, command, origin or Origin())
+                except (Conflict, IdsTaken) as moved:
+                    ids_above = self._go_on_from(moved, deadline)
                 continue
             record = self._log.find_command(command, log_id=moment.log_id)
             if record is not None:
@@ -113,27 +117,38 @@ class DecisionMaker:
         self,
         make_request: Callable[[NewId], RequestT],
         decide: Callable[[RequestT, Rows], Decision | RefusalT],
-    ) -> tuple[Moment, Decision | RefusalT] | None:
-        """On what moment, and what; None where the projection has read no log yet."""
+        ids_above: int,
+    ) -> tuple[Moment, Decision | RefusalT, NewIds | None] | None:
+        """On what moment, what, and with which new ids; None where the projection has read no log yet."""
         with self._reader.look() as look:
             moment = Moment(look.checkpoint.log_id, look.checkpoint.position)
             if not moment.log_id:
                 return None
-            return moment, decide(make_request(self._new_id_above(look)), look)
+            found: list[NewIds] = []
 
-    def _new_id_above(self, look: Look) -> NewId:
-        """New ids for what is decided in this look: above all that it shows."""
+            def new_id(table: str, count: int = 1) -> int:
+                found.append(_find_new_ids(look, table, count, ids_above))
+                return found[-1].provisional()
 
-        def new_id(table: str) -> int:
-            largest = look.largest_key(table, IDS_FOLLOWED_BELOW)
-            while True:
-                largest = self._new_ids.next_id(table, log_id=look.checkpoint.log_id, above=largest)
-                if look.find(table, largest) is None:  # a foreign one may stand above those that are followed
-                    return largest
+            decision = decide(make_request(new_id), look)
+            if len(found) > 1:
+                raise ValueError("a decision has new ids of one table, asked for once")
+            return moment, decision, found[0] if found else None
 
-        return new_id
+    def _go_on_from(self, moved: Conflict | IdsTaken, deadline: float) -> int:
+        """Above what the new ids of the next decision must be."""
+        if isinstance(moved, IdsTaken):
+            if moved.up_to >= LARGEST_ID:
+                raise moved
+            return moved.up_to
+        if time.monotonic() > deadline:
+            raise NotFresh(f"what this stands on kept changing: {moved}") from moved
+        self._wait_for(moved.position, deadline)
+        return 0
 
-    def _publish(self, decision: Decision, moment: Moment, command: Command, origin: Origin) -> Published:
+    def _publish(
+        self, decision: Decision, moment: Moment, new_ids: NewIds | None, command: Command, origin: Origin
+    ) -> Published:
         return self._log.publish(
             decision.events,
             decided_at=moment,
@@ -141,6 +156,7 @@ class DecisionMaker:
             touches=decision.touches,
             command=command,
             result=decision.result,
+            new_ids=new_ids,
             actor=origin.actor,
             correlation_id=origin.correlation_id,
             command_name=origin.command_name,
@@ -173,3 +189,9 @@ class DecisionMaker:
     def _wait_for(self, position: Position, deadline: float) -> None:
         if not self._reader.wait_until_applied(position, deadline - time.monotonic()):
             raise NotFresh(f"the projection has not applied {position} within {self._fresh_within_s:g} s")
+
+
+def _find_new_ids(look: Look, table: str, count: int, at_least_above: int) -> NewIds:
+    """Between two ids that are in use as of this look, or in use and the end."""
+    above = max(look.largest_key(table, IDS_FOLLOWED_BELOW), at_least_above)
+    return NewIds.between(table, above, look.next_key(table, above) or LARGEST_ID, count)

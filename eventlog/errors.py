@@ -30,6 +30,14 @@ class Conflict(EventLogError):
         self.subject = subject
 
 
+class IdsTaken(EventLogError):
+    """No new ids are free between the bounds given; nothing was written. Decide again on ids above `up_to`."""
+
+    def __init__(self, up_to: int) -> None:
+        super().__init__(f"ids up to {up_to} may be in use: decide again on ids above them")
+        self.up_to = up_to
+
+
 class CommandReused(EventLogError):
     """The command's key was used before for something else; nothing was written."""
 

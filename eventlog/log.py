@@ -24,6 +24,7 @@ from eventlog.errors import (
     ArchiveUnusable,
     CommandReused,
     Conflict,
+    IdsTaken,
     LogUnavailable,
     OutcomeUnknown,
     WeakDurability,
@@ -44,13 +45,15 @@ DEFAULT_STREAM: Final = "event-stream"
 NAMED_COMMAND_LIFETIME_MS: Final = 24 * 60 * 60 * 1000
 UNNAMED_COMMAND_LIFETIME_MS: Final = 2 * 60 * 1000  # a day of them at full speed would be 15 GB
 
-_PUBLISH, _CREATE_LOG, _NEXT_ID = Script("positions", "publish"), Script("create_log"), Script("next_id")
+_PUBLISH, _CREATE_LOG = Script("positions", "publish"), Script("create_log")
 
 _LONGEST_WAIT_MS = (
     int(SOCKET_TIMEOUT_S * 1000) - 2000
 )  # a blocking read must end 2 s before the socket gives up, or it never returns
 _COUNT_CHUNK = 10_000
-_LARGEST_EXACT = 2**53  # Lua counts in doubles
+
+LARGEST_ID: Final = 2**53 - 1  # scripts count in doubles
+_PROVISIONAL_DIGITS = 6  # that tell the new ids of one decision apart, behind twelve that nobody can guess
 
 DURABILITY_HOLDS_S: Final = 2.0  # for so long after its settings became weaker Redis may still be written to
 DURABLE_SETTINGS: Final = {
@@ -68,6 +71,32 @@ class Moment(NamedTuple):
 
     log_id: str
     position: Position
+
+
+class NewIds(NamedTuple):
+    """Ids that the log gives in the step that appends: the next of `counter`, in a row, without gaps.
+
+    The k-th is written as `provisional(k)` in the events, guards, touches and result of the decision, and is
+    replaced there. Where it was decided, no id between `above` and `below` was in use.
+    """
+
+    counter: str
+    digits: str
+    how_many: int
+    above: int
+    below: int
+
+    @classmethod
+    def between(cls, counter: str, above: int, below: int, how_many: int = 1) -> NewIds:
+        if how_many > 10**_PROVISIONAL_DIGITS:
+            raise ValueError(
+                f"{how_many} new ids at once: at most {10**_PROVISIONAL_DIGITS} can be told apart"
+            )
+        return cls(counter, str(10**11 + secrets.randbelow(9 * 10**11)), how_many, above, below)
+
+    def provisional(self, number: int = 0) -> int:
+        """Of 18 digits; which is higher than any that `IDS_FOLLOWED_BELOW` follows."""
+        return int(f"{self.digits}{number:0{_PROVISIONAL_DIGITS}}")
 
 
 class Command(NamedTuple):
@@ -264,23 +293,11 @@ class EventLog:
         if state.log_id is None:
             raise WrongLog(Verdict.REPLACED, "there is no log", LOG_MEND)
         moment, command = Moment(state.log_id, START), Command.unnamed()
-        arguments = [moment.log_id, str(moment.position), "", 0, "", 0, 0]
+        arguments = [moment.log_id, str(moment.position), "", 0, "", "", 0, 0]
         keys = self._publish_keys(command, state.log_id)
-        _read_publish_answer(self._redis.run(_PUBLISH, keys, arguments), moment, command, "")
+        _read_publish_answer(self._redis.run(_PUBLISH, keys, arguments), moment, command)
 
     # Writing
-
-    def next_id(self, counter: str, *, log_id: str, above: int, count: int = 1) -> int:
-        """The first of `count` numbers in a row, never given before for `counter`, larger than `above`.
-
-        Gaps are normal. `above` is below 2^53, the largest that a script counts exactly.
-        """
-        if above >= _LARGEST_EXACT:
-            raise ValueError(f"ids are counted up to {_LARGEST_EXACT}, not above {above}")
-        answer = self._redis.run(_NEXT_ID, [self._meta], [log_id, f"next:{counter}", above, count])
-        if answer is None:
-            raise WrongLog(Verdict.REPLACED, f"log {log_id} is gone", LOG_MEND)
-        return int(answer)
 
     def find_command(self, command: Command, *, log_id: str) -> CommandRecord | None:
         """How this command ended in that log, if it still remembers; CommandReused for other content."""
@@ -305,6 +322,7 @@ class EventLog:
         touches: Sequence[str] = (),
         command: Command | None = None,
         result: str = "",
+        new_ids: NewIds | None = None,
         actor: str | None = None,
         correlation_id: str | None = None,
         causation_id: str | None = None,
@@ -314,7 +332,7 @@ class EventLog:
         """Append all events or none, unless a guarded subject was touched after `decided_at`.
 
         A lost answer is retried with the same command until it comes, so nothing is written twice.
-        Raises Conflict, CommandReused, WrongLog, WeakDurability or LogUnavailable with nothing
+        Raises Conflict, IdsTaken, CommandReused, WrongLog, WeakDurability or LogUnavailable with nothing
         written, and OutcomeUnknown if no answer came within `retry_unknown_for_s`.
         """
         if not events:
@@ -324,7 +342,18 @@ class EventLog:
         self._require_durability()
         command = command or Command.unnamed()
         arguments: list[Any] = [decided_at.log_id, str(decided_at.position), command.fingerprint]
-        arguments += [command.lifetime_ms, result, len(guards), *guards, len(touches), *touches]
+        arguments += [command.lifetime_ms, result]
+        if new_ids is None:
+            arguments.append("")
+        else:
+            arguments += [
+                f"next:{new_ids.counter}",
+                new_ids.digits,
+                new_ids.how_many,
+                new_ids.above,
+                new_ids.below,
+            ]
+        arguments += [len(guards), *guards, len(touches), *touches]
         occurred_at = self._clock()
         for event in events:
             event_id = new_token()
@@ -343,7 +372,7 @@ class EventLog:
         except (LogUnavailable, OutcomeUnknown):
             self._durability = None  # it may be another server, with other settings, that answers next
             raise
-        return _read_publish_answer(answer, decided_at, command, result)
+        return _read_publish_answer(answer, decided_at, command)
 
     # Reading
 
@@ -534,13 +563,15 @@ def _named_command(entry: Entry) -> NamedCommand | None:
         return None
 
 
-def _read_publish_answer(answer: list[Any], decided_at: Moment, command: Command, result: str) -> Published:
+def _read_publish_answer(answer: list[Any], decided_at: Moment, command: Command) -> Published:
     outcome = answer[0].decode()
     match outcome:
         case "published":
-            return Published(decided_at.log_id, Position.parse(answer[-1]), answer[1], result, replayed=False)
+            return Published(
+                decided_at.log_id, Position.parse(answer[-1]), answer[1], answer[2].decode(), replayed=False
+            )
         case "writable":
-            return Published(decided_at.log_id, decided_at.position, 0, result, replayed=False)
+            return Published(decided_at.log_id, decided_at.position, 0, "", replayed=False)
         case "no id left":
             raise LogUnavailable(
                 f"no id is left behind {answer[1].decode()}: delete the entries of another writer that used them up "
@@ -552,6 +583,8 @@ def _read_publish_answer(answer: list[Any], decided_at: Moment, command: Command
             )
         case "reused":
             raise CommandReused(command.key)
+        case "taken":
+            raise IdsTaken(int(answer[1]))
         case "conflict":
             raise Conflict(Position.parse(answer[1]), answer[2].decode())
         case _:

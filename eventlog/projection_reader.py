@@ -107,9 +107,15 @@ class Look:
 
     def largest_key(self, table: str, below: int) -> int:
         """The largest integer key of a table under a bound; 0 if there is none."""
-        key = next(each.key for each in self._tables if each.name == table)
+        key = self._key_of(table)
         found = self.query(f"SELECT max({key}) FROM {table} WHERE {key} < ?", (below,))[0][0]
         return int(found or 0)
+
+    def next_key(self, table: str, above: int) -> int | None:
+        """The smallest integer key of a table over a bound; None if there is none."""
+        key = self._key_of(table)
+        found = self.query(f"SELECT min({key}) FROM {table} WHERE {key} > ?", (above,))[0][0]
+        return None if found is None else int(found)
 
     def iterate(self, table: Table) -> Iterator[tuple[str | int | None, ...]]:
         """Every row in the order of its key, its columns in theirs; reads as it goes."""
@@ -142,3 +148,6 @@ class Look:
 
     def count_unacknowledged(self) -> int:
         return parking.count_unacknowledged(self._connection)
+
+    def _key_of(self, table: str) -> str:
+        return next(each.key for each in self._tables if each.name == table)

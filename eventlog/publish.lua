@@ -3,11 +3,12 @@
 -- KEYS  1 stream  2 meta (hash)  3 subjects (hash)  4 command record (hash)
 --       5 named commands (stream), only where the client named the command
 -- ARGV  log id, decided at, fingerprint, record lifetime in ms, result,
+--       counter of new ids, or '' and none of: first digits of provisional ones, how many, above which, below which,
 --       number of guards, guards..., number of touches, touches..., then type, payload, metadata per event
 --
--- Answers  {'published', sequence of the last event, position...}
+-- Answers  {'published', sequence of the last event, result, position...}
 --          {'replayed', sequence of the last event, last position, result}
---          {'reused'}  {'conflict', position, subject}  {'replaced', why}  {'rewound', why}
+--          {'reused'}  {'conflict', position, subject}  {'replaced', why}  {'rewound', why}  {'taken', up to which}
 --          without any event: {'writable'}  {'no id left', last id}
 --
 -- Scripts do not roll back: everything that can refuse comes before the first write. Payloads are
@@ -28,6 +29,11 @@ end
 
 local log_id, decided_at, fingerprint = next_argument(), next_argument(), next_argument()
 local record_lifetime_ms, result = next_argument(), next_argument()
+local counter, provisional, new_ids, above, below = next_argument(), '', 0, 0, 0
+if counter ~= '' then
+  provisional, new_ids = next_argument(), tonumber(next_argument())
+  above, below = tonumber(next_argument()), tonumber(next_argument())
+end
 local guards, touches = next_list(), next_list()
 
 -- 1. Is this the log the caller decided on, as far as it had read?
@@ -82,23 +88,40 @@ if last_own ~= log_end then
   until #chunk < 1000
 end
 
--- 4. Did anything it stands on change since? Subjects that were deleted may have been touched at any time.
+-- 4. New ids are the next of their counter, and no other's; a count that is none begins above what is known.
+local last_id = above
+local function with_ids(text) return text end
+if counter ~= '' then
+  local counted = tonumber((redis.call('HGET', meta, counter) or ''):match('^%d+$') or '0')
+  if counted < 2 ^ 53 then last_id = math.max(counted, above) end
+  if last_id + new_ids >= below then return {'taken', string.format('%.0f', math.max(last_id, below))} end
+  local first_id = last_id + 1
+  with_ids = function(text)
+    return (text:gsub(provisional .. '(%d%d%d%d%d%d)', function(nth)
+      return string.format('%.0f', first_id + tonumber(nth))
+    end))
+  end
+end
+
+-- 5. Did anything it stands on change since? Subjects that were deleted may have been touched at any time.
 if redis.call('HGET', subjects, '') ~= log_id then floor = log_end end
 if is_after(floor, decided_at) then return {'conflict', floor, 'the log, by an entry of another writer,'} end
-for _, subject in ipairs(guards) do
+for _, guard in ipairs(guards) do
+  local subject = with_ids(guard)
   local touched = redis.call('HGET', subjects, subject) or trimmed_to -- what is older was forgotten
   if is_after(touched, decided_at) then return {'conflict', touched, subject} end
 end
 
--- 5. Write. Only XADD can still fail, where no id is left; then what this call appended is taken back.
-local answer = {'published', 0}
+-- 6. Write. Only XADD can still fail, where no id is left; then what this call appended is taken back.
+result = with_ids(result)
+local answer = {'published', 0, result}
 while cursor < #ARGV do
   local event_type, payload, metadata = next_argument(), next_argument(), next_argument()
   sequence = sequence + 1
-  local added = redis.pcall('XADD', stream, '*', 'EventTypeName', event_type, 'Payload', payload,
+  local added = redis.pcall('XADD', stream, '*', 'EventTypeName', event_type, 'Payload', with_ids(payload),
     'Sequence', string.format('%d', sequence), 'Metadata', metadata)
   if type(added) == 'table' then
-    for i = 3, #answer do redis.call('XDEL', stream, answer[i]) end
+    for i = 4, #answer do redis.call('XDEL', stream, answer[i]) end
     return added
   end
   answer[#answer + 1] = added
@@ -107,8 +130,9 @@ answer[2] = sequence
 local last = answer[#answer]
 local written = string.format('%d', sequence)
 redis.call('HSET', meta, 'sequence', written, 'last_position', last, 'floor', floor)
+if counter ~= '' then redis.call('HSET', meta, counter, string.format('%.0f', last_id + new_ids)) end
 redis.call('HSET', subjects, '', log_id)
-for _, subject in ipairs(touches) do redis.call('HSET', subjects, subject, last) end
+for _, subject in ipairs(touches) do redis.call('HSET', subjects, with_ids(subject), last) end
 redis.call('HSET', record, 'fingerprint', fingerprint, 'sequence', written, 'position', last, 'result', result)
 redis.call('PEXPIRE', record, record_lifetime_ms)
 

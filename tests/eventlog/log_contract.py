@@ -16,8 +16,14 @@ import redis
 
 from eventlog import START, Codec, Command, Event, EventLog, Moment, Position, Published
 from eventlog.continuity import Verdict
-from eventlog.errors import CommandReused, Conflict, LogUnavailable, WeakDurability, WrongLog
-from eventlog.log import NAMED_COMMAND_LIFETIME_MS, UNNAMED_COMMAND_LIFETIME_MS, Durability
+from eventlog.errors import CommandReused, Conflict, IdsTaken, LogUnavailable, WeakDurability, WrongLog
+from eventlog.log import (
+    LARGEST_ID,
+    NAMED_COMMAND_LIFETIME_MS,
+    UNNAMED_COMMAND_LIFETIME_MS,
+    Durability,
+    NewIds,
+)
 from tests.eventlog.parcels import AddressChanged, ParcelLost, ParcelSent, a_parcel_sent, make_codec
 
 STREAM = "event-stream"
@@ -42,6 +48,20 @@ def publish(log: EventLog, *events: Event, decided_at: Moment | None = None, **m
     return log.publish(events or [a_parcel_sent()], decided_at=decided_at or moment(log), **more)
 
 
+def give_id(
+    log: EventLog,
+    counter: str = "parcels",
+    *,
+    above: int = 0,
+    below: int = LARGEST_ID,
+    command: Command | None = None,
+) -> int:
+    """Publish a parcel with a new id; the id."""
+    new_ids = NewIds.between(counter, above, below)
+    sent = a_parcel_sent(new_ids.provisional())
+    return int(publish(log, sent, result=str(sent.id), new_ids=new_ids, command=command).result)
+
+
 def positions(log: EventLog) -> list[Position]:
     return [entry.position for entry in log.read()]
 
@@ -49,6 +69,12 @@ def positions(log: EventLog) -> list[Position]:
 def sequences(client: redis.Redis) -> list[int | None]:
     entries: Any = client.xrange(STREAM)
     return [int(fields[b"Sequence"]) if b"Sequence" in fields else None for _, fields in entries]
+
+
+def sent_ids(client: redis.Redis) -> list[int]:
+    """Of the parcels, in the order of the log."""
+    entries: Any = client.xrange(STREAM)
+    return [json.loads(fields[b"Payload"])["id"] for _, fields in entries]
 
 
 def everything(client: redis.Redis) -> dict[Any, Any]:
@@ -298,13 +324,6 @@ class LogContract(ABC):
         assert not log.state().stream_exists
         assert everything(client) == before
 
-    def test_ids_are_not_counted_for_a_vanished_log(self, log: EventLog, client: redis.Redis) -> None:
-        log_id = moment(log).log_id
-        client.flushall()
-        with pytest.raises(WrongLog):
-            log.next_id("parcels", log_id=log_id, above=0)
-        assert client.keys("*") == []
-
     @pytest.mark.parametrize("decided", ["beyond the end", "absent"])
     def test_decision_on_what_the_log_has_not_is_refused(
         self, log: EventLog, client: redis.Redis, decided: str
@@ -405,35 +424,65 @@ class LogContract(ABC):
 
     # Ids
 
-    def test_ids_given_to_many_threads_are_all_different_and_above(self, log: EventLog) -> None:
-        log_id = moment(log).log_id
+    def test_ids_given_to_many_threads_are_all_different_and_in_the_order_of_the_log(
+        self, log: EventLog, client: redis.Redis
+    ) -> None:
         with ThreadPoolExecutor(8) as threads:
-            ids = list(threads.map(lambda _: log.next_id("parcels", log_id=log_id, above=41), range(200)))
+            ids = list(threads.map(lambda _: give_id(log, above=41), range(200)))
         assert sorted(ids) == list(range(42, 242))
-        assert log.next_id("parcels", log_id=log_id, above=0) == 242
-        assert log.next_id("parcels", log_id=log_id, above=10**15) == 10**15 + 1
-        assert log.next_id("customers", log_id=log_id, above=0) == 1
+        assert sent_ids(client) == list(range(42, 242))
+        assert give_id(log, above=0) == 242
+        assert give_id(log, above=10**15) == 10**15 + 1
+        assert give_id(log, "customers") == 1
 
-    def test_ids_can_be_taken_many_at_a_time(self, log: EventLog) -> None:
-        log_id = moment(log).log_id
-        assert log.next_id("parcels", log_id=log_id, above=0, count=1000) == 1
-        assert log.next_id("parcels", log_id=log_id, above=0) == 1001
-        assert log.next_id("parcels", log_id=log_id, above=1500, count=3) == 1501
-        assert log.next_id("parcels", log_id=log_id, above=1502, count=2) == 1504
+    def test_new_ids_stand_wherever_the_decision_has_them(self, log: EventLog, client: redis.Redis) -> None:
+        new_ids = NewIds.between("parcels", 6, 100, 2)
+        first, second = new_ids.provisional(0), new_ids.provisional(1)
+        published = publish(
+            log,
+            a_parcel_sent(first, customer_id=first - 1, weight_g=8),
+            a_parcel_sent(second),
+            touches=[f"parcel-{first}", f"parcel-{second}", "parcel-9"],
+            command=Command("key", "body"),
+            result=f"{first}-{second}",
+            new_ids=new_ids,
+        )
+        assert published.result == "7-8"
+        assert sent_ids(client) == [7, 8]
+        assert f'"customer_id":{first - 1}'.encode() in log.read()[0].fields[3], "no id of ours"
+        touched = [client.hget(SUBJECTS, f"parcel-{number}") for number in (7, 8, 9)]
+        assert touched == [str(published.position).encode()] * 3
+        guarded = NewIds.between("others", 7, 100)
+        before, guards = Moment(published.log_id, START), [f"parcel-{guarded.provisional()}"]
+        with pytest.raises(Conflict):
+            publish(log, decided_at=before, guards=guards, new_ids=guarded)
 
-    def test_id_that_could_not_be_counted_exactly_is_refused(self, log: EventLog) -> None:
-        log_id = moment(log).log_id
-        assert log.next_id("parcels", log_id=log_id, above=2**53 - 1) == 2**53
-        with pytest.raises(ValueError, match="not above"):
-            log.next_id("parcels", log_id=log_id, above=2**53)
+    def test_a_repeated_command_is_answered_the_ids_of_its_first_time(self, log: EventLog) -> None:
+        command = Command("key", "body")
+        assert [give_id(log, command=command) for _ in range(2)] == [1, 1]
+        assert give_id(log) == 2
+
+    def test_no_id_is_given_that_was_in_use(self, log: EventLog, client: redis.Redis) -> None:
+        """Where it was decided, 7 was in use, and nothing above it was looked at."""
+        assert [give_id(log, above=4, below=7) for _ in range(2)] == [5, 6]
+        before = everything(client)
+        for above, below, up_to in ((4, 7, 7), (4, 5, 6), (LARGEST_ID - 1, LARGEST_ID, LARGEST_ID)):
+            with pytest.raises(IdsTaken) as taken:
+                give_id(log, above=above, below=below)
+            assert taken.value.up_to == up_to
+        assert everything(client) == before
+        assert give_id(log, above=7) == 8
+
+    def test_more_ids_than_can_be_told_apart_are_refused(self) -> None:
+        with pytest.raises(ValueError, match="at once"):
+            NewIds.between("parcels", 0, LARGEST_ID, 10**6 + 1)
 
     @pytest.mark.parametrize("junk", ["junk", "-5", "9" * 30, ""])
     def test_counter_that_is_no_count_begins_above_what_is_known(
         self, log: EventLog, client: redis.Redis, junk: str
     ) -> None:
         client.hset(META, "next:parcels", junk)
-        log_id = moment(log).log_id
-        assert [log.next_id("parcels", log_id=log_id, above=41) for _ in range(2)] == [42, 43]
+        assert [give_id(log, above=41) for _ in range(2)] == [42, 43]
 
     # Can it be written?
 
@@ -510,8 +559,9 @@ class LogContract(ABC):
         assert publish(log).sequence == 3
 
     def test_ids_go_on_in_a_log_made_of_another(self, log: EventLog) -> None:
-        assert log.next_id("parcels", log_id=moment(log).log_id, above=6) == 7
-        assert log.next_id("parcels", log_id=log.create(adopt=True), above=0) == 8
+        assert give_id(log, above=6) == 7
+        log.create(adopt=True)
+        assert give_id(log) == 8
 
     @pytest.mark.parametrize("field", ["sequence", "last_position", "trimmed", "trimmed_to"])
     @pytest.mark.parametrize("junk", ["junk", "\xff", "-"])
