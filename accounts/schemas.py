@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-from marshmallow import Schema, ValidationError, fields
+from marshmallow import Schema, ValidationError
 
 from shared.permissions import Role
-from shared.request_body import TextField
+from shared.request_body import CheckedField, TextField
 
 LONGEST_NAME: Final = 200
 LONGEST_PASSWORD: Final = 200  # hashing costs the same for all below it
@@ -17,10 +17,10 @@ SHORTEST_PASSWORD: Final = 8
 _USERNAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}", re.ASCII)
 
 
-class RoleField(fields.Field[Role]):
+class RoleField(CheckedField[Role]):
     """`admin` or `member`."""
 
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **_: Any) -> Role:
+    def check(self, value: Any) -> Role:
         if type(value) is not str or value not in list(Role):
             raise ValidationError(f"must be one of {', '.join(Role)}")
         return Role(value)
@@ -32,8 +32,8 @@ class UsernameField(TextField):
     def __init__(self, **rest: Any) -> None:
         super().__init__(shortest=1, longest=64, **rest)
 
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **rest: Any) -> str:
-        name = super()._deserialize(value, attr, data, **rest)
+    def check(self, value: Any) -> str:
+        name = super().check(value)
         if not _USERNAME.fullmatch(name):
             raise ValidationError(
                 "must have letters, digits and . _ @ - only, and begin with a letter or digit"

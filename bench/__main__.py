@@ -10,13 +10,14 @@ from pathlib import Path
 
 import click
 
-from bench import idle, memory, overload, posting, tailing, workers
+from bench import bulk, idle, memory, overload, posting, tailing, workers
 from bench.figure import Bench, Curve, Figure, Measured, NotRun
 from bench.results import format_spread, write_results
 
 MEASURES: dict[str, Callable[[Bench], Measured]] = {
     "tailing": tailing.measure,
     "posting": posting.measure,
+    "bulk": bulk.measure,
     "overload": overload.measure,
     "workers": workers.measure,
     "memory": memory.measure,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from customers.directory import directory, list_all_customers
+from customers.import_command import import_file
 from shared.cli import make_commands
 from shared.service import Service
 
@@ -15,3 +16,4 @@ main = make_commands(
         show=lambda look: [customer._asdict() for customer in list_all_customers(look)],
     )
 )
+main.add_command(import_file)

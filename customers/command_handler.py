@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
-from customers.commands import Command, CreateCustomer, CreateInvoice, DeleteCustomer, DeleteInvoice
+from customers.commands import (
+    Command,
+    CreateCustomer,
+    CreateInvoice,
+    CreateInvoices,
+    DeleteCustomer,
+    DeleteInvoice,
+)
 from customers.decider import decide
 from eventlog import Published
 from eventlog.deciding import DecisionMaker, NewId
@@ -36,18 +43,31 @@ class CommandHandler:
 
     def create_invoice(self, identity: Identity, body: dict[str, Any]) -> Published:
         def command(new_id: NewId) -> Command:
-            return CreateInvoice(
-                new_id("invoices"),
-                int(body["customer_id"]),
-                body["purchase_date"],
-                body["purchase_price_cents"],
-                identity,
-                self._clock(),
-            )
+            return _invoice(new_id("invoices"), body, identity, self._clock())
 
         return self._writes.carry_out(identity, body, command, decide)
+
+    def create_invoices(self, identity: Identity, bodies: Sequence[dict[str, Any]]) -> Published:
+        def command(new_id: NewId) -> Command:
+            return make_batch(new_id, bodies, identity, self._clock())
+
+        return self._writes.carry_out(identity, {"invoices": bodies}, command, decide)
 
     def delete_invoice(self, identity: Identity, invoice_id: int) -> Published:
         return self._writes.carry_out(
             identity, {}, lambda _: DeleteInvoice(invoice_id, identity, self._clock()), decide
         )
+
+
+def make_batch(
+    new_id: NewId, bodies: Sequence[dict[str, Any]], identity: Identity, at: datetime
+) -> CreateInvoices:
+    """Of checked bodies, at least one."""
+    first = new_id("invoices", len(bodies))
+    return CreateInvoices([_invoice(id_, body, identity, at) for id_, body in enumerate(bodies, first)])
+
+
+def _invoice(id_: int, body: dict[str, Any], identity: Identity, at: datetime) -> CreateInvoice:
+    return CreateInvoice(
+        id_, int(body["customer_id"]), body["purchase_date"], body["purchase_price_cents"], identity, at
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date, datetime
 from typing import NamedTuple
 
@@ -35,10 +36,31 @@ class CreateInvoice(NamedTuple):
     at: datetime
 
 
+class CreateInvoices(NamedTuple):
+    """At least one, all or none, with ids in a row."""
+
+    invoices: Sequence[CreateInvoice]
+
+
+class IdsInARow(NamedTuple):
+    """From `first` to `last`, both of them; as text `41-1040`."""
+
+    first: int
+    last: int
+
+    @classmethod
+    def parse(cls, text: str) -> IdsInARow:
+        first, _, last = text.partition("-")
+        return cls(int(first), int(last))
+
+    def __str__(self) -> str:
+        return f"{self.first}-{self.last}"
+
+
 class DeleteInvoice(NamedTuple):
     id: int
     identity: Identity
     at: datetime
 
 
-Command = CreateCustomer | DeleteCustomer | CreateInvoice | DeleteInvoice
+Command = CreateCustomer | DeleteCustomer | CreateInvoice | CreateInvoices | DeleteInvoice

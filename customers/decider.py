@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from typing import Final, cast
 
-from customers.commands import Command, CreateCustomer, CreateInvoice, DeleteCustomer, DeleteInvoice
-from eventlog import Refused, Row, Rows
+from customers.commands import (
+    Command,
+    CreateCustomer,
+    CreateInvoice,
+    CreateInvoices,
+    DeleteCustomer,
+    DeleteInvoice,
+    IdsInARow,
+)
+from eventlog import Event, Refused, Row, Rows
 from eventlog.deciding import Decision
-from eventlog.row_changes import LARGEST_INTEGER
+from eventlog.row_changes import LARGEST_INTEGER, Key
 from shared.events import CustomerCreated, CustomerDeleted, InvoiceCreated, InvoiceDeleted
-from shared.permissions import Absent, Identity
+from shared.permissions import Absent, Identity, RefusedItem
 from shared.rules import decide_on, live
 
 # Invoices do not conflict with each other, so many may be decided on the same total.
@@ -17,8 +25,11 @@ from shared.rules import decide_on, live
 HIGHEST_TOTAL_CENTS: Final = LARGEST_INTEGER - 10**18
 
 
-def decide(command: Command, rows: Rows) -> Decision | Absent | Refused:
-    """Absent where what is named is not there for this identity; Refused where the state forbids it."""
+def decide(command: Command, rows: Rows) -> Decision | Absent | Refused | RefusedItem:
+    """Absent where what is named is not there for this identity; Refused where the state forbids it.
+
+    RefusedItem says either of a batch.
+    """
     match command:
         case CreateCustomer():
             return _create_customer(command, rows)
@@ -26,6 +37,8 @@ def decide(command: Command, rows: Rows) -> Decision | Absent | Refused:
             return _delete_customer(command, rows)
         case CreateInvoice():
             return _create_invoice(command, rows)
+        case CreateInvoices():
+            return create_invoices(command, rows)
         case DeleteInvoice():
             return _delete_invoice(command, rows)
 
@@ -50,13 +63,22 @@ def _delete_customer(command: DeleteCustomer, rows: Rows) -> Decision | Absent |
 
 
 def _create_invoice(command: CreateInvoice, rows: Rows) -> Decision | Absent | Refused:
-    customer = _customer_in_sight(command.customer_id, command.identity, rows)
+    refused = _why_no_invoice(command.customer_id, command.identity, rows)
+    return _invoice_created(command, rows) if refused is None else refused
+
+
+def _why_no_invoice(customer_id: int, identity: Identity, rows: Rows) -> Absent | Refused | None:
+    customer = _customer_in_sight(customer_id, identity, rows)
     if customer is None:
-        return Absent(f"customer {command.customer_id}")
+        return Absent(f"customer {customer_id}")
     if not _has_room(customer):
-        return Refused(f"the total of customer {command.customer_id} would grow beyond what can be counted")
+        return Refused(f"the total of customer {customer_id} would grow beyond what can be counted")
     if not _has_room(rows.find("accounts", _key(customer, "account_id"))):
         return Refused(f"the total of account {customer['account_id']} would grow beyond what can be counted")
+    return None
+
+
+def _invoice_created(command: CreateInvoice, rows: Rows) -> Decision | Refused:
     created = InvoiceCreated(
         id=str(command.id),
         customer_id=str(command.customer_id),
@@ -65,6 +87,43 @@ def _create_invoice(command: CreateInvoice, rows: Rows) -> Decision | Absent | R
         purchase_date=command.purchase_date,
     )
     return decide_on(created, rows, result=created.id)
+
+
+def create_invoices(command: CreateInvoices, rows: Rows) -> Decision | RefusedItem:
+    """One decision for all, with each guard once."""
+    ids = IdsInARow(command.invoices[0].id, command.invoices[-1].id)
+    before = _BeforeBatch(rows, range(ids.first, ids.last + 1))
+    events: list[Event] = []
+    guards: set[str] = set()
+    allowed: set[int] = set()  # customers: many invoices are of few
+    for item, invoice in enumerate(command.invoices):
+        if invoice.customer_id not in allowed:
+            refused = _why_no_invoice(invoice.customer_id, invoice.identity, before)
+            if refused is not None:
+                return RefusedItem(item, refused)
+            allowed.add(invoice.customer_id)
+        decision = _invoice_created(invoice, before)
+        if isinstance(decision, Refused):
+            return RefusedItem(item, decision)
+        events += decision.events
+        guards.update(decision.guards)
+    return Decision(events, sorted(guards), result=str(ids))
+
+
+class _BeforeBatch:
+    """Rows as they are before any invoice of a batch; as with invoices posted at once, none sees another.
+
+    Their ids are not looked up: whoever gave them had seen that no row has them.
+    """
+
+    def __init__(self, rows: Rows, new_invoices: range) -> None:
+        self._rows = rows
+        self._new_invoices = new_invoices
+
+    def find(self, table: str, key: Key) -> Row | None:
+        if table == "invoices" and key in self._new_invoices:
+            return None
+        return self._rows.find(table, key)
 
 
 def _delete_invoice(command: DeleteInvoice, rows: Rows) -> Decision | Absent | Refused:

@@ -6,16 +6,18 @@ from flask import Blueprint, Response
 
 from customers import directory
 from customers.command_handler import CommandHandler
-from customers.schemas import CreateCustomerBody, CreateInvoiceBody
+from customers.commands import IdsInARow
+from customers.schemas import LARGEST_BATCH, CreateCustomerBody, CreateInvoiceBody
 from shared.http import answer, no_content, path_id, require_token
 from shared.log_position import Reads
 from shared.paging import one_page, refuse_unknown_parameters, requested_filter, requested_page
 from shared.problems import not_found
-from shared.request_body import load_body
+from shared.quick_json import QuickReader
+from shared.request_body import load_batch, load_body, load_quickly
 from shared.tokens import Tokens
 
 _CREATE_CUSTOMER = CreateCustomerBody()
-_CREATE_INVOICE = CreateInvoiceBody()
+_CREATE_INVOICE = QuickReader(CreateInvoiceBody())
 
 
 def make_routes(tokens: Tokens, reads: Reads, handler: CommandHandler) -> Blueprint:
@@ -58,8 +60,15 @@ def make_routes(tokens: Tokens, reads: Reads, handler: CommandHandler) -> Bluepr
     @routes.post("/invoices")
     def create_invoice() -> Response:
         identity = require_token(tokens)
-        published = handler.create_invoice(identity, load_body(_CREATE_INVOICE))
+        published = handler.create_invoice(identity, load_quickly(_CREATE_INVOICE))
         return answer({"id": published.result}, 201, {"Location": f"/invoices/{published.result}"})
+
+    @routes.post("/invoices/batch")
+    def create_invoices() -> Response:
+        identity = require_token(tokens)
+        published = handler.create_invoices(identity, load_batch(_CREATE_INVOICE, LARGEST_BATCH))
+        first, last = IdsInARow.parse(published.result)
+        return answer([{"id": str(id_)} for id_ in range(first, last + 1)], 201)
 
     @routes.get("/invoices")
     def list_invoices() -> Response:

@@ -10,6 +10,7 @@ from shared.request_body import DateField, IdField, TextField, WholeNumberField
 
 LONGEST_NAME: Final = 200
 HIGHEST_PRICE_CENTS: Final = 10**12
+LARGEST_BATCH: Final = 1000  # invoices; the script that appends them keeps Redis to itself for some 6 ms
 
 
 class CreateCustomerBody(Schema):

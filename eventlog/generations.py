@@ -119,7 +119,7 @@ class Generations:
         before = self.serving()
         self.finish(to)
         for directory in (self._folder, to):
-            _sync(directory)
+            sync_directory(directory)
         self._link(_SERVING, to)
         if before is not None and before != to:
             self._link(_PREVIOUS, before)
@@ -144,7 +144,7 @@ class Generations:
         unfinished.unlink(missing_ok=True)
         unfinished.symlink_to(Path(_FOLDER) / to.name)
         unfinished.replace(self.home / name)
-        _sync(self.home)
+        sync_directory(self.home)
 
 
 def discard(generation: Path) -> bool:
@@ -186,7 +186,8 @@ def remove_version(directory: Path, version: int) -> Path:
     return home
 
 
-def _sync(directory: Path) -> None:
+def sync_directory(directory: Path) -> None:
+    """Have what was named, renamed and deleted in it on disk."""
     opened = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(opened)

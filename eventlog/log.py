@@ -147,7 +147,13 @@ class Durability(StrEnum):
 
 def new_token() -> str:
     """16 URL-safe characters, 96 random bits: short, because every entry carries two."""
-    return secrets.token_urlsafe(12)
+    return _new_tokens(1)[0]
+
+
+def _new_tokens(count: int) -> list[str]:
+    """In one call: each would give other threads the interpreter."""
+    characters = secrets.token_urlsafe(12 * count)
+    return [characters[start : start + 16] for start in range(0, 16 * count, 16)]
 
 
 class EventLog:
@@ -355,12 +361,13 @@ class EventLog:
             ]
         arguments += [len(guards), *guards, len(touches), *touches]
         occurred_at = self._clock()
-        for event in events:
-            event_id = new_token()
+        event_ids = _new_tokens(len(events))
+        correlation_id = correlation_id or event_ids[0]  # what is published together belongs together
+        for event, event_id in zip(events, event_ids, strict=True):
             metadata = Metadata(
                 event_id=event_id,
                 occurred_at=occurred_at,
-                correlation_id=correlation_id or event_id,
+                correlation_id=correlation_id,
                 causation_id=causation_id,
                 actor=actor,
                 command=command_name,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import NamedTuple
 
-from eventlog import Row
+from eventlog import Refused, Row
 from shared.rules import live
 
 
@@ -20,6 +20,18 @@ class Absent(NamedTuple):
     """A decider's answer where something is not there for whoever asks; it tells no more than that."""
 
     what: str
+
+
+class RefusedItem(NamedTuple):
+    """A decider's answer to a batch: the first item that may not be, counted from 0, and why; so none of them is."""
+
+    item: int
+    why: Absent | Refused
+
+
+def describe_refusal(why: Absent | Refused) -> str:
+    """As the end of a sentence: `there is no customer 7`."""
+    return f"there is no {why.what}" if isinstance(why, Absent) else why.reason
 
 
 class Identity(NamedTuple):

@@ -81,16 +81,16 @@ def bad_header(header: str, detail: str) -> Problem:
     return bad_request(f"{header}: {detail}", [FieldError(detail, header=header)])
 
 
-def not_found(detail: str) -> Problem:
-    return Problem(404, "not-found", "Not found", detail)
+def not_found(detail: str, errors: Sequence[FieldError] = ()) -> Problem:
+    return Problem(404, "not-found", "Not found", detail, errors=errors)
 
 
 def forbidden(detail: str) -> Problem:
     return Problem(403, "forbidden", "Not allowed", detail)
 
 
-def conflict(detail: str) -> Problem:
-    return Problem(409, "conflict", "The present state forbids it", detail)
+def conflict(detail: str, errors: Sequence[FieldError] = ()) -> Problem:
+    return Problem(409, "conflict", "The present state forbids it", detail, errors=errors)
 
 
 def precondition_failed(detail: str) -> Problem:
@@ -154,7 +154,9 @@ def register_error_handlers(app: Flask) -> None:
 
     @app.errorhandler(RequestEntityTooLarge)
     def _too_large(_: RequestEntityTooLarge) -> Response:
-        return body_too_large(app.config["MAX_CONTENT_LENGTH"] - 1).response()
+        return body_too_large(
+            (request.max_content_length or 1) - 1
+        ).response()  # 1: as make_app and load_batch add
 
     @app.errorhandler(HTTPException)
     def _http(problem: HTTPException) -> Response:

@@ -5,16 +5,22 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import date
-from typing import Any, Final
+from typing import Annotated, Any, Final, TypeVar, cast
 
 from flask import request
 from marshmallow import Schema, ValidationError, fields
+from msgspec import Meta
 
-from shared.problems import FieldError, bad_field, bad_request, body_too_large
+from shared.problems import FieldError, bad_request, body_too_large
+from shared.quick_json import QuickReader
 
 LARGEST_BODY_BYTES: Final = 64 * 1024
+LARGEST_BATCH_BYTES: Final = 256 * 1024
+MOST_ERRORS: Final = 20  # named in one answer
 _DEEPEST_NESTING = 20  # no body of ours needs more than one
 _LONGEST_NUMBER = 40  # digits; longer ones cost time to parse and fit nowhere
 
@@ -23,7 +29,12 @@ _NOT_TEXT = {"Cc", "Cs", "Zl", "Zp"}
 _INVISIBLE = {"Cf", "Zs"}
 # Unicode TR 9: embeddings, overrides and isolates make a name look like another.
 _TURNING = set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+_STRINGS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
+_NO_BRACKETS = re.compile(r"[^][{}]+")
 _ISO_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
+
+
+ValueT = TypeVar("ValueT")
 
 
 def load_body(schema: Schema) -> dict[str, Any]:
@@ -31,41 +42,114 @@ def load_body(schema: Schema) -> dict[str, Any]:
 
     The content type is not looked at: clients of the former services post JSON as curl's default.
     """
-    raw = request.get_data(cache=True)
-    if len(raw) > LARGEST_BODY_BYTES:
-        raise body_too_large(LARGEST_BODY_BYTES)
-    body = _parse(raw)
-    if not isinstance(body, dict):
+    body = _parse_body(_read_body(LARGEST_BODY_BYTES))
+    if not isinstance(body, (dict, _RepeatsKey)):
         raise bad_request("The body must be a JSON object.")
     try:
-        loaded: dict[str, Any] = schema.load(body)
-    except ValidationError as problem:
-        errors = _field_errors(problem.messages_dict)
-        raise bad_request("; ".join(f"{error.pointer}: {error.detail}" for error in errors), errors) from None
+        return check_object(schema, body)
+    except BrokenFields as problem:
+        raise bad_request(describe_errors(problem.errors), problem.errors) from None
+
+
+def load_quickly(reader: QuickReader) -> dict[str, Any]:
+    """As `load_body` by the reader's schema; a body that keeps every rule takes a tenth of the time."""
+    quickly = reader.read(_read_body(LARGEST_BODY_BYTES))
+    return load_body(reader.schema) if quickly is None else quickly
+
+
+def load_batch(reader: QuickReader, most: int) -> list[dict[str, Any]]:
+    """The request's body, an array of 1 to `most` objects as the reader's schema has them; 400 names what is wrong.
+
+    It may have `LARGEST_BATCH_BYTES`; named are the first `MOST_ERRORS`.
+    """
+    request.max_content_length = LARGEST_BATCH_BYTES + 1
+    raw = _read_body(LARGEST_BATCH_BYTES)
+    quickly = reader.read_all(raw)
+    if quickly is not None and 1 <= len(quickly) <= most:
+        return quickly
+    body = _parse_body(raw)
+    if not isinstance(body, list) or not 1 <= len(body) <= most:
+        found = f"; this one has {len(body):,}" if isinstance(body, list) else ""
+        raise bad_request(f"The body must be a JSON array of 1 to {most:,} objects{found}.")
+    loaded: list[dict[str, Any]] = []
+    errors: list[FieldError] = []
+    for number, item in enumerate(body):
+        try:
+            loaded.append(check_object(reader.schema, item, f"#/{number}"))
+        except BrokenFields as problem:
+            errors += problem.errors
+    if errors:
+        named = errors[:MOST_ERRORS]
+        more = f"; and {len(errors) - len(named):,} more" if len(errors) > len(named) else ""
+        raise bad_request(describe_errors(named) + more, named)
     return loaded
 
 
-def _parse(raw: bytes) -> Any:
+class BrokenFields(Exception):
+    """An object breaks rules of its schema: which, and where."""
+
+    def __init__(self, errors: Sequence[FieldError]) -> None:
+        super().__init__(describe_errors(errors))
+        self.errors = errors
+
+
+def check_object(schema: Schema, value: Any, at: str = "#") -> dict[str, Any]:
+    """What `parse_json` gave, checked by the schema; raises BrokenFields. `at` is the pointer to the object."""
+    if isinstance(value, _RepeatsKey):
+        raise BrokenFields([FieldError("is given twice", _pointer(value, at))])
+    if not isinstance(value, dict):
+        raise BrokenFields([FieldError("must be a JSON object", at)])
+    if value.keys() == schema.fields.keys():
+        # What is right needs only its fields looked at: a quarter of the time of `load`, which words what is wrong.
+        with suppress(ValidationError):
+            return {
+                name: cast("CheckedField[Any]", field).check(value[name])
+                for name, field in schema.fields.items()
+            }
+    try:
+        loaded: dict[str, Any] = schema.load(value)
+    except ValidationError as problem:
+        raise BrokenFields(_field_errors(problem.messages_dict, at)) from None
+    return loaded
+
+
+def describe_errors(errors: Sequence[FieldError]) -> str:
+    return "; ".join(f"{error.pointer}: {error.detail}" for error in errors)
+
+
+class InvalidJson(Exception):
+    """Not JSON, or none that we read; the message goes behind what it is said of: `is not UTF-8`."""
+
+
+def _read_body(largest_bytes: int) -> bytes:
+    raw = request.get_data(cache=True)
+    if len(raw) > largest_bytes:
+        raise body_too_large(largest_bytes)
+    return raw
+
+
+def _parse_body(raw: bytes) -> Any:
+    try:
+        return parse_json(raw)
+    except InvalidJson as problem:
+        raise bad_request(f"The body {problem}.") from None
+
+
+def parse_json(raw: bytes) -> Any:
+    """For `check_object`: what no field takes, and an object with a key twice, are strings of classes of our own."""
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError:
-        raise bad_request("The body is not UTF-8.") from None
-    if _nesting(text) > _DEEPEST_NESTING:
-        raise bad_request(f"The body nests deeper than {_DEEPEST_NESTING} levels.")
+        raise InvalidJson("is not UTF-8") from None
+    if _nests_too_deep(text):
+        raise InvalidJson(f"nests deeper than {_DEEPEST_NESTING} levels")
     try:
-        return json.loads(
-            text,
-            object_pairs_hook=_object_without_duplicates,
-            parse_constant=_NoNumberOfOurs,
-            parse_int=_parse_int,
-            parse_float=_NoNumberOfOurs,
-        )
+        return _DECODER.decode(text)
     except json.JSONDecodeError as problem:
-        raise bad_request(
-            f"The body is not JSON: {problem.msg} at line {problem.lineno}, column {problem.colno}."
-        ) from None
+        line = f"line {problem.lineno}, " if "\n" in text else ""
+        raise InvalidJson(f"is not JSON: {problem.msg} at {line}column {problem.colno}") from None
     except (ValueError, RecursionError):
-        raise bad_request("The body is not JSON.") from None
+        raise InvalidJson("is not JSON") from None
 
 
 class _NoNumberOfOurs(str):
@@ -74,56 +158,73 @@ class _NoNumberOfOurs(str):
     __slots__ = ()
 
 
+class _RepeatsKey(str):
+    """An object with this key twice; readers differ in which of its values they take."""
+
+    __slots__ = ()
+
+
 def _parse_int(digits: str) -> int | _NoNumberOfOurs:
     return int(digits) if len(digits) <= _LONGEST_NUMBER else _NoNumberOfOurs(digits)
 
 
-def _object_without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in found:
-            raise bad_field(_pointer(key), "is given twice")
-        found[key] = value
-    return found
+def _object_without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any] | _RepeatsKey:
+    found = dict(pairs)
+    if len(found) == len(pairs):
+        return found
+    times = Counter(key for key, _ in pairs)
+    return next(_RepeatsKey(key) for key in times if times[key] > 1)
 
 
-def _nesting(text: str) -> int:
-    """How deep brackets nest outside strings; enough to stop before the parser's own recursion."""
-    deepest = depth = 0
-    in_string = escaped = False
-    for character in text:
-        if in_string:
-            if escaped:
-                escaped = False
-            elif character == "\\":
-                escaped = True
-            elif character == '"':
-                in_string = False
-        elif character == '"':
-            in_string = True
-        elif character in "[{":
-            depth += 1
-            deepest = max(deepest, depth)
-        elif character in "]}":
-            depth -= 1
-    return deepest
+_DECODER: Final = json.JSONDecoder(
+    object_pairs_hook=_object_without_repeats,
+    parse_constant=_NoNumberOfOurs,
+    parse_int=_parse_int,
+    parse_float=_NoNumberOfOurs,
+)
 
 
-def _field_errors(messages: Mapping[str, Any]) -> list[FieldError]:
+def _nests_too_deep(text: str) -> bool:
+    """Enough to stop before the parser's own recursion."""
+    if text.count("[") + text.count("{") <= _DEEPEST_NESTING:  # as in nearly every body
+        return False
+    depth = 0
+    for bracket in _NO_BRACKETS.sub("", _STRINGS.sub("", text)):
+        depth += 1 if bracket in "[{" else -1
+        if depth > _DEEPEST_NESTING:
+            return True
+    return False
+
+
+def _field_errors(messages: Mapping[str, Any], at: str) -> list[FieldError]:
     errors = []
     for field, problems in messages.items():
         texts = problems if isinstance(problems, list) else [str(problems)]
-        errors += [FieldError(str(text), _pointer(str(field))) for text in texts]
+        errors += [FieldError(str(text), _pointer(str(field), at)) for text in texts]
     return errors
 
 
-def _pointer(field: str) -> str:
-    """A JSON pointer (RFC 6901) to a field of the body, shortened if the client made it long."""
+def _pointer(field: str, at: str) -> str:
+    """A JSON pointer (RFC 6901) to a field of the object at another, shortened if the client made it long."""
     printable = field.encode("utf-8", "replace").decode()[:100]
-    return "#/" + printable.replace("~", "~0").replace("/", "~1")
+    return f"{at}/" + printable.replace("~", "~0").replace("/", "~1")
 
 
-class TextField(fields.Field[str]):
+class CheckedField(fields.Field[ValueT]):
+    """A field whose one rule is `check`; validators of marshmallow's are not asked. It needs no more than its value."""
+
+    # What msgspec decodes to a value that `check` accepts, and from nothing else; such a value has no colon in it.
+    json_type: Any = None
+
+    def check(self, value: Any) -> ValueT:
+        """The value as a command takes it; ValidationError for any other."""
+        raise NotImplementedError
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **_: Any) -> ValueT:
+        return self.check(value)
+
+
+class TextField(CheckedField[str]):
     """A string of `shortest` to `longest` characters, one of them visible if there must be any.
 
     None may be a control character, a line separator, a lone surrogate, or turn the direction of what is shown.
@@ -134,7 +235,7 @@ class TextField(fields.Field[str]):
         self._shortest = shortest
         self._longest = longest
 
-    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **_: Any) -> str:
+    def check(self, value: Any) -> str:
         if type(value) is not str:
             raise ValidationError("must be a string")
         if not self._shortest <= len(value) <= self._longest:
@@ -149,10 +250,12 @@ class TextField(fields.Field[str]):
         return value
 
 
-class IdField(fields.Field[str]):
+class IdField(CheckedField[str]):
     """A canonical decimal id in a string: `"7"`, never `7`, `"007"` or `"+7"`."""
 
-    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **_: Any) -> str:
+    json_type = Annotated[str, Meta(pattern=rf"^{_CANONICAL_ID.pattern}\Z")]
+
+    def check(self, value: Any) -> str:
         if type(value) is not str or not is_id(value):
             raise ValidationError(
                 'must be an id: a string of decimal digits such as "7", without leading zeros'
@@ -160,24 +263,27 @@ class IdField(fields.Field[str]):
         return value
 
 
-class WholeNumberField(fields.Field[int]):
+class WholeNumberField(CheckedField[int]):
     """An integer within bounds; no boolean, no 1.0, no "1"."""
 
     def __init__(self, *, smallest: int, largest: int, **rest: Any) -> None:
         super().__init__(**rest)
         self._smallest = smallest
         self._largest = largest
+        self.json_type = Annotated[int, Meta(ge=smallest, le=largest)]
 
-    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **_: Any) -> int:
+    def check(self, value: Any) -> int:
         if type(value) is not int or not self._smallest <= value <= self._largest:
             raise ValidationError(f"must be a whole number from {self._smallest} to {self._largest}")
         return value
 
 
-class DateField(fields.Field[date]):
+class DateField(CheckedField[date]):
     """A calendar date `YYYY-MM-DD` that exists."""
 
-    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **_: Any) -> date:
+    json_type = date
+
+    def check(self, value: Any) -> date:
         if type(value) is str and _ISO_DATE.fullmatch(value):
             try:
                 return date.fromisoformat(value)

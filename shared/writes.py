@@ -15,8 +15,8 @@ from eventlog.deciding import Decision, DecisionMaker, NewId, Origin
 from eventlog.log import new_token
 from eventlog.row_changes import Rows
 from shared.log_position import format_log_position
-from shared.permissions import Absent, Identity
-from shared.problems import bad_header, conflict, not_found
+from shared.permissions import Absent, Identity, RefusedItem, describe_refusal
+from shared.problems import FieldError, Problem, bad_header, conflict, not_found
 
 CommandT = TypeVar("CommandT")
 
@@ -34,7 +34,7 @@ class Writes:
         identity: Identity,
         body: dict[str, Any],
         make_command: Callable[[NewId], CommandT],
-        decide: Callable[[CommandT, Rows], Decision | Absent | Refused],
+        decide: Callable[[CommandT, Rows], Decision | Absent | Refused | RefusedItem],
     ) -> Published:
         """As DecisionMaker.carry_out, with a refusal raised as the problem it comes to.
 
@@ -44,13 +44,11 @@ class Writes:
         g.idempotency_key = key
         command = Command(f"{identity.username}\n{key}", _fingerprint(body), named)
         origin = Origin(actor=identity.username, command_name=key if named else None)
-        outcome: Published | Absent | Refused = self._decision_maker.carry_out(
+        outcome: Published | Absent | Refused | RefusedItem = self._decision_maker.carry_out(
             make_command, decide, command, origin
         )
-        if isinstance(outcome, Absent):
-            raise not_found(f"There is no {outcome.what}.")
-        if isinstance(outcome, Refused):
-            raise conflict(f"{outcome.reason[:1].upper()}{outcome.reason[1:]}.")
+        if not isinstance(outcome, Published):
+            raise _refusal(outcome)
         g.log_position = format_log_position(outcome.position, outcome.log_id)
         g.replayed = outcome.replayed
         return outcome
@@ -76,6 +74,14 @@ def write_headers() -> dict[str, str]:
     return headers
 
 
+def _refusal(refused: Absent | Refused | RefusedItem) -> Problem:
+    why = refused.why if isinstance(refused, RefusedItem) else refused
+    reason = describe_refusal(why)
+    sentence = f"{reason[:1].upper()}{reason[1:]}."
+    errors = [FieldError(sentence, f"#/{refused.item}")] if isinstance(refused, RefusedItem) else []
+    return not_found(sentence, errors) if isinstance(why, Absent) else conflict(sentence, errors)
+
+
 def _fingerprint(body: dict[str, Any]) -> str:
-    content = msgspec.json.encode([request.method, request.path, sorted(body.items())])
+    content = msgspec.json.encode([request.method, request.path, sorted(body.items())], order="sorted")
     return hashlib.sha256(content).hexdigest()[:32]

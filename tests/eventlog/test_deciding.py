@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 
 import fakeredis
 import pytest
@@ -21,7 +23,7 @@ from eventlog import (
     Subscription,
 )
 from eventlog.continuity import Verdict
-from eventlog.deciding import Decision, DecisionMaker, NewId, NotFresh, Origin
+from eventlog.deciding import IDS_FOLLOWED_BELOW, Decision, DecisionMaker, NewId, NotFresh, Origin
 from eventlog.errors import CommandReused, WrongLog
 from eventlog.generations import home_of
 from eventlog.tail_status import TailState, TailStatus, TailStatusFile
@@ -218,3 +220,31 @@ def test_new_ids_are_above_those_of_the_rows_but_not_above_huge_foreign_ones(
     with followed(log, file) as maker:
         outcomes = [maker.carry_out(send, decide, a_command(key)) for key in ("a", "b")]
     assert [isinstance(outcome, Published) and outcome.result for outcome in outcomes] == ["42", "43"]
+
+
+def test_new_ids_in_a_row_pass_over_a_foreign_one_among_them(log: EventLog, file: ProjectionFile) -> None:
+    highest = IDS_FOLLOWED_BELOW - 1
+    publish(log, a_parcel_sent(highest), a_parcel_sent(highest + 2))
+
+    def decide(first: int, _rows: Rows) -> Decision:
+        return Decision([a_parcel_sent(first + number) for number in range(3)], result=str(first))
+
+    with followed(log, file) as maker:
+        outcome = maker.carry_out(lambda new_id: new_id("parcels", 3), decide, a_command())
+    assert int(outcome.result) > highest + 2
+
+
+def test_new_ids_wanted_at_once_are_never_given_twice(log: EventLog, file: ProjectionFile) -> None:
+    def take(maker: DecisionMaker, count: int) -> range:
+        outcome = maker.carry_out(
+            lambda new_id: new_id("parcels", count),
+            lambda first, _rows: Decision([a_parcel_sent(first)], result=str(first)),
+            Command.unnamed(),
+        )
+        assert isinstance(outcome, Published)
+        return range(int(outcome.result), int(outcome.result) + count)
+
+    with followed(log, file) as maker, ThreadPoolExecutor(8) as threads:
+        taken = list(threads.map(partial(take, maker), [1, 7, 1, 100, 2] * 8))
+    given = [number for ids in taken for number in ids]
+    assert len(set(given)) == len(given) == sum([1, 7, 1, 100, 2] * 8)

@@ -52,11 +52,11 @@ class Operator:
         assert result.exit_code == 0, result.output
         return result
 
-    def start(self, line: str) -> subprocess.Popen[str]:
+    def start(self, line: str, *more: str | Path) -> subprocess.Popen[str]:
         """Run it as a process of its own, as the leader of a group."""
         service, *words = line.split()
         return subprocess.Popen(
-            [str(Path(sys.executable).parent / service), *words],
+            [str(Path(sys.executable).parent / service), *words, *map(str, more)],
             env={**os.environ, **self.environment},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

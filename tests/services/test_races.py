@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import redis
@@ -53,8 +53,11 @@ def post_customer(pair: Pair, account: str) -> TestResponse:
 
 
 def post_invoice(pair: Pair, customer: str) -> TestResponse:
-    body = {"customer_id": customer, "purchase_date": "2026-01-31", "purchase_price_cents": 100}
-    return pair.customers().post("/invoices", json=body)
+    return pair.customers().post("/invoices", json=an_invoice(customer))
+
+
+def an_invoice(customer: str) -> dict[str, Any]:
+    return {"customer_id": customer, "purchase_date": "2026-01-31", "purchase_price_cents": 100}
 
 
 def at_once(*requests: Callable[[], TestResponse]) -> list[int]:
@@ -102,6 +105,22 @@ def test_an_invoice_created_while_its_customer_is_deleted_earns_nothing(pair: Pa
         assert (created, deleted) in {(201, 204), (404, 204)}
         pair.wait_until_applied()
         assert pair.accounts().get(f"/accounts/{scene.account}").get_json()["total_revenue_cents"] == 0
+    require_nothing_parked(pair)
+
+
+def test_a_batch_beside_the_deletion_of_one_of_its_customers_is_there_whole_or_not_at_all(pair: Pair) -> None:
+    for _ in range(ROUNDS // 2):
+        scene = make_scene(pair)
+        other = post_customer(pair, scene.account).get_json()["id"]
+        batch = [an_invoice(other)] * 50 + [an_invoice(scene.customer)] * 50
+        created, deleted = at_once(
+            partial(pair.customers().post, "/invoices/batch", json=batch),
+            partial(pair.customers().delete, f"/customers/{scene.customer}"),
+        )
+        assert (created, deleted) in {(201, 204), (404, 204)}
+        pair.wait_until_applied()
+        total = pair.accounts().get(f"/accounts/{scene.account}").get_json()["total_revenue_cents"]
+        assert total == (5000 if created == 201 else 0)
     require_nothing_parked(pair)
 
 
@@ -177,7 +196,7 @@ def test_an_id_that_a_foreign_entry_takes_first_is_replaced(pair: Pair, redis_se
 
 def test_eight_requests_with_one_key_have_one_effect(pair: Pair) -> None:
     customer = make_scene(pair).customer
-    body = {"customer_id": customer, "purchase_date": "2026-01-31", "purchase_price_cents": 100}
+    body = an_invoice(customer)
     for number in range(ROUNDS):
         before = pair.log.state().sequence
         barrier = threading.Barrier(8)

@@ -1,0 +1,77 @@
+"""What is read quickly is exactly what is read slowly: no body is taken that the words of 400 would refuse."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from customers.schemas import CreateInvoiceBody
+from shared.quick_json import QuickReader
+from shared.request_body import BrokenFields, InvalidJson, check_object, parse_json
+
+SCHEMA = CreateInvoiceBody()
+READER = QuickReader(SCHEMA)
+RIGHT: dict[str, Any] = {"customer_id": "7", "purchase_date": "2026-01-31", "purchase_price_cents": 100}
+
+values = st.one_of(
+    st.sampled_from(["7", "007", "1" * 18, "1" * 19, "7\n", "\u0667", "", "2026-02-28", "2026-02-29", "0000-01-01"]),
+    st.sampled_from(["2026-01-31T00:00:00Z", "2026-1-1", 1, 0, -1, 10**12, 10**12 + 1, 2**70, 1.0, 1e3, True, None]),
+    st.text(max_size=5),
+    st.integers(),
+    st.dates().map(str),
+    st.lists(st.integers(), max_size=2),
+    st.dictionaries(st.text(max_size=2), st.integers(), max_size=2),
+)  # fmt: skip
+keys = st.one_of(st.sampled_from(list(RIGHT)), st.sampled_from(["customer_id:", "a", ""]))
+pairs = st.lists(st.tuples(keys, values), max_size=5).map(lambda changed: [*RIGHT.items(), *changed])
+texts = st.builds(
+    lambda found, first, separator, ascii_only: (
+        "{"
+        + separator.join(
+            f"{json.dumps(key, ensure_ascii=ascii_only)}{first}:{json.dumps(value, ensure_ascii=ascii_only)}"
+            for key, value in found
+        )
+        + "}"
+    ),
+    st.one_of(pairs, st.lists(st.tuples(keys, values), max_size=4), st.permutations(list(RIGHT.items()))),
+    st.sampled_from(["", " ", "\n\t"]),
+    st.sampled_from([",", ", ", " ,\r\n", ",,"]),
+    st.booleans(),
+)
+
+
+def read_slowly(raw: bytes) -> dict[str, Any] | None:
+    try:
+        return check_object(SCHEMA, parse_json(raw))
+    except (InvalidJson, BrokenFields):
+        return None
+
+
+@settings(max_examples=1500, deadline=None)
+@given(texts)
+@example('{"customer_id":"\\u0037","purchase_date":"2026-01-31","purchase_price_cents":1}')
+@example('{"customer_id":"7","purchase_date":"2026-01-31","purchase_price_cents":1,"customer_id":"8"}')
+@example('{"customer\\u005fid":"7","purchase_date":"2026-01-31","purchase_price_cents":1}')
+@example('{"customer_id":"7","purchase_date":"2026-01-31","purchase_price_cents":01}')
+def test_an_object_is_read_quickly_where_it_is_read_slowly_and_as_the_same(text: str) -> None:
+    raw = text.encode("utf-8", "surrogatepass")
+    assert READER.read(raw) == read_slowly(raw)
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.lists(texts, max_size=4))
+@example(['{"customer_id":"7","purchase_date":"2026-01-31","purchase_price_cents":1,"a":1}', "{}"])
+def test_an_array_is_read_quickly_where_each_of_its_objects_is(items: list[str]) -> None:
+    raw = f"[{','.join(items)}]".encode("utf-8", "surrogatepass")
+    slowly = [read_slowly(item.encode("utf-8", "surrogatepass")) for item in items]
+    assert READER.read_all(raw) == (None if None in slowly else slowly)
+
+
+@pytest.mark.parametrize("raw", [b"", b"[", b"{", b"\xff", b"null", b"[[" * 5000, b'{"a":' * 5000, b"[{}]"])
+def test_what_is_no_object_or_array_of_them_is_not_read(raw: bytes) -> None:
+    assert READER.read(raw) is None
+    assert READER.read_all(raw) is None
