@@ -12,7 +12,7 @@ from shared.problems import unavailable
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-# Measured: docs/decisions/018-defaults-by-measurement.md
+# Measured: docs/decisions/020-what-a-worker-takes-on.md
 AT_ONCE: Final = 16
 WAITING: Final = 64
 LONGEST_WAIT_S: Final = 1.0

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import sys
+
 import click
 from granian import Granian
 from granian.constants import Interfaces
@@ -21,8 +24,8 @@ from shared.service import Service, pass_service
 from shared.settings import InvalidSettings
 from shared.telemetry import configure_logging
 
-# Measured: docs/decisions/018-defaults-by-measurement.md
-WORKERS = 2
+# Measured: docs/decisions/020-what-a-worker-takes-on.md
+WORKERS = max(2, min(4, len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1))
 THREADS = AT_ONCE + WAITING + 8  # the last to refuse with
 
 # A worker that is told to stop while it starts may miss it, and one with a slow client waits for that client.
