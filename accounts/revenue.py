@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final, NamedTuple
 
+import msgspec
+
 from accounts.ledger import LEDGER, entered
 from eventlog import Projection, RecordedEvent, Refused, Rows, Table
 from eventlog.projection_reader import Look
@@ -78,7 +80,7 @@ def account_deleted(recorded: RecordedEvent[AccountDeleted], rows: Rows) -> Chan
     return follow(recorded.event, rows)
 
 
-class Account(NamedTuple):
+class Account(msgspec.Struct, frozen=True, gc=False):
     """As answered: the id a number, as the former service had it."""
 
     id: int
@@ -88,8 +90,8 @@ class Account(NamedTuple):
     created_date: str
 
 
-class CustomerRevenue(NamedTuple):
-    """As answered: the id a string."""
+class CustomerRevenue(msgspec.Struct, frozen=True, gc=False):
+    """As answered: the id a string. Up to 10,000 of them are in one answer, so they are encoded as they are."""
 
     customer_id: str
     name: str

@@ -69,7 +69,7 @@ def make_routes(tokens: Tokens, reads: Reads, as_of: AsOf, handler: CommandHandl
             _require_in_sight(identity, look, key)
             found = revenue.list_customer_revenue(look, key, page)
         shown, link = one_page(page, found, lambda item: item.customer_id)
-        return answer([item._asdict() for item in shown], headers=link)
+        return answer(shown, headers=link)
 
     @routes.get("/accounts/<account_id>/ledger")
     def list_ledger(account_id: str) -> Response:

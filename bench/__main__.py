@@ -10,14 +10,17 @@ from pathlib import Path
 
 import click
 
-from bench import bulk, idle, memory, overload, posting, tailing, workers
+from bench import bulk, growing, hot_account, idle, latency, memory, overload, posting, tailing, workers
 from bench.figure import Bench, Curve, Figure, Measured, NotRun
 from bench.results import format_spread, write_results
 
 MEASURES: dict[str, Callable[[Bench], Measured]] = {
     "tailing": tailing.measure,
     "posting": posting.measure,
+    "latency": latency.measure,
+    "growing": growing.measure,
     "bulk": bulk.measure,
+    "hot_account": hot_account.measure,
     "overload": overload.measure,
     "workers": workers.measure,
     "memory": memory.measure,

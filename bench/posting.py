@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import json
 import random
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Final
 
-import psutil
-
+from bench.bare_server import bare_server
 from bench.figure import Bench, Figure, Measured
 from bench.http_load import Answered, make_request, send
-from bench.running_pair import ROOT, RunningPair, running_pair
+from bench.running_pair import RunningPair, running_pair
 from bench.turns import Spread, take_turns
-from eventlog.embedded_redis import free_port, is_free
-from tests.make_run import wait_until
 
 _CONNECTIONS: Final = 16
 _SECONDS, _SECONDS_QUICK = 6.0, 1.0
@@ -27,7 +22,7 @@ _AIM: Final = 0.6
 def measure(bench: Bench) -> Measured:
     seconds = _SECONDS_QUICK if bench.quick else _SECONDS
     answered: dict[str, list[Answered]] = {"ours": [], "bare": []}
-    with running_pair(bench.folder / "pair") as pair, bare_server(pair) as bare_port:
+    with running_pair(bench.folder / "pair") as pair, bare_server("bare_flask", pair.redis_url) as bare_port:
         customers = make_customers(pair, _CUSTOMERS)
 
         def rate(name: str, port: int) -> Callable[[], float]:
@@ -90,19 +85,3 @@ def invoices_of(customers: list[str], token: str, chance: random.Random) -> Call
         return make_request("POST", "/invoices", token=token, body=json.dumps(invoice).encode())
 
     return next_request
-
-
-@contextmanager
-def bare_server(pair: RunningPair) -> Iterator[int]:
-    """Its port."""
-    port = free_port()
-    process = psutil.Popen(
-        [sys.executable, "-m", "bench.peers.bare_flask", pair.redis_url, str(port)], cwd=ROOT
-    )
-    try:
-        wait_until(lambda: not is_free(port), lambda: "the bare server did not start")
-        yield port
-    finally:
-        workers = process.children(recursive=True)
-        process.terminate()
-        psutil.wait_procs([process, *workers], timeout=20)

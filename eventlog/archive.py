@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 import msgspec
-from sqlite_utils import Database
 
 from eventlog import checkpoints
 from eventlog.archive_chain import (
@@ -204,6 +203,8 @@ class Archive:
         ).fetchall()
 
     def _set_up(self) -> None:
+        from sqlite_utils import Database  # noqa: PLC0415  # all that starts would wait for it
+
         # FULL: Redis is trimmed to what is here, so it must be on disk before it is confirmed.
         prepare_for_writing(self._connection, synchronous="FULL")
         database = Database(self._connection)

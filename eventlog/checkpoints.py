@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from typing import NamedTuple
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 from eventlog.errors import CheckpointMoved, MomentsDiffer
 from eventlog.position import START, Position
@@ -51,8 +52,11 @@ def read_checkpoint(connection: sqlite3.Connection) -> Checkpoint | None:
         if is_damage(problem):
             raise sqlite3.DatabaseError(f"its checkpoint cannot be read: {problem}") from problem
         raise
-    if row is None:
-        return None
+    return None if row is None else _as_checkpoint(row)
+
+
+@lru_cache(maxsize=16)  # every read of a projection reads it, and it seldom moved since the one before
+def _as_checkpoint(row: tuple[Any, ...]) -> Checkpoint:
     projection, version, log_id, position, sequence, digest, passed_over = row
     try:
         names = json.loads(passed_over)

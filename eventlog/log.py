@@ -421,6 +421,26 @@ class EventLog:
         if divergence is not None:
             raise wrong_log(divergence, checkpoint)
 
+    def ask_same(self, checkpoint: Checkpoint) -> Callable[[], bool]:
+        """Begin to ask whether this surely is still the log that the checkpoint is of, and go on.
+
+        What comes back, called once, waits for the answer; after a False `require_same` tells. Both raise
+        LogUnavailable, and WrongLog where a key is no part of a log.
+        """
+        position = str(checkpoint.position)
+        answers = self._redis.ask(
+            [("HGET", self._meta, "log_id"), ("XRANGE", self.stream, position, position)]
+        )
+
+        def is_same() -> bool:
+            with self._wrong_types_named():
+                log_id, entries = answers()
+            if not entries or log_id != checkpoint.log_id.encode():
+                return False
+            return Entry(*entries[0]).digest() == checkpoint.digest
+
+        return is_same
+
     def read(self, after: Position = START, count: int = 1000) -> list[Entry]:
         """Up to `count` entries behind a position; an empty list at the end."""
         if self._archive:

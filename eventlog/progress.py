@@ -6,10 +6,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 _EVERY_S = 2.0  # where lines are written, as into a file
 
@@ -31,6 +33,15 @@ def progress(what: str) -> Iterator[Callable[[int, int], None]]:
 
 
 def _bar() -> Progress:
+    from rich.console import Console  # noqa: PLC0415  # every start would wait for it, and services show no bar
+    from rich.progress import (  # noqa: PLC0415
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),

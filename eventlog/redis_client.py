@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import resources
 from typing import Any, Final
@@ -33,8 +33,16 @@ class Script:
 
     def run(self, connection: Any, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
         """The answer as Redis gives it; raises what redis-py raises."""
+        self.send(connection, keys, arguments)
+        return self.receive(connection, keys, arguments)
+
+    def send(self, connection: Any, keys: Sequence[str], arguments: Sequence[Any]) -> None:
+        """The first half of `run`."""
+        connection.send_command("EVALSHA", self._sha1, len(keys), *keys, *arguments)
+
+    def receive(self, connection: Any, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
+        """The second half, given the same again."""
         try:
-            connection.send_command("EVALSHA", self._sha1, len(keys), *keys, *arguments)
             return connection.read_response()
         except redis.exceptions.NoScriptError:
             connection.send_command("EVAL", self._source, len(keys), *keys, *arguments)
@@ -66,6 +74,7 @@ class RedisClient:
     def __init__(self, pool: redis.ConnectionPool) -> None:
         """`pool` must speak RESP2 and not retry by itself, as that of `make_pool`."""
         self._pool = pool
+        self._kept: list[Any] = []  # connections for `ask`, of which none is waited for
 
     def make_impatient_pool(self, timeout_s: float) -> redis.ConnectionPool:
         """A pool to the same server whose connections give up after `timeout_s`."""
@@ -103,10 +112,47 @@ class RedisClient:
             if not isinstance(problem.__cause__, redis.exceptions.OutOfMemoryError):
                 raise
         # Out of memory, Redis queues nothing in a MULTI. The script takes nearly three times as long.
-        keys = dict.fromkeys(command[1] for command in commands)
-        words = [word for command in commands for word in (len(command), *command)]
-        answers: list[Any] = self.run(_READ_ALL, list(keys), words)
+        answers: list[Any] = self.run(_READ_ALL, *_as_script(commands))
         return answers
+
+    def ask(self, commands: Sequence[tuple[Any, ...]]) -> Callable[[], list[Any]]:
+        """Send a short question, as `read_all` would, and go on; what comes back, called once, waits for the answers.
+
+        Both raise LogUnavailable. The connections are kept for this: to get one from the pool and give it back
+        takes as long as the question.
+        """
+        keys, words = _as_script(commands)
+        with self._unavailable_if_failing():
+            try:
+                connection = self._kept.pop()
+            except IndexError:
+                connection = self._pool.get_connection()
+            with self._given_up_if_failing(connection):
+                try:
+                    _READ_ALL.send(connection, keys, words)
+                except redis.ConnectionError:  # lost long since, perhaps: redis-py connects it anew
+                    _READ_ALL.send(connection, keys, words)
+
+        def answers() -> list[Any]:
+            with self._unavailable_if_failing(), self._given_up_if_failing(connection):
+                try:
+                    found: list[Any] = _READ_ALL.receive(connection, keys, words)
+                except redis.ConnectionError:
+                    found = _READ_ALL.run(connection, keys, words)
+            self._kept.append(connection)
+            return found
+
+        return answers
+
+    @contextmanager
+    def _given_up_if_failing(self, connection: Any) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            # An answer may still be on its way: this connection must not be read by anyone else.
+            connection.disconnect()
+            self._pool.release(connection)
+            raise
 
     def execute_all(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
         """Run commands at one moment, synced to disk once; LogUnavailable for the first that is refused.
@@ -201,6 +247,12 @@ class RedisClient:
                 mend = "start it, or check REDIS_URL and REDIS_PORT"
         said = str(problem).rstrip(".")
         return f"{said}: {mend}" if address in said else f"{said} ({address}): {mend}"
+
+
+def _as_script(commands: Sequence[tuple[Any, ...]]) -> tuple[list[Any], list[Any]]:
+    """The keys and the arguments of the script that runs them."""
+    keys = dict.fromkeys(command[1] for command in commands)
+    return list(keys), [word for command in commands for word in (len(command), *command)]
 
 
 def _mended(refusal: Exception) -> str:

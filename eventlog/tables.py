@@ -7,8 +7,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing
 from typing import Any, Final
 
-from sqlite_utils import Database
-
 from eventlog.checkpoints import CHECKPOINT_COLUMNS
 from eventlog.parking import PARKED_COLUMNS
 from eventlog.row_changes import Table
@@ -25,6 +23,8 @@ _Schema = dict[tuple[str, str], Any]
 
 def create_tables(connection: sqlite3.Connection, tables: Iterable[Table]) -> None:
     """Those of a projection, and those that every file has, inside the caller's transaction."""
+    from sqlite_utils import Database  # noqa: PLC0415  # every start would wait for it, and few make tables
+
     database = Database(connection)
     for table in (*_OWN_TABLES, *tables):
         created = database.table(table.name).create(dict(table.columns), pk=table.key, strict=True)

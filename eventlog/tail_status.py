@@ -42,6 +42,9 @@ class TailStatus(msgspec.Struct, frozen=True):
     message: str = ""
 
 
+_DECODER: Final = msgspec.json.Decoder(TailStatus)
+
+
 class TailStatusFile:
     """Written by the tail that holds the lock; read by anyone."""
 
@@ -49,6 +52,7 @@ class TailStatusFile:
         self._path = directory / _FILE_NAME
         self._written: TailStatus | None = None
         self._beaten_at = 0.0
+        self._read: dict[tuple[int, int, int, int], TailStatus] = {}  # only the last: each beat makes another
 
     def report(self, status: TailStatus) -> bool:
         """Write a status that differs from the last, else beat; answers whether it differed.
@@ -85,8 +89,13 @@ class TailStatusFile:
     def read(self) -> TailStatus:
         """The last report; `dead` if there is none or its heartbeat has stopped."""
         try:
-            age_s = time.time() - self._path.stat().st_mtime
-            status = msgspec.json.decode(self._path.read_bytes(), type=TailStatus)
+            found = self._path.stat()
+            age_s = time.time() - found.st_mtime
+            version = found.st_ino, found.st_mtime_ns, found.st_ctime_ns, found.st_size
+            status = self._read.get(version)
+            if status is None:
+                status = _DECODER.decode(self._path.read_bytes())
+                self._read = {version: status}
         except (OSError, msgspec.MsgspecError):
             return TailStatus(TailState.DEAD, message="no tail has reported yet: start it")
         if status.state is TailState.STOPPED:

@@ -6,8 +6,6 @@ import os
 import sys
 
 import click
-from granian import Granian
-from granian.constants import Interfaces
 
 from eventlog.commands.common import OneLineErrors, json_option
 from eventlog.doctor.findings import Finding
@@ -41,6 +39,9 @@ class _ServiceCommands(OneLineErrors):
 @pass_service
 def serve(service: Service) -> None:
     """Answer HTTP until SIGTERM or Ctrl-C."""
+    from granian import Granian  # noqa: PLC0415  # a tail would wait for it as well
+    from granian.constants import Interfaces  # noqa: PLC0415
+
     settings = service.read_settings()
     settings.require_secret()
     Granian(

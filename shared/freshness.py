@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -20,15 +21,32 @@ class Freshness:
         self._status = TailStatusFile(home)
         self._log = log.with_patience(_PATIENCE_S)
 
-    def of(self, checkpoint: Checkpoint | None) -> TailStatus:
-        """Of rows that were read as of this checkpoint; None where none could be read."""
+    def ask(self, checkpoint: Checkpoint | None) -> Callable[[], TailStatus]:
+        """Begin to find out what holds for rows as of this checkpoint, or for none at all (None), and go on.
+
+        The rows can be read while the log answers; what comes back, called once, waits for that.
+        """
         status = self._status.read()
         if checkpoint is None or status.state is not TailState.FOLLOWING:
-            return status
+            return lambda: status
         try:
-            self._log.require_same(checkpoint)
-        except WrongLog as wrong:
-            return TailStatus(TailState.HALTED, wrong.verdict, str(wrong))
+            is_same = self._log.ask_same(checkpoint)
         except EventLogError as problem:
-            return TailStatus(TailState.RETRYING, message=str(problem))
-        return status
+            stale = _stale(problem)
+            return lambda: stale
+
+        def find_status() -> TailStatus:
+            try:
+                if not is_same():
+                    self._log.require_same(checkpoint)
+            except EventLogError as problem:
+                return _stale(problem)
+            return status
+
+        return find_status
+
+
+def _stale(problem: EventLogError) -> TailStatus:
+    if isinstance(problem, WrongLog):
+        return TailStatus(TailState.HALTED, problem.verdict, str(problem))
+    return TailStatus(TailState.RETRYING, message=str(problem))

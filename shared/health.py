@@ -94,7 +94,7 @@ class Health:
             return Check("failed", f"cannot be read: {problem}", "see the tail's log; check disk and file")
 
     def _check_tail(self, checkpoint: Checkpoint | None) -> Check:
-        status = self._freshness.of(checkpoint)
+        status = self._freshness.ask(checkpoint)()
         if status.state is TailState.FOLLOWING:
             return Check("ok", f"verdict {status.verdict}")
         if status.state is TailState.DEAD:

@@ -36,7 +36,8 @@ def make_app(name: str, health: Health) -> Flask:
 
     @app.after_request
     def _add_write_headers(response: Response) -> Response:
-        response.headers.update(write_headers())
+        if headers := write_headers():
+            response.headers.update(headers)
         return response
 
     return app

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final, NamedTuple
 
@@ -59,10 +59,11 @@ class Reads:
         minimum = requested_minimum()
         if minimum is not None:
             self._wait_for(minimum)
-        checkpoint = None
+        find_status: Callable[[], TailStatus] | None = None
         try:
             with self._reader.look() as look:
                 checkpoint = look.checkpoint
+                find_status = self._freshness.ask(checkpoint)
                 if checkpoint.log_id:
                     g.log_position = format_log_position(checkpoint.position, checkpoint.log_id)
                 g.log_moment = (
@@ -70,7 +71,9 @@ class Reads:
                 )
                 yield look
         finally:
-            g.tail_status = self._freshness.of(checkpoint)
+            if find_status is None:
+                find_status = self._freshness.ask(None)
+            g.tail_status = find_status()
 
     def _wait_for(self, minimum: Minimum) -> None:
         wait_s = requested_wait_s()
@@ -156,7 +159,8 @@ def register_log_position_headers(app: Flask) -> None:
             asked = f"{g.log_moment}:{request.full_path}:{request.headers.get('Authorization', '')}:{state}"
             response.set_etag(hashlib.sha256(asked.encode("utf-8", "replace")).hexdigest()[:32])
             response.headers["Cache-Control"] = "private, no-cache"
-            response.make_conditional(request)
+            if "If-None-Match" in request.headers or "If-Match" in request.headers:
+                response.make_conditional(request)
             if response.status_code == 412:
                 failed = precondition_failed(f"This is {response.headers['ETag']} now.").response()
                 response.set_data(failed.get_data())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,7 +28,7 @@ class Service(NamedTuple):
     projection: Projection
     worker: str
     port: Callable[[Settings], int]
-    show: Callable[[Look], list[dict[str, Any]]]
+    show: Callable[[Look], Sequence[Any]]
     find_wrong_sums: Callable[[Look], list[str]] = lambda _look: []
     examine: Callable[[Settings], list[Finding]] = lambda _settings: []
 

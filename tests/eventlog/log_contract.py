@@ -15,6 +15,7 @@ import pytest
 import redis
 
 from eventlog import START, Codec, Command, Event, EventLog, Moment, Position, Published
+from eventlog.checkpoints import Checkpoint
 from eventlog.continuity import Verdict
 from eventlog.errors import CommandReused, Conflict, IdsTaken, LogUnavailable, WeakDurability, WrongLog
 from eventlog.log import (
@@ -624,6 +625,29 @@ class LogContract(ABC):
 
 class RealServerContract(LogContract):
     """What needs settings, memory or a child process of its own to show."""
+
+    def test_a_short_look_finds_whose_log_this_still_is(self, log: EventLog, client: redis.Redis) -> None:
+        publish(log, *(a_parcel_sent(number) for number in range(1, 4)))
+        add_foreign(client)
+        log_id = moment(log).log_id or ""
+        same = [
+            Checkpoint("post", 1, log_id, entry.position, sequence, entry.digest())
+            for sequence, entry in enumerate(log.read(), 1)
+        ]
+        first = same[0]
+        others = [
+            first._replace(digest="0" * 64),
+            first._replace(log_id="0" * 32),
+            first._replace(position=Position(1, 0)),
+            first._replace(position=START),
+        ]
+        asked = [log.ask_same(checkpoint) for checkpoint in (*same, *others)]  # before any is answered
+        answers = [is_same() for is_same in reversed(asked)]  # in any order
+        assert answers == [False] * len(others) + [True] * len(same)
+        client.xdel(STREAM, str(first.position))
+        assert [log.ask_same(checkpoint)() for checkpoint in same] == [False, True, True, True]
+        client.delete(META)
+        assert not any(log.ask_same(checkpoint)() for checkpoint in same)
 
     def test_ids_used_up_are_found_with_what_to_do(self, log: EventLog, client: redis.Redis) -> None:
         last = publish(log).position

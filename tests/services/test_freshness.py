@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,14 @@ import redis
 
 from accounts.revenue import revenue
 from customers.directory import directory
-from eventlog import EventLog
-from eventlog.embedded_redis import EmbeddedRedis
+from eventlog import EventLog, ProjectionReader
+from eventlog.embedded_redis import HOST, EmbeddedRedis
 from eventlog.generations import home_of
 from eventlog.tail_status import TailState, TailStatus, TailStatusFile
+from shared.events import make_codec
+from shared.freshness import Freshness
 from tests.pair import Pair, running_pair
+from tests.proxy import Fate, Link, Proxy, Way
 
 pytestmark = pytest.mark.processes
 
@@ -96,6 +100,46 @@ def test_the_next_read_names_what_happened_to_the_log(
         assert "eventlog init --adopt" in tail["mend"]
 
 
+class _FlushedBehindAReply(Proxy):
+    """Redis, which is emptied when it has answered the next question; that answer arrives later."""
+
+    latency_s = 0.15  # a read waits 0.25 s for it
+
+    def __init__(self, server: EmbeddedRedis) -> None:
+        super().__init__(server.port)
+        self._url = server.url
+        self.armed = False
+        self.flushed = threading.Event()
+
+    def fate(self, chunk: bytes, way: Way, link: Link) -> Fate:
+        if not (self.armed and way is Way.REPLY):
+            return Fate.PASSED
+        self.armed = False
+        with redis.Redis.from_url(self._url) as client:
+            client.flushall()
+        self.flushed.set()
+        return Fate.LATE
+
+
+def test_what_was_asked_before_a_read_came_says_nothing_of_it(
+    pair: Pair, redis_server: EmbeddedRedis
+) -> None:
+    with _FlushedBehindAReply(redis_server) as proxy:
+        log = EventLog.connect(f"redis://{HOST}:{proxy.port}", make_codec())
+        reader = ProjectionReader(pair.revenue_folder, revenue)
+        with reader.look() as look:
+            checkpoint = look.checkpoint
+        freshness = Freshness(reader.home, log)
+        assert freshness.ask(checkpoint)().state is TailState.FOLLOWING
+        proxy.armed = True
+        find_status_before = freshness.ask(checkpoint)
+        assert proxy.flushed.wait(10)
+        find_status_after = freshness.ask(checkpoint)
+        assert find_status_after().state is TailState.HALTED
+        # As it was when that was asked; or it took too long here.
+        assert find_status_before().state in {TailState.FOLLOWING, TailState.RETRYING}
+
+
 def test_entries_that_are_not_applied_yet_do_not_make_a_read_stale(
     pair: Pair, redis_server: EmbeddedRedis
 ) -> None:
@@ -118,3 +162,6 @@ def test_without_redis_or_with_one_that_hangs_nothing_is_called_fresh(
     assert states(pair) == {"retrying"}
     redis_server.start()
     assert states(pair) == {"following"}
+    redis_server.kill()
+    redis_server.start()
+    assert states(pair) == {"following"}  # though what was connected before is not any more
