@@ -41,11 +41,11 @@ def entered(
     """
     if isinstance(outcome, Refused):
         return outcome
-    for change in outcome:
+    for change in reversed(outcome):  # it comes last, or nearly
         if isinstance(change, Add) and change.table == "accounts" and change.column == "total_revenue_cents":
             row: Row = {
                 "sequence": recorded.sequence,
-                "position": str(recorded.position),
+                "position": recorded.id,
                 "event_type": recorded.event.type_name,
                 "account_id": change.key,
                 "customer_id": customer_id,

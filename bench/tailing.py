@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import random
 import sqlite3
 import time
@@ -61,7 +62,8 @@ def measure(bench: Bench) -> Measured:
 
 def _take_turns(bench: Bench, url: str, log: EventLog, events: int) -> Turns:
     folders = (bench.folder / str(number) for number in count())
-    schema = _schema_of(_follow(log, next(folders)))
+    ours = _follow(log, next(folders))
+    schema = _schema_of(ours)
     slow = _SLOW_EVENTS_QUICK if bench.quick else _SLOW_EVENTS
     with closing(redis.Redis.from_url(url, protocol=2)) as client:
         faststream_follow.copy_to_its_stream(client, log.stream, events)
@@ -77,10 +79,11 @@ def _take_turns(bench: Bench, url: str, log: EventLog, events: int) -> Turns:
 
         return rate
 
-    ours = _follow(log, next(folders))
     by_hand = next(folders).with_suffix(".db")
     follow_by_hand(url, log.stream, by_hand, schema)
     _require_same(ours, by_hand)
+    gc.collect()
+    gc.freeze()  # or the collector looks through the modules of all peers in everybody's turn
     return take_turns(
         {
             "ours": per_s(events, lambda path: _follow(log, path)),

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from itertools import count
+from operator import attrgetter
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -14,20 +16,24 @@ from eventlog.events import Event, Metadata, RecordedEvent
 from eventlog.position import Position
 from eventlog.upcasting import Upcasters
 
+ValueT = TypeVar("ValueT")
+
 EVENT_TYPE = b"EventTypeName"
 PAYLOAD = b"Payload"
 SEQUENCE = b"Sequence"
 METADATA = b"Metadata"
 
+_OWN_NAMES = [EVENT_TYPE, PAYLOAD, SEQUENCE, METADATA]
 _OWN_LENGTH = 8  # four fields, each a name and a value
 _FOREIGN_LENGTH = 4
 _LARGEST_ENTRY_BYTES = 1024 * 1024  # far above anything published; what is larger is not parsed
 _FIELD_NAMES_AND_SEQUENCE_BYTES = 64
+_MOST_AT_ONCE_BYTES = _LARGEST_ENTRY_BYTES - 1000  # so that none of them is larger than an entry may be
 _UPCASTER_ERRORS = (LookupError, AttributeError, TypeError, ValueError, ArithmeticError)
 _LAST_DATETIME_MS = 253_402_300_799_999  # 9999-12-31T23:59:59.999Z, the last that datetime can hold
 
 
-class Entry(NamedTuple):
+class Entry(msgspec.Struct, frozen=True, gc=False):
     """A stream entry as Redis stores it: fields are names and values in turn, repeats included."""
 
     id: bytes
@@ -35,22 +41,13 @@ class Entry(NamedTuple):
 
     @property
     def position(self) -> Position:
-        milliseconds, counter = self.id.split(b"-")  # as Redis gave it: nothing to check
-        return Position(int(milliseconds), int(counter))
+        return Position._make(map(int, self.id.split(b"-")))  # as Redis gave it: nothing to check
 
     @property
     def claimed_sequence(self) -> bytes | None:
         """The Sequence field of an entry in our own four-field form; None for any other form."""
         fields = self.fields
-        if (
-            len(fields) == _OWN_LENGTH
-            and fields[0] == EVENT_TYPE
-            and fields[2] == PAYLOAD
-            and fields[4] == SEQUENCE
-            and fields[6] == METADATA
-        ):
-            return fields[5]
-        return None
+        return fields[5] if len(fields) == _OWN_LENGTH and fields[::2] == _OWN_NAMES else None
 
     def digest(self) -> str:
         """64 hex characters over every field in order; the same content always gives the same."""
@@ -59,6 +56,18 @@ class Entry(NamedTuple):
             content.update(b"%d:" % len(field))
             content.update(field)
         return content.hexdigest()
+
+
+def are_numbered_from(first_sequence: int, entries: Sequence[Entry]) -> bool:
+    """Whether all have our own form, and the first and each one after it claims to be the next."""
+    fields = [entry.fields for entry in entries]
+    if not fields or set(map(len, fields)) != {_OWN_LENGTH}:
+        return False
+    columns = list(zip(*fields, strict=True))
+    claims = [b"%d" % sequence for sequence in range(first_sequence, first_sequence + len(fields))]
+    return columns[5] == tuple(claims) and all(
+        column.count(name) == len(fields) for column, name in zip(columns[::2], _OWN_NAMES, strict=True)
+    )
 
 
 class Malformed(NamedTuple):
@@ -111,6 +120,9 @@ class Codec:
                 raise ValueError(f"two event types are named {name}: rename one")
             self._upcasters.check(name, event_class.schema_version)
             self._types[name.encode()] = _TypeCodec(event_class, msgspec.json.Decoder(event_class))
+        self._current_versions = {
+            (name, type_codec.event_class.schema_version) for name, type_codec in self._types.items()
+        }
         self._metadata_decoder = msgspec.json.Decoder(Metadata)
         self._encoder = msgspec.json.Encoder()
 
@@ -136,6 +148,46 @@ class Codec:
                 f"{event.type_name} does not fit in {_LARGEST_ENTRY_BYTES} bytes: make it smaller"
             )
         return encoded
+
+    def decode_own(self, entries: Sequence[Entry], first_sequence: int) -> list[RecordedEvent[Event]] | None:
+        """A run of entries in our own form, in a third of the time that one by one takes.
+
+        None where one of them needs a closer look: another type or version, or not byte for byte as we write it.
+        """
+        _, names, _, payloads, _, claims, _, metadatas = zip(
+            *[entry.fields for entry in entries], strict=True
+        )
+        if sum(sum(map(len, column)) for column in (payloads, claims, metadatas)) > _MOST_AT_ONCE_BYTES:
+            return None
+        metadata = self._read_lines(self._metadata_decoder, metadatas)
+        if metadata is None:
+            return None
+        versions = set(zip(names, map(attrgetter("schema_version"), metadata), strict=True))
+        if not versions <= self._current_versions:
+            return None
+        payloads_of: dict[bytes, list[bytes]] = {name: [] for name, _ in versions}
+        for name, payload in zip(names, payloads, strict=True):
+            payloads_of[name].append(payload)
+        events_of: dict[bytes, Iterator[Event]] = {}
+        for name, raw_events in payloads_of.items():
+            events = self._read_lines(self._types[name].decoder, raw_events)
+            if events is None:
+                return None
+            events_of[name] = iter(events)
+        in_order = [next(events_of[name]) for name in names]
+        ids = [entry.id.decode() for entry in entries]
+        return list(map(RecordedEvent, in_order, ids, count(first_sequence), metadata))
+
+    def _read_lines(self, decoder: msgspec.json.Decoder[ValueT], raw: Sequence[bytes]) -> list[ValueT] | None:
+        """What was written as each of these, if it would be written so again; else None."""
+        lines = b"\n".join(raw)
+        try:
+            values = decoder.decode_lines(lines)
+        except (msgspec.MsgspecError, RecursionError):
+            return None
+        # As we write it nothing has a line end inside: as many equal lines are the same values one by one.
+        same = len(values) == len(raw) and self._encoder.encode_lines(values) == lines + b"\n"
+        return values if same else None
 
     def decode(self, entry: Entry, sequence: int, *, foreign: bool) -> Decoded:
         """Never raises for what the entry holds.
@@ -182,7 +234,7 @@ class Codec:
                 _refuse_repeated_keys(payload)
         except (msgspec.MsgspecError, RecursionError, *_UPCASTER_ERRORS) as problem:
             return Malformed(event_class.__name__, f"Payload: {problem}")
-        return RecordedEvent(event, position, sequence, metadata)
+        return RecordedEvent(event, str(position), sequence, metadata)
 
     def _lifted(self, event_class: type[Event], payload: bytes, version: int) -> Event:
         old: Any = msgspec.json.decode(payload, type=dict)

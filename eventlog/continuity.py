@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import StrEnum
+from itertools import count, repeat
 from typing import NamedTuple
 
+import msgspec
+
 from eventlog.checkpoints import Checkpoint
-from eventlog.codec import Entry
+from eventlog.codec import Entry, are_numbered_from
 from eventlog.position import START, Position
 
 
@@ -72,7 +75,7 @@ class Snapshot(NamedTuple):
         )
 
 
-class NumberedEntry(NamedTuple):
+class NumberedEntry(msgspec.Struct, frozen=True, gc=False):
     """An entry with its ordinal; `foreign` if this library did not publish it.
 
     An `adopted` one has our form and another log's number: ours, if it can be read as ours.
@@ -103,10 +106,14 @@ def number_entries(
     if divergence is not None:
         return divergence
     numbered: list[NumberedEntry] = []
+    if are_numbered_from(checkpoint.sequence + 1, snapshot.entries):
+        return _checked(
+            checkpoint,
+            snapshot,
+            list(map(NumberedEntry, snapshot.entries, count(checkpoint.sequence + 1), repeat(False))),
+        )
     nothing_missing = False
-    sequence = checkpoint.sequence
-    for entry in snapshot.entries:
-        sequence += 1
+    for sequence, entry in enumerate(snapshot.entries, checkpoint.sequence + 1):
         claimed = entry.claimed_sequence
         own = claimed == b"%d" % sequence
         adopted = not own and claimed is not None and entry.position <= snapshot.state.adopted_to
@@ -117,6 +124,12 @@ def number_entries(
                     checkpoint, snapshot, f"{entry.id.decode()} should be number {sequence} and is not"
                 )
         numbered.append(NumberedEntry(entry, sequence, not own and not adopted, adopted))
+    return _checked(checkpoint, snapshot, numbered)
+
+
+def _checked(
+    checkpoint: Checkpoint, snapshot: Snapshot, numbered: list[NumberedEntry]
+) -> list[NumberedEntry] | Divergence:
     return _check_end(checkpoint, snapshot, numbered) or _check_count(checkpoint, snapshot) or numbered
 
 

@@ -70,10 +70,17 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 EventT_co = TypeVar("EventT_co", bound=Event, covariant=True)
 
 
-class RecordedEvent(msgspec.Struct, Generic[EventT_co], frozen=True):
-    """An event with its place in the log: `sequence` counts every entry from 1 without a hole."""
+class RecordedEvent(msgspec.Struct, Generic[EventT_co], frozen=True, gc=False):
+    """An event with its place in the log: `sequence` counts every entry from 1 without a hole.
+
+    `id` is its position as Redis writes it.
+    """
 
     event: EventT_co
-    position: Position
+    id: str
     sequence: int
     metadata: Metadata
+
+    @property
+    def position(self) -> Position:
+        return Position.parse(self.id)

@@ -6,8 +6,8 @@ import logging
 import sqlite3
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from pathlib import Path
 from typing import ClassVar, Final
 
@@ -28,6 +28,7 @@ from eventlog.mends import wrong_log
 from eventlog.position import LAST, START, Position
 from eventlog.reader_report import ReaderReport
 from eventlog.readers import ReaderKind
+from eventlog.redis_client import Asked
 from eventlog.tail_status import TailState, TailStatus, TailStatusFile
 
 BATCH_SIZE: Final = 1000  # entries; one transaction each, so also how much a crash repeats at most
@@ -63,6 +64,8 @@ class Follower(ABC):
         self._batch_size = batch_size
         self._behind = 0  # entries not applied yet, as of the last run
         self._floor = START  # of the log, as of the last look
+        self._reads_ahead = self._was_read_ahead = False
+        self._ahead: tuple[Position, Asked[Snapshot]] | None = None  # the batch behind a position, asked for
 
     @abstractmethod
     def run_once(self, up_to: Position = LAST) -> int:
@@ -85,7 +88,7 @@ class Follower(ABC):
 
     def _read_batch(self, before: Checkpoint, up_to: Position) -> tuple[Snapshot, list[NumberedEntry]]:
         """What the log is now, and the next entries, each with its number; WrongLog where it must halt."""
-        snapshot = self._log.snapshot(before.position, self._batch_size)
+        snapshot = self._read_snapshot(before.position, up_to)
         self._floor = snapshot.state.floor
         numbered = number_entries(before, snapshot, self._log.count_entries)
         if isinstance(numbered, Divergence):
@@ -94,9 +97,38 @@ class Follower(ABC):
             numbered = [found for found in numbered if found.entry.position <= up_to]
         return snapshot, numbered
 
+    def _read_snapshot(self, after: Position, up_to: Position) -> Snapshot:
+        """As the log is now; or as it was when the batch before was read, if this one was asked for then."""
+        ahead, self._ahead = self._ahead, None
+        self._was_read_ahead = ahead is not None and ahead[0] == after
+        if ahead is not None and ahead[0] == after:
+            snapshot = ahead[1].take()
+        else:
+            _drop(ahead)
+            snapshot = self._log.snapshot(after, self._batch_size)
+        if self._reads_ahead and snapshot.entries and not snapshot.reached_end:
+            end = snapshot.entries[-1].position
+            if end < up_to:
+                with suppress(LogUnavailable):  # the next batch meets it again
+                    self._ahead = end, self._log.begin_snapshot(end, self._batch_size)
+        return snapshot
+
+    @contextmanager
+    def _reading_ahead(self) -> Iterator[None]:
+        """Inside it, Redis works on the next batch while this one is applied."""
+        self._reads_ahead = True
+        try:
+            yield
+        finally:
+            self._reads_ahead = False
+            ahead, self._ahead = self._ahead, None
+            _drop(ahead)
+
     def _note_behind(self, snapshot: Snapshot, before: Checkpoint, applied: int, left: int) -> None:
         """How many entries are not applied yet: `left` of those that were read, or all that the log has counted."""
         self._behind = left
+        if self._was_read_ahead:  # no look at the log as it is now
+            self._behind = max(left, self._batch_size)
         if not snapshot.reached_end:
             self._behind = max(1, snapshot.state.sequence - before.sequence - applied)
 
@@ -108,10 +140,11 @@ class Follower(ABC):
         `on_batch` is told the checkpoint after each batch; what it raises ends the run between two batches.
         """
         total = 0
-        while applied := self.run_once(up_to):
-            total += applied
-            if on_batch is not None:
-                on_batch(self.checkpoint())
+        with self._reading_ahead():
+            while applied := self.run_once(up_to):
+                total += applied
+                if on_batch is not None:
+                    on_batch(self.checkpoint())
         return total
 
     def run_forever(self, stop: threading.Event, *, wake_every_ms: int = WAKE_EVERY_MS) -> None:
@@ -121,7 +154,7 @@ class Follower(ABC):
         so it goes on by itself once it is mended. What may pass is retried with growing pauses. FileGone and
         ArchiveUnusable end it. How far it is it makes known to the log.
         """
-        with closing(ReaderReport(self._log, self._known_as, self._kind)) as known:
+        with closing(ReaderReport(self._log, self._known_as, self._kind)) as known, self._reading_ahead():
             self._follow(stop, known, wake_every_ms)
             known.tell_the_last()
 
@@ -161,6 +194,12 @@ class Follower(ABC):
 
     def _report(self, file: TailStatusFile, status: TailStatus) -> None:
         report_status(file, self._name, status)
+
+
+def _drop(ahead: tuple[Position, Asked[Snapshot]] | None) -> None:
+    if ahead is not None:
+        with suppress(LogUnavailable):
+            ahead[1].drop()
 
 
 def moved_over(before: Checkpoint, entries: Sequence[NumberedEntry]) -> Checkpoint:

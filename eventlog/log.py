@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from itertools import starmap
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -36,7 +37,7 @@ from eventlog.log_readers import LogReaders
 from eventlog.log_subjects import LogSubjects
 from eventlog.mends import LOG_MEND, NO_LOG_MEND, wrong_log
 from eventlog.position import LAST, START, Position
-from eventlog.redis_client import SOCKET_TIMEOUT_S, RedisClient, Script, make_pool
+from eventlog.redis_client import SOCKET_TIMEOUT_S, Asked, RedisClient, Script, make_pool
 from eventlog.server_state import ServerState, read_server_state
 from eventlog.staging import Staging
 
@@ -394,6 +395,10 @@ class EventLog:
 
     def snapshot(self, after: Position, count: int) -> Snapshot:
         """The log's state, the entry at `after` and up to `count` entries behind it, of one moment."""
+        return self.begin_snapshot(after, count).take()
+
+    def begin_snapshot(self, after: Position, count: int) -> Asked[Snapshot]:
+        """Ask for a snapshot, of the moment when Redis gets to it, and fetch it later."""
         commands = self._state_commands()
         commands.append(("XRANGE", self.stream, str(after), str(after)))
         following = after.next()
@@ -404,10 +409,19 @@ class EventLog:
             )
             from_redis = 1 if archived else count
             commands.append(("XRANGE", self.stream, str(following), "+", "COUNT", from_redis))
-        meta, entries, exists, newest, at, *behind = self._look(commands)
+        asked = self._redis.begin_read_all(commands)
+
+        def take() -> Snapshot:
+            with self._wrong_types_named():
+                return self._read_snapshot(asked.take(), after, count)
+
+        return Asked(take, asked.drop)
+
+    def _read_snapshot(self, answers: list[Any], after: Position, count: int) -> Snapshot:
+        meta, entries, exists, newest, at, *behind = answers
         state = _log_state(meta, entries, exists, newest)
         self._trimmed_to = state.trimmed_to
-        following_entries = [Entry(*entry) for entry in behind[0]] if behind else []
+        following_entries = list(starmap(Entry, behind[0])) if behind else []
         seen_to = following_entries[-1].position if following_entries else after
         snapshot = Snapshot(state, Entry(*at[0]) if at else None, following_entries, seen_to >= state.end)
         if self._archive and state.trimmed and after < state.trimmed_to:

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from eventlog.codec import Entry
 from eventlog.events import Event, RecordedEvent
+from eventlog.position import Position
 from eventlog.row_changes import Changes, Rows, Table
 
 
@@ -37,6 +37,7 @@ class Projection:
         self.name = name
         self.version = version
         self.tables = tuple(tables)
+        self.left_out: frozenset[Position] = frozenset()  # counts as never written: only in a what-if
         self._handlers: dict[type[Event], Handler] = {}
 
     def handles(self, event_class: type[Event]) -> Callable[[HandlerT], HandlerT]:
@@ -58,7 +59,3 @@ class Projection:
         """What the event changes; None for a type this projection passes over."""
         handler = self._handlers.get(type(recorded.event))
         return None if handler is None else handler(recorded, rows)
-
-    def leaves_out(self, entry: Entry) -> bool:
-        """Whether the entry counts as never written, readable or not: only in a what-if."""
-        return False

@@ -15,7 +15,7 @@ from eventlog.generations import FILE_NAME, Generations
 from eventlog.parking import Parked
 from eventlog.pending_rows import PendingRows
 from eventlog.projection import Projection
-from eventlog.sqlite_file import file_identity, prepare_for_writing, transaction
+from eventlog.sqlite_file import file_identity, one_moment, prepare_for_writing, transaction
 from eventlog.stored_rows import StoredRows
 from eventlog.tables import create_tables
 from eventlog.tail_lock import TailLock
@@ -78,6 +78,10 @@ class ProjectionFile:
             rows = PendingRows(stored, self.projection.tables)
             self._committed_beside = written_by_others
         return rows
+
+    def looked_up(self) -> AbstractContextManager[None]:
+        """Inside it, rows are looked up at one moment; nothing may be written."""
+        return one_moment(self._connection)
 
     def commit(
         self, before: Checkpoint, after: Checkpoint, rows: PendingRows, parked: Iterable[Parked]

@@ -8,15 +8,17 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib import resources
-from typing import Any, Final
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from eventlog.errors import LogUnavailable, OutcomeUnknown
+
+AnswerT = TypeVar("AnswerT")
 
 SOCKET_TIMEOUT_S = 5.0
 _CONNECT_TIMEOUT_S = 2.0
@@ -68,6 +70,13 @@ def make_pool(url: str) -> redis.ConnectionPool:
     )
 
 
+class Asked(NamedTuple, Generic[AnswerT]):
+    """A question that was sent: `take` waits for the answer, `drop` gives it up. One of them, once."""
+
+    take: Callable[[], AnswerT]
+    drop: Callable[[], None]
+
+
 class RedisClient:
     """Commands, transactions and scripts on one server. Safe to share between threads."""
 
@@ -106,8 +115,16 @@ class RedisClient:
 
     def read_all(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
         """Run commands that read, each with its key first, at one moment; every one of them must succeed."""
+        return self.begin_read_all(commands).take()
+
+    def begin_read_all(self, commands: Sequence[tuple[Any, ...]]) -> Asked[list[Any]]:
+        """Send what `read_all` sends; Redis works on it meanwhile."""
+        asked = self._begin(commands)
+        return Asked(lambda: self._read_all(asked, commands), asked.drop)
+
+    def _read_all(self, asked: Asked[list[Any]], commands: Sequence[tuple[Any, ...]]) -> list[Any]:
         try:
-            return self.execute_all(commands)
+            return asked.take()
         except LogUnavailable as problem:
             if not isinstance(problem.__cause__, redis.exceptions.OutOfMemoryError):
                 raise
@@ -159,15 +176,30 @@ class RedisClient:
 
         Where there is no memory, all of them are.
         """
-        with self._connection() as connection, self._unavailable_if_failing():
+        return self._begin(commands).take()
+
+    def _begin(self, commands: Sequence[tuple[Any, ...]]) -> Asked[list[Any]]:
+        with ExitStack() as until_sent:
+            connection = until_sent.enter_context(self._connection())
+            until_sent.enter_context(self._unavailable_if_failing())
             connection.send_packed_command(connection.pack_commands([("MULTI",), *commands, ("EXEC",)]))
-            for _ in range(len(commands) + 1):
-                connection.read_response()
-            answers: list[Any] = connection.read_response()
-        for answer in answers:
-            if isinstance(answer, redis.ResponseError):
-                raise LogUnavailable(f"Redis refused: {_mended(answer)}") from answer
-        return answers
+            held = until_sent.pop_all()
+
+        def take() -> list[Any]:
+            with held:
+                for _ in range(len(commands) + 1):
+                    connection.read_response()
+                answers: list[Any] = connection.read_response()
+            for answer in answers:
+                if isinstance(answer, redis.ResponseError):
+                    raise LogUnavailable(f"Redis refused: {_mended(answer)}") from answer
+            return answers
+
+        def drop() -> None:
+            with held:
+                connection.disconnect()
+
+        return Asked(take, drop)
 
     def run(self, script: Script, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
         """Run a script once."""

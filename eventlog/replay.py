@@ -11,7 +11,6 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from eventlog.checkpoints import Checkpoint
-from eventlog.codec import Entry
 from eventlog.errors import EventLogError
 from eventlog.events import Event, RecordedEvent
 from eventlog.generations import FILE_NAME, Generations
@@ -90,7 +89,7 @@ class Without(Projection):
     def __init__(self, projection: Projection, left_out: frozenset[Position]) -> None:
         super().__init__(projection.name, projection.version, projection.tables)
         self._projection = projection
-        self._left_out = left_out
+        self.left_out = left_out
 
     @property
     def handled_types(self) -> frozenset[str]:
@@ -98,6 +97,3 @@ class Without(Projection):
 
     def handle(self, recorded: RecordedEvent[Event], rows: Rows) -> Changes | Refused | None:
         return self._projection.handle(recorded, rows)
-
-    def leaves_out(self, entry: Entry) -> bool:
-        return entry.position in self._left_out

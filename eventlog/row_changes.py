@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
+import msgspec
+
 Value = str | int | None
 Key = str | int
 Row = Mapping[str, Value]
@@ -25,14 +27,14 @@ class Table(NamedTuple):
     indexes: Sequence[tuple[Sequence[str], str]] = ()
 
 
-class Insert(NamedTuple):
+class Insert(msgspec.Struct, frozen=True, gc=False):
     """A row that is not there yet, with every column of its table."""
 
     table: str
     row: Row
 
 
-class Update(NamedTuple):
+class Update(msgspec.Struct, frozen=True, gc=False):
     """New values for some columns of a row that is there."""
 
     table: str
@@ -40,7 +42,7 @@ class Update(NamedTuple):
     values: Row
 
 
-class Add(NamedTuple):
+class Add(msgspec.Struct, frozen=True, gc=False):
     """An amount added to an integer column of a row that is there.
 
     The handler looks first whether the sum fits 64 bits, and refuses the event if it does not.

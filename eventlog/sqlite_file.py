@@ -44,6 +44,17 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
         raise
 
 
+@contextmanager
+def one_moment(connection: sqlite3.Connection) -> Iterator[None]:
+    """All that is read inside is of one moment, and read in half the time; the connection is in autocommit mode."""
+    connection.execute("BEGIN")
+    try:
+        yield
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+
+
 class ReadOnlyConnections:
     """To the file that a path names: as many as are used at once, opened lazily, lent to one thread at a time."""
 

@@ -13,6 +13,7 @@ class StoredRows:
 
     def __init__(self, connection: sqlite3.Connection, tables: Sequence[Table]) -> None:
         self._connection = connection
+        self._cursor = connection.cursor()
         self._keys = {table.name: table.key for table in tables}
         self._columns = {table.name: tuple(table.columns) for table in tables}
         self._select = {
@@ -21,7 +22,7 @@ class StoredRows:
         }
 
     def find(self, table: str, key: Key) -> Row | None:
-        found = self._connection.execute(self._select[table], (key,)).fetchone()
+        found = self._cursor.execute(self._select[table], (key,)).fetchone()
         return None if found is None else dict(zip(self._columns[table], found, strict=True))
 
     def largest_key(self, table: str) -> int | None:

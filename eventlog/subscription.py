@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
+from operator import attrgetter
 from pathlib import Path
 
 from eventlog.acknowledged import find_acknowledged
 from eventlog.checkpoints import Checkpoint, require_no_step_back
-from eventlog.codec import Malformed, Newer, UnknownType
+from eventlog.codec import Decoded, Malformed, Newer, UnknownType
 from eventlog.continuity import NumberedEntry
 from eventlog.errors import EventLogError, FileGone, HandlerFailed, NewerSchema, NotBuilt, SwitchRefused
 from eventlog.events import Event, RecordedEvent
@@ -24,6 +25,8 @@ from eventlog.projection import Projection, Refused
 from eventlog.projection_file import ProjectionFile, open_generation
 from eventlog.readers import ReaderKind
 from eventlog.tail_requests import RequestKind, TailRequest
+
+_ENTRY, _FOREIGN = attrgetter("entry"), attrgetter("foreign")
 
 # Serves a generation for a request of this kind, unless it is not wanted any more.
 SwitchTo = Callable[[Path, RequestKind, Callable[[], bool]], None]
@@ -84,7 +87,8 @@ class Subscription(Follower):
         snapshot, numbered = self._read_batch(before, up_to)
         log_id = snapshot.state.log_id or ""
         batch = _Batch(self._log, self._file.projection, self._file.pending_rows(), self._clock, self._seen)
-        problem = batch.apply_all(numbered)
+        with self._file.looked_up():
+            problem = batch.apply_all(numbered)
         applied = numbered[: batch.applied]
         self._note_behind(snapshot, before, len(applied), len(numbered) - len(applied))
         after = moved_over(before, applied)._replace(
@@ -207,30 +211,45 @@ class _Batch:
         self.parked: list[Parked] = []
         self.passed_over: frozenset[str] = frozenset()
         self.applied = 0
-        self._decode = log.codec.decode
+        self._codec = log.codec
         self._projection = projection
         self._clock = clock
         self._seen = seen
 
-    def apply_all(self, numbered: Iterable[NumberedEntry]) -> EventLogError | None:
+    def apply_all(self, numbered: Sequence[NumberedEntry]) -> EventLogError | None:
         """Apply entry by entry; at the first that must not be passed, stop and answer why."""
-        for found in numbered:
-            problem = self._apply(found)
-            if problem is not None:
-                return problem
+        project, left_out = self._project, self._projection.left_out
+        for found, decoded in zip(numbered, self._decode_all(numbered), strict=True):
+            if not (left_out and found.entry.position in left_out):
+                if isinstance(decoded, RecordedEvent):
+                    problem = project(found, decoded)
+                else:
+                    problem = self._set_aside(found, decoded)
+                if problem is not None:
+                    return problem
             self.applied += 1
         return None
 
-    def _apply(self, found: NumberedEntry) -> EventLogError | None:
-        if self._projection.leaves_out(found.entry):
-            return None
-        decoded = self._decode(found.entry, found.sequence, foreign=found.foreign)
-        if found.adopted and isinstance(decoded, Malformed | Newer):
+    def _decode_all(self, numbered: Sequence[NumberedEntry]) -> Iterable[Decoded]:
+        if numbered and not any(map(_FOREIGN, numbered)):
+            recorded = self._codec.decode_own(list(map(_ENTRY, numbered)), numbered[0].sequence)
+            if recorded is not None:
+                return recorded
+        return (self._decode(found, foreign=found.foreign) for found in numbered)
+
+    def _decode(self, found: NumberedEntry, *, foreign: bool) -> Decoded:
+        return self._codec.decode(found.entry, found.sequence, foreign=foreign)
+
+    def _set_aside(
+        self, found: NumberedEntry, unread: Malformed | UnknownType | Newer
+    ) -> EventLogError | None:
+        if found.adopted and not isinstance(unread, UnknownType):
             # Its number was never ours to check: read as it was before the log was adopted.
-            decoded = self._decode(found.entry, found.sequence, foreign=True)
-        match decoded:
-            case RecordedEvent() as recorded:
-                return self._project(found, recorded)
+            decoded = self._decode(found, foreign=True)
+            if isinstance(decoded, RecordedEvent):
+                return self._project(found, decoded)
+            unread = decoded
+        match unread:
             case Malformed(event_type, reason):
                 self._park(found, event_type, reason)
             case UnknownType(event_type):

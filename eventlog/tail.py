@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import signal
 import sqlite3
@@ -80,6 +81,7 @@ def follow_until_stopped(home: Path, follow: Callable[[threading.Event], None]) 
     lock = _wait_for_lock(home, stop)
     if lock is None:
         return
+    gc.freeze()  # what was loaded so far stays: 3 % of a catching-up tail's time went into looking through it
     try:
         follow(stop)
     finally:

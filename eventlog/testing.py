@@ -110,7 +110,7 @@ def record(event: Event, sequence: int = 1) -> RecordedEvent[Event]:
         occurred_at=datetime.fromtimestamp(position.milliseconds / 1000, UTC),
         correlation_id=str(position),
     )
-    return RecordedEvent(event, position, sequence, metadata)
+    return RecordedEvent(event, str(position), sequence, metadata)
 
 
 def record_all(events: Iterable[Event]) -> list[RecordedEvent[Event]]:

@@ -7,9 +7,9 @@ created once, so a replayed entry cannot bring money back.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import singledispatch
-from typing import Final, cast
+from typing import Any, Final, cast
 
 from eventlog import Add, Event, Insert, Refused, Row, Rows, Update
 from eventlog.deciding import Decision
@@ -87,32 +87,33 @@ def _(event: InvoiceDeleted) -> tuple[list[str], list[str]]:
     return [f"invoice-{event.id}", f"customer-{event.customer_id}"], [f"invoice-{event.id}"]
 
 
-@singledispatch
 def follow(event: Event, rows: Rows, **own_columns: Value) -> list[Change] | Refused:
     """The row changes of an event, or why it may not stand here.
 
     `own_columns` are a service's additions to the row that a Created event inserts.
     """
-    raise TypeError(f"no rule is written down for {event.type_name}: add it to shared/rules.py")
+    rule = _RULES.get(type(event))
+    if rule is None:
+        raise TypeError(f"no rule is written down for {event.type_name}: add it to shared/rules.py")
+    return rule(event, rows, own_columns)
 
 
-@follow.register
-def _(event: AccountCreated, rows: Rows, **own_columns: Value) -> list[Change] | Refused:
+def _account_created(event: AccountCreated, rows: Rows, own_columns: Row) -> list[Change] | Refused:
     key = int(event.id)
     if rows.find("accounts", key) is not None:
         return Refused(f"account {event.id} was created before")
-    core: Row = {
+    row: Row = {
         "id": key,
         "owned_by": event.owned_by,
         "live_customers": 0,
         "total_revenue_cents": 0,
         "deleted": 0,
+        **own_columns,
     }
-    return [Insert("accounts", {**core, **own_columns})]
+    return [Insert("accounts", row)]
 
 
-@follow.register
-def _(event: AccountDeleted, rows: Rows, **own_columns: Value) -> list[Change] | Refused:
+def _account_deleted(event: AccountDeleted, rows: Rows, own_columns: Row) -> list[Change] | Refused:
     key = int(event.id)
     account = live(rows.find("accounts", key))
     if account is None:
@@ -122,26 +123,24 @@ def _(event: AccountDeleted, rows: Rows, **own_columns: Value) -> list[Change] |
     return [Update("accounts", key, {"deleted": 1})]
 
 
-@follow.register
-def _(event: CustomerCreated, rows: Rows, **own_columns: Value) -> list[Change] | Refused:
+def _customer_created(event: CustomerCreated, rows: Rows, own_columns: Row) -> list[Change] | Refused:
     key, account_key = int(event.id), int(event.account_id)
     if rows.find("customers", key) is not None:
         return Refused(f"customer {event.id} was created before")
     if live(rows.find("accounts", account_key)) is None:
         return Refused(f"account {event.account_id} does not exist")
-    core = {"id": key, "account_id": account_key, "total_revenue_cents": 0, "deleted": 0}
-    return [Insert("customers", {**core, **own_columns}), Add("accounts", account_key, "live_customers", 1)]
+    row = {"id": key, "account_id": account_key, "total_revenue_cents": 0, "deleted": 0, **own_columns}
+    return [Insert("customers", row), Add("accounts", account_key, "live_customers", 1)]
 
 
-@follow.register
-def _(event: CustomerDeleted, rows: Rows, **own_columns: Value) -> list[Change] | Refused:
+def _customer_deleted(event: CustomerDeleted, rows: Rows, own_columns: Row) -> list[Change] | Refused:
     key, account_key = int(event.id), int(event.account_id)
     customer = live(rows.find("customers", key))
     if customer is None:
         return Refused(f"customer {event.id} does not exist")
     if customer["account_id"] != account_key:
         return Refused(f"customer {event.id} is not of account {event.account_id}")
-    revenue = -_number(customer["total_revenue_cents"])
+    revenue = -cast(int, customer["total_revenue_cents"])
     if not _fits(rows.find("accounts", account_key), revenue):
         return Refused(f"the total of account {event.account_id} would not fit 64 bits")
     return [
@@ -151,25 +150,24 @@ def _(event: CustomerDeleted, rows: Rows, **own_columns: Value) -> list[Change] 
     ]
 
 
-@follow.register
-def _(event: InvoiceCreated, rows: Rows, **own_columns: Value) -> list[Change] | Refused:
+def _invoice_created(event: InvoiceCreated, rows: Rows, own_columns: Row) -> list[Change] | Refused:
     key, customer_key = int(event.id), int(event.customer_id)
     if rows.find("invoices", key) is not None:
         return Refused(f"invoice {event.id} was created before")
     moved = _move_revenue(rows, customer_key, event.purchase_price_cents)
     if isinstance(moved, Refused):
         return moved
-    core = {
+    row = {
         "id": key,
         "customer_id": customer_key,
         "purchase_price_cents": event.purchase_price_cents,
         "deleted": 0,
+        **own_columns,
     }
-    return [Insert("invoices", {**core, **own_columns}), *moved]
+    return [Insert("invoices", row), *moved]
 
 
-@follow.register
-def _(event: InvoiceDeleted, rows: Rows, **own_columns: Value) -> list[Change] | Refused:
+def _invoice_deleted(event: InvoiceDeleted, rows: Rows, own_columns: Row) -> list[Change] | Refused:
     key = int(event.id)
     invoice = live(rows.find("invoices", key))
     if invoice is None:
@@ -184,11 +182,21 @@ def _(event: InvoiceDeleted, rows: Rows, **own_columns: Value) -> list[Change] |
     return [Update("invoices", key, {"deleted": 1}), *moved]
 
 
+_RULES: Final[Mapping[type[Event], Callable[[Any, Rows, Row], list[Change] | Refused]]] = {
+    AccountCreated: _account_created,
+    AccountDeleted: _account_deleted,
+    CustomerCreated: _customer_created,
+    CustomerDeleted: _customer_deleted,
+    InvoiceCreated: _invoice_created,
+    InvoiceDeleted: _invoice_deleted,
+}
+
+
 def _move_revenue(rows: Rows, customer_key: int, cents: int) -> list[Change] | Refused:
     customer = live(rows.find("customers", customer_key))
     if customer is None:
         return Refused(f"customer {customer_key} does not exist")
-    account_key = _number(customer["account_id"])
+    account_key: int = customer["account_id"]  # type: ignore[assignment]  # a number, in a STRICT table
     if not _fits(customer, cents):
         return Refused(f"the total of customer {customer_key} would not fit 64 bits")
     if not _fits(rows.find("accounts", account_key), cents):
@@ -203,9 +211,5 @@ def _fits(row: Row | None, cents: int) -> bool:
     """Whether 64 bits hold the amount and the total it makes, and also either taken out again."""
     if row is None:
         return False
-    total = _number(row["total_revenue_cents"]) + cents
+    total: int = row["total_revenue_cents"] + cents  # type: ignore[operator]  # likewise
     return abs(cents) <= LARGEST_INTEGER and abs(total) <= LARGEST_INTEGER
-
-
-def _number(value: Value) -> int:
-    return cast(int, value)  # an INTEGER column of a STRICT table

@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from eventlog import Codec, Event, Metadata, Position, RecordedEvent
-from eventlog.codec import Decoded, Entry, Malformed, Newer, UnknownType
+from eventlog.codec import Decoded, Entry, Malformed, Newer, UnknownType, are_numbered_from
 from eventlog.upcasting import Upcasters
 from tests.clock import FIXED_NOW
 from tests.eventlog.parcels import AddressChanged, ParcelLost, ParcelSent, a_parcel_sent, make_codec
@@ -46,7 +46,8 @@ def decode(found: Entry, *, foreign: bool = False) -> Decoded:
 @given(st.builds(ParcelSent, id=st.integers(), customer_id=st.integers(), weight_g=st.integers(0, 2**63 - 1)))
 def test_event_comes_back_as_it_was(event: ParcelSent) -> None:
     decoded = decode(own(event))
-    assert decoded == RecordedEvent(event, Position(1700000000000, 0), 1, METADATA)
+    assert decoded == RecordedEvent(event, "1700000000000-0", 1, METADATA)
+    assert decoded.position == Position(1700000000000, 0)
 
 
 def test_own_version_is_recorded_and_read() -> None:
@@ -302,6 +303,81 @@ def test_foreign_entry_at_any_position_has_a_time(entry_id: bytes) -> None:
     decoded = decode(found, foreign=True)
     assert isinstance(decoded, RecordedEvent)
     assert decoded.metadata.event_id == entry_id.decode()
+
+
+def own_with(payload: bytes, event_type: str = "ParcelLost", metadata: bytes = b"") -> list[bytes]:
+    """The fields of an entry that is numbered later."""
+    fields = own(ParcelLost(id=1)).fields
+    return [fields[0], event_type.encode(), fields[2], payload, *fields[4:7], metadata or fields[7]]
+
+
+AS_WE_WRITE_IT = [
+    own(ParcelLost(id=1)).fields,
+    own(ParcelLost(id=2)).fields,
+    own(a_parcel_sent()).fields,
+    own(AddressChanged(customer_id=1, town="Bath\nSpa", street="A")).fields,
+]
+OTHERWISE = [
+    own_with(b'{"id": 1}'),
+    own_with(b'{"id":1,"id":1}'),
+    own_with(b'{"id":1}\n'),
+    own_with(b'\n{"id":1}'),
+    own_with(b'{"id":1}\n{"id":1}'),
+    own_with(b'{"id":1'),
+    own_with(b"}"),
+    own_with(b""),
+    own_with(b'{"id":"1"}'),
+    own_with(b'{"id":1}', "Unheard"),
+    own_with(b'{"id":1}', metadata=b"{}"),
+    own_with(b'{"id":1}', metadata=AS_WE_WRITE_IT[0][7] + b"\n" + AS_WE_WRITE_IT[0][7]),
+    own_in_version(1, '{"customer_id":1,"address":"A, Bath"}').fields,
+    own_in_version(3, '{"id":1}', "ParcelLost").fields,
+    own_with(b'{"id":1}' + b" " * 1024 * 1024),
+    own_with(
+        b'{"customer_id":1,"town":"%b","street":"A"}' % (b"a" * 1024 * 1024),
+        "AddressChanged",
+        AS_WE_WRITE_IT[3][7],
+    ),
+]
+
+
+def numbered(runs: list[list[bytes]]) -> list[Entry]:
+    return [
+        Entry(b"%d-0" % number, [*fields[:5], b"%d" % number, *fields[6:]])
+        for number, fields in enumerate(runs, 1)
+    ]
+
+
+@given(
+    st.lists(st.sampled_from(AS_WE_WRITE_IT), min_size=1),
+    st.lists(st.sampled_from(OTHERWISE), max_size=2),
+    st.data(),
+)
+@example([AS_WE_WRITE_IT[0]], [own_with(b'{"id":1}\n{"id":1}'), own_with(b"")], None)
+def test_run_is_read_at_once_as_one_by_one_and_left_to_that_where_one_is_odd(
+    plain: list[list[bytes]], odd: list[list[bytes]], data: st.DataObject | None
+) -> None:
+    run = [*plain, *odd]
+    entries = numbered(data.draw(st.permutations(run)) if data is not None else run)
+    assert are_numbered_from(1, entries)
+    one_by_one = [CODEC.decode(found, number, foreign=False) for number, found in enumerate(entries, 1)]
+    at_once = CODEC.decode_own(entries, 1)
+    assert at_once == (None if odd else one_by_one)
+
+
+@pytest.mark.parametrize("place", [0, 2, 4, 5, 6])
+def test_entry_of_another_form_or_number_does_not_follow(place: int) -> None:
+    entries = numbered([AS_WE_WRITE_IT[0]] * 3)
+    changed = entries[1].fields[place] + b"x"
+    entries[1].fields[place] = changed
+    assert not are_numbered_from(1, entries)
+
+
+@pytest.mark.parametrize("claim", [b"02", b" 2", b"2\n", b"+2", b"3"])
+def test_number_that_is_not_written_as_we_write_it_does_not_follow(claim: bytes) -> None:
+    entries = numbered([AS_WE_WRITE_IT[0]] * 3)
+    entries[1].fields[5] = claim
+    assert not are_numbered_from(1, entries)
 
 
 names = st.sampled_from([b"EventTypeName", b"Payload", b"Sequence", b"Metadata"]) | st.binary(max_size=8)

@@ -25,6 +25,7 @@ from eventlog.archive_chain import COMMAND_COLUMNS, NO_COMMANDS, add_commands, r
 from eventlog.archive_reader import ArchiveReader
 from eventlog.archiving import ARCHIVE_NAME
 from eventlog.cli import main
+from eventlog.codec import Entry
 from eventlog.continuity import NumberedEntry, Verdict
 from eventlog.errors import CommandReused, Conflict, ReseedRefused, WrongLog
 from eventlog.follower import moved_over
@@ -232,7 +233,7 @@ def test_empty_log_made_meanwhile_gives_way(lost: Lost) -> None:
 
 
 def entry_deleted(kept: Lost) -> None:
-    kept.client.xdel(STREAM, kept.entries[2][0])
+    kept.client.xdel(STREAM, kept.entries[2].id)
 
 
 def meta_damaged(kept: Lost) -> None:
@@ -263,9 +264,9 @@ def written_since(kept: Lost) -> None:
 def restored_with_another_entry(kept: Lost) -> None:
     """As a replica that was behind when it took over."""
     kept.client.delete(STREAM)
-    for at, fields in kept.entries[:2]:
-        kept.client.execute_command("XADD", STREAM, at, *fields)  # type: ignore[no-untyped-call]  # redis-py left it so
-    kept.client.execute_command("XADD", STREAM, kept.entries[2][0], "other", "content")  # type: ignore[no-untyped-call]  # redis-py left it so
+    for entry in kept.entries[:2]:
+        kept.client.execute_command("XADD", STREAM, entry.id, *entry.fields)  # type: ignore[no-untyped-call]  # redis-py left it so
+    kept.client.execute_command("XADD", STREAM, kept.entries[2].id, "other", "content")  # type: ignore[no-untyped-call]  # redis-py left it so
 
 
 def aside_taken(kept: Lost) -> None:
@@ -409,8 +410,8 @@ def test_archives_that_disagree_are_refused_and_the_first_entry_is_named(
         entries = [
             NumberedEntry(entry, number, foreign=False) for number, entry in enumerate(kept.entries, 1)
         ]
-        changed = entries[2].entry._replace(fields=[b"a", b"b"])
-        entries[2] = entries[2]._replace(entry=changed)
+        changed = Entry(entries[2].entry.id, [b"a", b"b"])
+        entries[2] = NumberedEntry(changed, 3, foreign=False)
         before = file.checkpoint()
         after = moved_over(before, entries)._replace(log_id=kept.log_id)
         kept_meta = ArchiveReader(kept.path).kept()

@@ -167,6 +167,8 @@ BAD_CHANGES: list[tuple[str, list[Change], str]] = [
     ("add to nothing", [a_letter(2, words=None), Add("letters", 2, "words", 1)], "no number"),
     ("text for a number", [Update("letters", 1, {"words": "1"})], "takes int"),
     ("number for text", [Update("letters", 1, {"town": 1})], "takes str"),
+    ("add of a fraction", [Add("letters", 1, "words", 0.5)], "not an integer"),  # type: ignore[arg-type]  # on purpose
+    ("half a character in a new row", [a_letter(2, town="\ud800")], "not text"),
     ("half a character", [Update("letters", 1, {"town": "\ud800"})], "not text"),
     ("missing column", [Insert("letters", {"id": 2, "words": 1})], "every column"),
     ("column too many", [Insert("letters", {**a_letter(2).row, "x": 1})], "every column"),

@@ -27,7 +27,7 @@ from eventlog import (
 )
 from eventlog.checkpoints import Checkpoint
 from eventlog.continuity import Verdict
-from eventlog.errors import HandlerFailed, LogUnavailable, NewerSchema, NotBuilt
+from eventlog.errors import HandlerFailed, LogUnavailable, NewerSchema, NotBuilt, WrongLog
 from eventlog.generations import Generations, home_of
 from eventlog.tail_requests import RequestKind, TailRequest
 from eventlog.tail_status import TailState, TailStatusFile
@@ -121,6 +121,46 @@ def test_run_to_head_tells_how_far_it_is_and_ends_between_batches(
     with pytest.raises(KeyboardInterrupt):
         Subscription(log, file, batch_size=3).run_to_head(on_batch=leave)
     assert file.checkpoint().sequence == 6
+
+
+def test_nothing_of_a_log_that_was_replaced_while_one_batch_was_read_ahead_is_applied(
+    log: EventLog, client: redis.Redis, file: ProjectionFile, reader: ProjectionReader
+) -> None:
+    """What was read ahead was in the log that is followed, and is applied; the look after it names the other one."""
+    publish(log, *(a_parcel_sent(number) for number in range(1, 10)))
+
+    def replace(checkpoint: Checkpoint) -> None:
+        if checkpoint.sequence == 3:
+            client.flushall()
+            log.create()
+            publish(log, *(a_parcel_sent(number, customer_id=8) for number in range(20, 40)))
+
+    with pytest.raises(WrongLog) as halted:
+        Subscription(log, file, batch_size=3).run_to_head(on_batch=replace)
+    assert halted.value.verdict is Verdict.REPLACED
+    assert (sequence_of(reader), customer(reader, 8)) == (6, None)
+
+
+def test_batch_read_ahead_is_read_again_after_one_that_was_not_applied(
+    log: EventLog, file: ProjectionFile, reader: ProjectionReader
+) -> None:
+    publish(log, *(a_parcel_sent(number) for number in range(1, 10)))
+    subscription = Subscription(log, file, batch_size=3)
+    for sequence in (4, 7):
+        with sqlite3.connect(file.path) as other:
+            other.execute("CREATE TABLE stopper (x)")
+            other.execute(
+                f"CREATE TRIGGER stop BEFORE UPDATE ON checkpoint WHEN new.sequence > {sequence}"
+                " BEGIN SELECT raise(ABORT, 'stopped'); END"
+            )
+        with pytest.raises(sqlite3.Error, match="stopped"):
+            subscription.run_to_head()
+        with sqlite3.connect(file.path) as other:
+            other.execute("DROP TABLE stopper")
+            other.execute("DROP TRIGGER stop")
+    subscription.run_to_head()
+    assert sequence_of(reader) == 9
+    assert customer(reader) == {"id": 7, "parcels": 9, "weight_g": 900}
 
 
 def test_batch_size_does_not_change_the_rows(log: EventLog, tmp_path: Path) -> None:
@@ -370,6 +410,47 @@ def test_tail_with_more_than_a_batch_to_go_says_that_it_catches_up(log: EventLog
         wait_until(lambda: state_of(tmp_path) is TailState.FOLLOWING)
 
 
+def test_tail_does_not_say_that_it_follows_before_it_looked_at_the_log_as_it_is(
+    log: EventLog, client: redis.Redis, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log is replaced while the tail applies its last batch, which was read ahead."""
+
+    def replace_at_the_end(recorded: RecordedEvent[ParcelSent]) -> None:
+        if recorded.sequence == 4:
+            client.flushall()
+            log.create()
+
+    caplog.set_level(logging.INFO)
+    publish(log, *(a_parcel_sent(number) for number in range(4)))
+    with running(log, tmp_path, make_post_after(replace_at_the_end), batch_size=2):
+        wait_until(lambda: state_of(tmp_path) is TailState.HALTED)
+    told = [record.getMessage() for record in caplog.records]
+    assert any("halted" in message for message in told)
+    assert not any("following" in message for message in told)
+
+
+def test_tail_forgets_what_it_read_ahead_when_a_batch_stops_in_the_middle(
+    log: EventLog, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    failures = iter([RuntimeError("once")])
+
+    def fail_once_at_the_fifth(recorded: RecordedEvent[ParcelSent]) -> None:
+        if recorded.sequence == 5:
+            for failure in failures:
+                raise failure
+
+    caplog.set_level(logging.INFO)
+    publish(log, *(a_parcel_sent(number) for number in range(1, 10)))
+    post = make_post_after(fail_once_at_the_fifth)
+    with running(log, tmp_path, post, batch_size=3):
+        reader = ProjectionReader(tmp_path, post)
+        assert reader.wait_until_applied(log.state().end, 10)
+        assert customer(reader) == {"id": 7, "parcels": 9, "weight_g": 900}
+    told = [record.getMessage() for record in caplog.records]
+    assert any("once" in message for message in told)
+    assert not any("halted" in message for message in told)
+
+
 def test_stop_finishes_the_batch_at_hand_and_begins_no_other(log: EventLog, tmp_path: Path) -> None:
     """Asked in the middle of its first batch, the tail ends with the checkpoint at that batch's end."""
     in_batch, go_on = threading.Event(), threading.Event()
@@ -444,9 +525,10 @@ def test_tail_halts_when_its_file_is_damaged(log: EventLog, tmp_path: Path) -> N
             in_second.set()
             assert go_on.wait(10)
 
-    publish(log, a_parcel_sent(1))
+    first = publish(log, a_parcel_sent(1)).position
     with running(log, tmp_path, make_post_after(wait_in_the_second)) as run:
-        publish(log, a_parcel_sent(2))
+        assert ProjectionReader(tmp_path, make_post()).wait_until_applied(first, 10)
+        publish(log, a_parcel_sent(2))  # a batch of its own, which has read nothing yet
         assert in_second.wait(10)  # so that it reads nothing while the file is being damaged
         with closing(sqlite3.connect(served_file(tmp_path))) as connection:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # all is read from the file again

@@ -2,4 +2,4 @@
 
 from eventlog.redis_client import RedisClient
 
-RedisClient.read_all = RedisClient.execute_all  # type: ignore[method-assign]  # that is what breaks it
+RedisClient.begin_read_all = RedisClient._begin  # type: ignore[method-assign]  # noqa: SLF001  # that is what breaks it
