@@ -14,7 +14,7 @@ from bench.running_pair import RunningPair, running_pair
 from bench.turns import Spread, take_turns
 
 _CONNECTIONS: Final = 16
-_SECONDS, _SECONDS_QUICK = 6.0, 1.0
+_SECONDS, _SECONDS_QUICK = 3.0, 0.8
 _CUSTOMERS: Final = 100
 _AIM: Final = 0.6
 
