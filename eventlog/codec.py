@@ -183,11 +183,11 @@ class Codec:
         lines = b"\n".join(raw)
         try:
             values = decoder.decode_lines(lines)
-        except (msgspec.MsgspecError, RecursionError):
+            again = self._encoder.encode_lines(values)
+        except (msgspec.MsgspecError, RecursionError, UnicodeError):
             return None
         # As we write it nothing has a line end inside: as many equal lines are the same values one by one.
-        same = len(values) == len(raw) and self._encoder.encode_lines(values) == lines + b"\n"
-        return values if same else None
+        return values if len(values) == len(raw) and again == lines + b"\n" else None
 
     def decode(self, entry: Entry, sequence: int, *, foreign: bool) -> Decoded:
         """Never raises for what the entry holds.

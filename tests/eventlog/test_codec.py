@@ -327,6 +327,9 @@ OTHERWISE = [
     own_with(b"}"),
     own_with(b""),
     own_with(b'{"id":"1"}'),
+    own_with(b'{"\xdf":1}'),
+    own_with(b'{"id":1,"x":' + b"[" * 100_000 + b"}"),
+    own_with(b'{"id":1}', metadata=b'{"\xdf":1}'),
     own_with(b'{"id":1}', "Unheard"),
     own_with(b'{"id":1}', metadata=b"{}"),
     own_with(b'{"id":1}', metadata=AS_WE_WRITE_IT[0][7] + b"\n" + AS_WE_WRITE_IT[0][7]),
@@ -363,6 +366,11 @@ def test_run_is_read_at_once_as_one_by_one_and_left_to_that_where_one_is_odd(
     one_by_one = [CODEC.decode(found, number, foreign=False) for number, found in enumerate(entries, 1)]
     at_once = CODEC.decode_own(entries, 1)
     assert at_once == (None if odd else one_by_one)
+
+
+@pytest.mark.parametrize("odd", OTHERWISE, ids=lambda fields: repr(fields[3][:30]))
+def test_run_with_any_odd_entry_is_left_to_be_read_one_by_one(odd: list[bytes]) -> None:
+    assert CODEC.decode_own(numbered([AS_WE_WRITE_IT[0], odd]), 1) is None
 
 
 @pytest.mark.parametrize("place", [0, 2, 4, 5, 6])
