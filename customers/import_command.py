@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from customers.import_record import ImportRecordFile
-from customers.importing import Import
+from customers.importing import OPERATOR, Import
 from customers.invoice_file import BrokenLine, Checked, ImportRefused, InvoiceFile
 from eventlog import EventLogError
 from eventlog.commands.common import INTERRUPTED, json_option, print_json
@@ -57,11 +57,11 @@ def import_file(service: Service, file: Path, as_json: bool) -> None:
 
 
 def _operator() -> str:
-    """Who runs the command, as the actor of its events; no user of the services has a blank in the name."""
+    """Who runs the command, as the actor of its events."""
     try:
-        return f"operator {getpass.getuser()}"
+        return f"{OPERATOR}{getpass.getuser()}"
     except (KeyError, OSError):  # no name for this number, as in some containers
-        return f"operator {os.getuid()}"
+        return f"{OPERATOR}{os.getuid()}"
 
 
 def _refuse_broken(file: Path, checked: Checked) -> None:

@@ -26,6 +26,9 @@ _BATCHES_AHEAD: Final = (
     20  # of the projection: what is read stays about a second old, and a refusal is soon certain
 )
 _APPLIED_WITHIN_S: Final = 60.0
+OPERATOR: Final = (
+    "operator "  # begins the actor of what is imported; no user of the services has a blank in the name
+)
 _ENTRIES_PER_READ: Final = 1000
 
 
@@ -185,10 +188,11 @@ def _command(key: str) -> Command:
 
 
 def _is_of(entry: Entry, key: str) -> bool:
-    """Whether it is of the command that this key names."""
+    """Whether it is of the import's command that this key names; a client may have chosen the same one."""
     if entry.claimed_sequence is None or key.encode() not in entry.fields[-1]:
         return False
     try:
-        return msgspec.json.decode(entry.fields[-1], type=Metadata).command == key
+        metadata = msgspec.json.decode(entry.fields[-1], type=Metadata)
     except msgspec.MsgspecError:
         return False
+    return metadata.command == key and (metadata.actor or "").startswith(OPERATOR)

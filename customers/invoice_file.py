@@ -6,6 +6,7 @@ import fcntl
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -108,15 +109,28 @@ class InvoiceFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        # Of the path: the file itself may be replaced by another, which has the same record.
+        self._lock_path = path.with_name(f".{path.name}.importing")
+        self._lock = self._take_lock()
         self._file: IO[bytes] = path.open("rb")
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._file.close()
-            raise ImportRefused(f"another import of {path} is running: let it end") from None
 
     def close(self) -> None:
         self._file.close()
+        self._lock_path.unlink(missing_ok=True)
+        self._lock.close()
+
+    def _take_lock(self) -> IO[bytes]:
+        while True:
+            lock: IO[bytes] = self._lock_path.open("ab")
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                lock.close()
+                raise ImportRefused(f"another import of {self._path} is running: let it end") from None
+            with suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(lock.fileno()), self._lock_path.stat()):
+                    return lock
+            lock.close()  # who held it deleted it meanwhile
 
     def check(self, done: Part, on_progress: OnProgress) -> Checked:
         """Read what lies behind the part that is done, whose digest is compared; progress is in bytes.

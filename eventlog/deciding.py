@@ -137,12 +137,12 @@ class DecisionMaker:
 
     def _go_on_from(self, moved: Conflict | IdsTaken, deadline: float) -> int:
         """Above what the new ids of the next decision must be."""
-        if isinstance(moved, IdsTaken):
-            if moved.up_to >= LARGEST_ID:
-                raise moved
-            return moved.up_to
+        if isinstance(moved, IdsTaken) and moved.up_to >= LARGEST_ID:
+            raise moved
         if time.monotonic() > deadline:
             raise NotFresh(f"what this stands on kept changing: {moved}") from moved
+        if isinstance(moved, IdsTaken):
+            return moved.up_to
         self._wait_for(moved.position, deadline)
         return 0
 

@@ -20,7 +20,7 @@ from eventlog.position import START, Position
 from eventlog.staging import COUNTER_PREFIX, StagedLog, Staging
 
 # Ids that were given out behind the last entry archived are unknown: what was lost must not share them with what comes.
-COUNTER_MARGIN: Final = 1000
+COUNTER_MARGIN: Final = 1_000_000
 
 _CHUNK = 1000
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -62,6 +63,7 @@ class ReadOnlyConnections:
         """`first_statement` is run on each connection as it is opened, to see whether the file can be read at all."""
         self._path = path
         self._first_statement = first_statement
+        self._lock = threading.Lock()
         self._idle: list[_Opened] = []
 
     @contextmanager
@@ -71,21 +73,24 @@ class ReadOnlyConnections:
         if file is None:
             yield None
             return
-        opened = self._take((os.getpid(), *file))
+        opened = self._take((os.getpid(), *file)) or self._open((os.getpid(), *file))
         try:
             yield opened.connection, opened.file
         finally:
-            self._idle.append(opened)
+            with self._lock:
+                self._idle.append(opened)
 
-    def _take(self, identity: tuple[int, ...]) -> _Opened:
-        """The one that was used last, for what it has in its cache; those to another file are given up."""
-        while True:
-            try:
-                opened = self._idle.pop()
-            except IndexError:
-                return self._open(identity)
-            if opened.identity == identity:
-                return opened
+    def _take(self, identity: tuple[int, ...]) -> _Opened | None:
+        """The one that was used last, for what it has in its cache; all to another file are given up."""
+        with self._lock:
+            kept = [opened for opened in self._idle if opened.identity == identity]
+            given_up = [opened for opened in self._idle if opened.identity != identity]
+            self._idle = kept
+            taken = kept.pop() if kept else None
+        for opened in given_up:
+            if opened.identity[0] == os.getpid():  # what was opened before a fork is the parent's to close
+                opened.connection.close()  # else the file stays on disk until a collector comes by
+        return taken
 
     def _open(self, identity: tuple[int, ...]) -> _Opened:
         # resolved: what SQLite keeps beside the file must be found when a link has been switched

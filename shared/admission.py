@@ -17,30 +17,24 @@ AT_ONCE: Final = 16
 WAITING: Final = 64
 LONGEST_WAIT_S: Final = 1.0
 
+THREADS: Final = 2 * (AT_ONCE + WAITING) + 8  # for reads and for all else, and the last to refuse with
+
+_READS: Final = {"GET", "HEAD", "OPTIONS"}
 _NEVER_REFUSED: Final = "/health/"  # whoever watches must see that it is the load
 
 
 class Admission:
-    """Around a WSGI app: so many requests in work at once, so many waiting in line, and 503 for the others.
-
-    The server needs a thread for each of these, and some to refuse with.
-    """
+    """Around a WSGI app: reads, and all else, have a line each, so that neither waits for what the other waits for."""
 
     def __init__(self, app: WSGIApplication) -> None:
         self._app = app
-        self._lock = threading.Lock()
-        self._in_work = 0
-        self._line: deque[threading.Lock] = deque()  # each is released when it is its turn
-
-    @property
-    def waiting(self) -> int:
-        """How many are in line."""
-        return len(self._line)
+        self.reads, self.writes = Line(), Line()
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if environ["PATH_INFO"].startswith(_NEVER_REFUSED):
             return self._app(environ, start_response)
-        if not self._begin():
+        line = self.reads if environ["REQUEST_METHOD"] in _READS else self.writes
+        if not line.begin():
             problem = unavailable(
                 "overloaded",
                 "More is asked than can be answered now, and nothing was done: send it again later.",
@@ -49,29 +43,44 @@ class Admission:
         try:
             return self._app(environ, start_response)
         finally:
-            self._end()
+            line.end()
 
-    def _begin(self) -> bool:
+
+class Line:
+    """So many in work at once, so many waiting for them to end, in the order they came."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._in_work = 0
+        self._turns: deque[threading.Lock] = deque()  # each is released when it is its turn
+
+    @property
+    def waiting(self) -> int:
+        """How many are in line."""
+        return len(self._turns)
+
+    def begin(self) -> bool:
+        """Wait for a turn, which `end` ends; False where there is none."""
         with self._lock:
             if self._in_work < AT_ONCE:
                 self._in_work += 1
                 return True
-            if len(self._line) >= WAITING:
+            if len(self._turns) >= WAITING:
                 return False
             turn = threading.Lock()
             turn.acquire()
-            self._line.append(turn)
+            self._turns.append(turn)
         if turn.acquire(timeout=LONGEST_WAIT_S):
             return True
         with self._lock:
-            if turn in self._line:
-                self._line.remove(turn)
+            if turn in self._turns:
+                self._turns.remove(turn)
                 return False
         return True  # its turn came at the last moment
 
-    def _end(self) -> None:
+    def end(self) -> None:
         with self._lock:
-            if self._line:
-                self._line.popleft().release()
+            if self._turns:
+                self._turns.popleft().release()
             else:
                 self._in_work -= 1

@@ -11,7 +11,7 @@ from eventlog.commands.common import OneLineErrors, json_option
 from eventlog.doctor.findings import Finding
 from eventlog.doctor.report import report
 from eventlog.tail import run_tail
-from shared.admission import AT_ONCE, WAITING
+from shared.admission import THREADS
 from shared.backup_commands import backup, restore_file
 from shared.doctor import as_running, examine_service, follower_of_service
 from shared.generation_commands import generations, rollback
@@ -24,7 +24,6 @@ from shared.telemetry import configure_logging
 
 # Measured: docs/decisions/020-what-a-worker-takes-on.md
 WORKERS = max(2, min(4, len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1))
-THREADS = AT_ONCE + WAITING + 8  # the last to refuse with
 
 # A worker that is told to stop while it starts may miss it, and one with a slow client waits for that client.
 _STOP_WITHIN_S = 8  # before supervisors lose patience, mostly after 10 s

@@ -12,7 +12,8 @@ import redis
 from granian import Granian
 from granian.constants import Interfaces
 
-from shared.cli import THREADS, WORKERS
+from shared.admission import THREADS
+from shared.cli import WORKERS
 
 
 def make_app() -> flask.Flask:

@@ -15,7 +15,8 @@ import msgspec
 from granian import Granian
 from granian.constants import Interfaces
 
-from shared.cli import THREADS, WORKERS
+from shared.admission import THREADS
+from shared.cli import WORKERS
 
 _ACCOUNTS = """
     SELECT id, name, description, owned_by, created_date, total_revenue_cents

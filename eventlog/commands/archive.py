@@ -180,5 +180,5 @@ def _told(done: Reseeded) -> str:
     return (
         f"log {done.log_id} is back: {counted(done.entries_written, 'entry')}, up to {done.position}; "
         f"{counted(done.commands_remembered, 'named command')} remembered. "
-        f"Ids go on {COUNTER_MARGIN} above the last known."
+        f"Ids go on {COUNTER_MARGIN:,} above the last known."
     )

@@ -47,6 +47,9 @@ class Visitors:
     def come(self, path: str) -> Future[Any]:
         return self._threads.submit(self._client.get, path)
 
+    def write(self, path: str) -> Future[Any]:
+        return self._threads.submit(self._client.post, path)
+
 
 @contextmanager
 def full(slow: Slow, admission: Admission) -> Iterator[tuple[Visitors, list[Future[Any]]]]:
@@ -71,7 +74,7 @@ def line_up(visitors: Visitors, admission: Admission, count: int) -> list[Future
     answers = []
     for number in range(count):
         answers.append(visitors.come(f"/{AT_ONCE + number}"))
-        wait_until(lambda number=number: admission.waiting > number, lambda: "not in line")  # type: ignore[misc]  # bound
+        wait_until(lambda number=number: admission.reads.waiting > number, lambda: "not in line")  # type: ignore[misc]  # bound
     return answers
 
 
@@ -84,6 +87,8 @@ def test_what_comes_beyond_the_line_is_told_to_come_back(monkeypatch: pytest.Mon
         refused = visitors.come("/more").result(30)
         assert (refused.status_code, refused.headers["Retry-After"]) == (503, "1")
         assert refused.json["type"] == "/problems/overloaded"
+        slow.let_go("/written")
+        assert visitors.write("/written").result(30).status_code == 200, "writes have a line of their own"
         slow.let_go("/health/ready")
         assert visitors.come("/health/ready").result(30).status_code == 200
     assert {answer.result(30).status_code for answer in in_work + in_line} == {200}

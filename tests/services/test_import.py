@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -348,11 +347,24 @@ def test_second_import_of_a_file_is_refused_while_the_first_runs(
     served: Pair, operator: Operator, file: Path
 ) -> None:
     file.write_text(lines(1, 3))
-    with file.open("rb") as first:
-        fcntl.flock(first, fcntl.LOCK_EX)
+    with closing(InvoiceFile(file)):
         assert f"another import of {file} is running" in operator.is_refused("customers import", file)
     operator.run("customers import", file)
     require_whole(served, 3)
+
+
+def test_a_file_that_replaces_one_that_is_imported_waits_for_that(
+    served: Pair, operator: Operator, file: Path
+) -> None:
+    file.write_text(lines(1, 30))
+    with closing(InvoiceFile(file)):
+        other = file.with_name("other")
+        other.write_text(lines(1, 40))
+        other.replace(file)
+        assert f"another import of {file} is running" in operator.is_refused("customers import", file)
+    operator.run("customers import", file)
+    require_whole(served, 40)
+    assert {found.name for found in file.parent.iterdir()} == {file.name, record_of(file).name}
 
 
 def test_two_imports_at_once_import_each_line_once(served: Pair, operator: Operator, file: Path) -> None:
