@@ -10,7 +10,7 @@ from bench.running_pair import RunningPair, running_pair
 from bench.turns import Spread
 
 _SETTLED_AFTER_S: Final = 10.0
-_SECONDS, _SECONDS_QUICK = 10.0, 3.0
+_SECONDS, _SECONDS_QUICK = 6.0, 2.0
 _AIM_PERCENT: Final = 1.0
 
 
