@@ -13,14 +13,22 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 # Measured: docs/decisions/020-what-a-worker-takes-on.md
-AT_ONCE: Final = 16
-WAITING: Final = 64
+AT_ONCE: Final = 8
+WAITING: Final = 72
 LONGEST_WAIT_S: Final = 1.0
 
 THREADS: Final = 2 * (AT_ONCE + WAITING) + 8  # for reads and for all else, and the last to refuse with
 
 _READS: Final = {"GET", "HEAD", "OPTIONS"}
 _NEVER_REFUSED: Final = "/health/"  # whoever watches must see that it is the load
+
+
+# Made once: a refusal must cost next to nothing.
+_REFUSED: Final = unavailable(
+    "overloaded", "More is asked than can be answered now, and nothing was done: send it again later."
+).response()
+_REFUSED_BODY: Final = _REFUSED.get_data()
+_REFUSED_HEADERS: Final = _REFUSED.headers.to_wsgi_list()
 
 
 class Admission:
@@ -35,11 +43,8 @@ class Admission:
             return self._app(environ, start_response)
         line = self.reads if environ["REQUEST_METHOD"] in _READS else self.writes
         if not line.begin():
-            problem = unavailable(
-                "overloaded",
-                "More is asked than can be answered now, and nothing was done: send it again later.",
-            )
-            return problem.response()(environ, start_response)
+            start_response(_REFUSED.status, _REFUSED_HEADERS)
+            return [_REFUSED_BODY]
         try:
             return self._app(environ, start_response)
         finally:

@@ -20,12 +20,13 @@ from eventlog.continuity import Verdict
 from eventlog.errors import InvalidPosition, LogUnavailable
 from eventlog.projection_reader import Look
 from eventlog.tail_status import TailState, TailStatus
+from shared.admission import AT_ONCE
 from shared.freshness import Freshness
 from shared.problems import Problem, bad_header, precondition_failed, unavailable
 
 DEFAULT_WAIT_S: Final = 1.0
 LONGEST_WAIT_S: Final = 10.0
-_MOST_WAITERS = 8  # per process, so that waiting reads leave threads for the others
+_MOST_WAITERS = AT_ONCE // 2  # per process, so that waiting reads leave places for the others
 
 _SHORT_LOG_ID = 8  # characters
 _MINIMUM = re.compile(r"(?P<position>[0-9]+-[0-9]+)@(?P<log>[0-9a-f]{8})", re.ASCII)
