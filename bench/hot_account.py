@@ -21,7 +21,7 @@ from bench.turns import take_turns
 _CUSTOMERS: Final = 500
 _ACCOUNTS: Final = 100
 _WRITERS: Final = 16
-_SECONDS, _SECONDS_QUICK = 3.0, 0.6
+_SECONDS, _SECONDS_QUICK = 2.0, 0.6
 _AIM: Final = 0.9
 _CREATED: Final = 201
 

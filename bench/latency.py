@@ -20,7 +20,7 @@ from bench.turns import Spread
 _POSTS_PER_S: Final = 300
 _EVERY: Final = 10  # one post in so many is looked for, so that reading is not the load
 _POSTERS, _LOOKERS = 16, 8
-_SECONDS, _SECONDS_QUICK = 6.0, 1.5
+_SECONDS, _SECONDS_QUICK = 5.0, 1.5
 _AIMS_MS: Final = {50: 10.0, 99: 50.0}
 _ACCOUNT: Final = 1
 

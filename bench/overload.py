@@ -15,7 +15,7 @@ from bench.steady_load import Steady, send_steadily
 from bench.turns import Spread
 
 _TIMES: Final = (0.5, 1.0, 2.0, 5.0, 10.0)
-_SECONDS, _SECONDS_QUICK = 1.5, 0.8
+_SECONDS, _SECONDS_QUICK = 1.2, 0.8
 _CUSTOMERS: Final = 100
 _PREPARED: Final = 2000  # requests, sent again and again: the load must not be what is slow
 _CONNECTIONS_AT_CAPACITY: Final = 16

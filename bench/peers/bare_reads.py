@@ -12,11 +12,8 @@ from typing import Any
 
 import flask
 import msgspec
-from granian import Granian
-from granian.constants import Interfaces
 
-from shared.admission import THREADS
-from shared.cli import WORKERS
+from bench.peers.serving import serve
 
 _ACCOUNTS = """
     SELECT id, name, description, owned_by, created_date, total_revenue_cents
@@ -73,14 +70,4 @@ def make_app() -> flask.Flask:
 
 
 if __name__ == "__main__":
-    Granian(
-        f"{__spec__.name}:make_app",
-        factory=True,
-        interface=Interfaces.WSGI,
-        address="127.0.0.1",
-        port=int(sys.argv[2]),
-        workers=WORKERS,
-        blocking_threads=THREADS,
-        websockets=False,
-        log_enabled=False,
-    ).serve()
+    serve(__spec__.name, int(sys.argv[2]))
