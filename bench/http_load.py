@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from bench.running_pair import HOST
+from bench.turns import percentile_ms
 
 _RECEIVED_BYTES = 1 << 20
 
@@ -25,7 +26,7 @@ class Answered(NamedTuple):
         return len(self.latencies) / self.seconds
 
     def percentile_ms(self, percent: float) -> float:
-        return self.latencies[min(len(self.latencies) - 1, int(len(self.latencies) * percent / 100))] * 1000
+        return percentile_ms(self.latencies, percent)
 
 
 def make_request(method: str, path: str, *, token: str = "", body: bytes = b"", headers: str = "") -> bytes:

@@ -15,7 +15,7 @@ from bench.figure import Bench, Figure, Measured
 from bench.http_load import make_request
 from bench.posting import make_customers
 from bench.running_pair import RunningPair, running_pair
-from bench.turns import Spread
+from bench.turns import Spread, percentile_ms
 
 _POSTS_PER_S: Final = 300
 _EVERY: Final = 10  # one post in so many is looked for, so that reading is not the load
@@ -38,11 +38,11 @@ def measure(bench: Bench) -> Measured:
     with running_pair(bench.folder / "pair") as pair:
         load = _Load(pair)
         turns = [asyncio.run(load.run(seconds)) for _ in range(bench.turns() + 1)][1:]
-    late = Spread.of([_percentile_ms(turn.late, 99) for turn in turns])
+    late = Spread.of([percentile_ms(turn.late, 99) for turn in turns])
     looks = sum(len(turn.shown) for turn in turns)
     figures = []
     for percent, aim_ms in _AIMS_MS.items():
-        spread = Spread.of([_percentile_ms(turn.shown, percent) for turn in turns])
+        spread = Spread.of([percentile_ms(turn.shown, percent) for turn in turns])
         figures.append(
             Figure(
                 row=4,
@@ -124,7 +124,3 @@ class _Load:
 def _total_of(customer: str, answer: Answer) -> int:
     found = {each["customer_id"]: each for each in msgspec.json.decode(answer.body)["customers"]}
     return int(found[customer]["total_revenue_cents"])
-
-
-def _percentile_ms(ordered_s: list[float], percent: int) -> float:
-    return ordered_s[min(len(ordered_s) - 1, len(ordered_s) * percent // 100)] * 1000

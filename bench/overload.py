@@ -54,9 +54,7 @@ def measure(bench: Bench) -> Measured:
     statuses = sum((turn.statuses for turns in found.values() for turn in turns), Counter[int]())
     assert set(statuses) <= {_CREATED, _UNAVAILABLE}, statuses
     heaviest = found[times[-1]]
-    kept = Spread.of(
-        [turn.per_s(_CREATED) / capacity for turn, capacity in zip(heaviest, capacities, strict=True)]
-    )
+    kept = _of_capacity(heaviest, _CREATED, capacities)
     waited = Spread.of([turn.percentile_ms(_CREATED, 99) for turn in heaviest])
     refused = Spread.of([turn.percentile_ms(_UNAVAILABLE, 50) for turn in heaviest])
     capacity_spread = Spread.of(capacities)
@@ -95,17 +93,16 @@ def _prepare(pair: RunningPair, bench: Bench) -> Callable[[], bytes]:
     return lambda: next(prepared)
 
 
+def _of_capacity(turns: Sequence[Steady], status: int, capacities: Sequence[float]) -> Spread:
+    """How many were answered so in each turn, of what could be served in it."""
+    return Spread.of(
+        [turn.per_s(status) / capacity for turn, capacity in zip(turns, capacities, strict=True)]
+    )
+
+
 def _rates(found: dict[float, list[Steady]], capacities: Sequence[float]) -> Curve:
     def of(status: int) -> list[tuple[float, Spread]]:
-        return [
-            (
-                multiple,
-                Spread.of(
-                    [turn.per_s(status) / capacity for turn, capacity in zip(turns, capacities, strict=True)]
-                ),
-            )
-            for multiple, turns in found.items()
-        ]
+        return [(multiple, _of_capacity(turns, status, capacities)) for multiple, turns in found.items()]
 
     return Curve(
         name="overload-rate",

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from bench.running_pair import HOST
+from bench.turns import percentile_ms
 
 _LAST_ANSWERS_WITHIN_S = 10.0
 _UNAVAILABLE = 503
@@ -30,8 +31,7 @@ class Steady(NamedTuple):
 
     def percentile_ms(self, status: int, percent: float) -> float:
         """0 where none was answered so."""
-        found = self.latencies.get(status, [0.0])
-        return found[min(len(found) - 1, int(len(found) * percent / 100))] * 1000
+        return percentile_ms(self.latencies.get(status, []), percent)
 
 
 def send_steadily(

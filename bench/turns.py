@@ -20,6 +20,13 @@ class Spread(NamedTuple):
         return cls(median(values), min(values), max(values))
 
 
+def percentile_ms(ordered_s: list[float], percent: float) -> float:
+    """Of times in seconds, in order; 0 where there is none."""
+    if not ordered_s:
+        return 0.0
+    return ordered_s[min(len(ordered_s) - 1, int(len(ordered_s) * percent / 100))] * 1000
+
+
 class Turns:
     """What each contestant came to in each turn."""
 
