@@ -13,8 +13,9 @@ from typing import Final, NamedTuple, Protocol, TypeVar
 from eventlog.continuity import Verdict
 from eventlog.errors import Conflict, EventLogError, IdsTaken, WrongLog
 from eventlog.events import Event
-from eventlog.log import LARGEST_ID, Command, EventLog, Moment, NewIds, Published
+from eventlog.log import Command, EventLog, Moment, Published
 from eventlog.mends import LOG_MEND
+from eventlog.new_ids import LARGEST_ID, NewIds
 from eventlog.position import Position
 from eventlog.projection_reader import Look, ProjectionReader
 from eventlog.row_changes import Rows

@@ -36,6 +36,7 @@ from eventlog.log_memory import LogMemory
 from eventlog.log_readers import LogReaders
 from eventlog.log_subjects import LogSubjects
 from eventlog.mends import LOG_MEND, NO_LOG_MEND, wrong_log
+from eventlog.new_ids import NewIds
 from eventlog.position import LAST, START, Position
 from eventlog.redis_client import SOCKET_TIMEOUT_S, Asked, RedisClient, Script, make_pool
 from eventlog.server_state import ServerState, read_server_state
@@ -53,9 +54,6 @@ _LONGEST_WAIT_MS = (
 )  # a blocking read must end 2 s before the socket gives up, or it never returns
 _COUNT_CHUNK = 10_000
 
-LARGEST_ID: Final = 2**53 - 1  # scripts count in doubles
-_PROVISIONAL_DIGITS = 6  # that tell the new ids of one decision apart, behind twelve that nobody can guess
-
 DURABILITY_HOLDS_S: Final = 2.0  # for so long after its settings became weaker Redis may still be written to
 DURABLE_SETTINGS: Final = {
     "appendonly": "yes",
@@ -72,32 +70,6 @@ class Moment(NamedTuple):
 
     log_id: str
     position: Position
-
-
-class NewIds(NamedTuple):
-    """Ids that the log gives in the step that appends: the next of `counter`, in a row, without gaps.
-
-    The k-th is written as `provisional(k)` in the events, guards, touches and result of the decision, and is
-    replaced there. Where it was decided, no id between `above` and `below` was in use.
-    """
-
-    counter: str
-    digits: str
-    how_many: int
-    above: int
-    below: int
-
-    @classmethod
-    def between(cls, counter: str, above: int, below: int, how_many: int = 1) -> NewIds:
-        if how_many > 10**_PROVISIONAL_DIGITS:
-            raise ValueError(
-                f"{how_many} new ids at once: at most {10**_PROVISIONAL_DIGITS} can be told apart"
-            )
-        return cls(counter, str(10**11 + secrets.randbelow(9 * 10**11)), how_many, above, below)
-
-    def provisional(self, number: int = 0) -> int:
-        """Of 18 digits; which is higher than any that `IDS_FOLLOWED_BELOW` follows."""
-        return int(f"{self.digits}{number:0{_PROVISIONAL_DIGITS}}")
 
 
 class Command(NamedTuple):

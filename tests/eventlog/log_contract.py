@@ -18,13 +18,8 @@ from eventlog import START, Codec, Command, Event, EventLog, Moment, Position, P
 from eventlog.checkpoints import Checkpoint
 from eventlog.continuity import Verdict
 from eventlog.errors import CommandReused, Conflict, IdsTaken, LogUnavailable, WeakDurability, WrongLog
-from eventlog.log import (
-    LARGEST_ID,
-    NAMED_COMMAND_LIFETIME_MS,
-    UNNAMED_COMMAND_LIFETIME_MS,
-    Durability,
-    NewIds,
-)
+from eventlog.log import NAMED_COMMAND_LIFETIME_MS, UNNAMED_COMMAND_LIFETIME_MS, Durability
+from eventlog.new_ids import LARGEST_ID, NewIds
 from tests.eventlog.parcels import AddressChanged, ParcelLost, ParcelSent, a_parcel_sent, make_codec
 
 STREAM = "event-stream"
