@@ -13,10 +13,10 @@ from eventlog import Row
 from eventlog.projection_reader import Look
 from shared.http import answer, no_content, path_id, require_token
 from shared.log_position import Reads
-from shared.paging import one_page, refuse_unknown_parameters, requested_page
 from shared.permissions import Identity
 from shared.problems import not_found
 from shared.request_body import load_body
+from shared.requested_page import one_page, refuse_unknown_parameters, requested_page
 from shared.tokens import Tokens
 
 _CREATE_ACCOUNT = CreateAccountBody()

@@ -8,7 +8,7 @@ from typing import Any, Final
 from marshmallow import Schema, ValidationError
 
 from shared.permissions import Role
-from shared.request_body import CheckedField, TextField
+from shared.strict_json import CheckedField, TextField
 
 LONGEST_NAME: Final = 200
 LONGEST_PASSWORD: Final = 200  # hashing costs the same for all below it

@@ -13,6 +13,7 @@ from customers.commands import (
     CreateInvoices,
     DeleteCustomer,
     DeleteInvoice,
+    InvoiceBody,
 )
 from customers.decider import decide
 from eventlog import Published
@@ -43,13 +44,20 @@ class CommandHandler:
 
     def create_invoice(self, identity: Identity, body: dict[str, Any]) -> Published:
         def command(new_id: NewId) -> Command:
-            return _invoice(new_id("invoices"), body, identity, self._clock())
+            return CreateInvoice(
+                new_id("invoices"),
+                int(body["customer_id"]),
+                body["purchase_date"],
+                body["purchase_price_cents"],
+                identity,
+                self._clock(),
+            )
 
         return self._writes.carry_out(identity, body, command, decide)
 
-    def create_invoices(self, identity: Identity, bodies: Sequence[dict[str, Any]]) -> Published:
+    def create_invoices(self, identity: Identity, bodies: Sequence[InvoiceBody]) -> Published:
         def command(new_id: NewId) -> Command:
-            return make_batch(new_id, bodies, identity, self._clock())
+            return CreateInvoices(new_id("invoices", len(bodies)), bodies, identity, self._clock())
 
         return self._writes.carry_out(identity, {"invoices": bodies}, command, decide)
 
@@ -57,17 +65,3 @@ class CommandHandler:
         return self._writes.carry_out(
             identity, {}, lambda _: DeleteInvoice(invoice_id, identity, self._clock()), decide
         )
-
-
-def make_batch(
-    new_id: NewId, bodies: Sequence[dict[str, Any]], identity: Identity, at: datetime
-) -> CreateInvoices:
-    """Of checked bodies, at least one."""
-    first = new_id("invoices", len(bodies))
-    return CreateInvoices([_invoice(id_, body, identity, at) for id_, body in enumerate(bodies, first)])
-
-
-def _invoice(id_: int, body: dict[str, Any], identity: Identity, at: datetime) -> CreateInvoice:
-    return CreateInvoice(
-        id_, int(body["customer_id"]), body["purchase_date"], body["purchase_price_cents"], identity, at
-    )

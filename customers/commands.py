@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date, datetime
-from typing import NamedTuple
+from typing import NamedTuple, TypedDict
 
 from shared.permissions import Identity
 
@@ -36,10 +36,33 @@ class CreateInvoice(NamedTuple):
     at: datetime
 
 
-class CreateInvoices(NamedTuple):
-    """At least one, all or none, with ids in a row."""
+class InvoiceBody(TypedDict):
+    """Of one invoice in a batch, checked: the price is positive."""
 
-    invoices: Sequence[CreateInvoice]
+    customer_id: str
+    purchase_date: date
+    purchase_price_cents: int
+
+
+class CreateInvoices(NamedTuple):
+    """At least one, all or none; their ids are new in this log, in a row."""
+
+    first_id: int
+    invoices: Sequence[InvoiceBody]
+    identity: Identity
+    at: datetime
+
+    def only(self, item: int) -> CreateInvoice:
+        """What asks for one of them, counted from 0."""
+        body = self.invoices[item]
+        return CreateInvoice(
+            self.first_id + item,
+            int(body["customer_id"]),
+            body["purchase_date"],
+            body["purchase_price_cents"],
+            self.identity,
+            self.at,
+        )
 
 
 class IdsInARow(NamedTuple):

@@ -13,7 +13,7 @@ from customers.commands import (
     DeleteInvoice,
     IdsInARow,
 )
-from eventlog import Event, Refused, Row, Rows
+from eventlog import Refused, Row, Rows
 from eventlog.deciding import Decision
 from eventlog.row_changes import LARGEST_INTEGER, Key
 from shared.events import CustomerCreated, CustomerDeleted, InvoiceCreated, InvoiceDeleted
@@ -64,7 +64,16 @@ def _delete_customer(command: DeleteCustomer, rows: Rows) -> Decision | Absent |
 
 def _create_invoice(command: CreateInvoice, rows: Rows) -> Decision | Absent | Refused:
     refused = _why_no_invoice(command.customer_id, command.identity, rows)
-    return _invoice_created(command, rows) if refused is None else refused
+    if refused is not None:
+        return refused
+    created = InvoiceCreated(
+        id=str(command.id),
+        customer_id=str(command.customer_id),
+        purchase_price_cents=command.purchase_price_cents,
+        created_date=command.at,
+        purchase_date=command.purchase_date,
+    )
+    return decide_on(created, rows, result=created.id)
 
 
 def _why_no_invoice(customer_id: int, identity: Identity, rows: Rows) -> Absent | Refused | None:
@@ -78,36 +87,28 @@ def _why_no_invoice(customer_id: int, identity: Identity, rows: Rows) -> Absent 
     return None
 
 
-def _invoice_created(command: CreateInvoice, rows: Rows) -> Decision | Refused:
-    created = InvoiceCreated(
-        id=str(command.id),
-        customer_id=str(command.customer_id),
-        purchase_price_cents=command.purchase_price_cents,
-        created_date=command.at,
-        purchase_date=command.purchase_date,
-    )
-    return decide_on(created, rows, result=created.id)
-
-
 def create_invoices(command: CreateInvoices, rows: Rows) -> Decision | RefusedItem:
-    """One decision for all, with each guard once."""
-    ids = IdsInARow(command.invoices[0].id, command.invoices[-1].id)
+    """One decision for all, with each guard once.
+
+    What the rules say of one invoice they say of every other of its customer: an account or a customer has room for
+    all, or for none.
+    """
+    ids = IdsInARow(command.first_id, command.first_id + len(command.invoices) - 1)
     before = _BeforeBatch(rows, range(ids.first, ids.last + 1))
-    events: list[Event] = []
     guards: set[str] = set()
-    allowed: set[int] = set()  # customers: many invoices are of few
+    allowed: set[str] = set()  # customers: many invoices are of few
     for item, invoice in enumerate(command.invoices):
-        if invoice.customer_id not in allowed:
-            refused = _why_no_invoice(invoice.customer_id, invoice.identity, before)
-            if refused is not None:
-                return RefusedItem(item, refused)
-            allowed.add(invoice.customer_id)
-        decision = _invoice_created(invoice, before)
-        if isinstance(decision, Refused):
-            return RefusedItem(item, decision)
-        events += decision.events
-        guards.update(decision.guards)
-    return Decision(events, sorted(guards), result=str(ids))
+        if invoice["customer_id"] not in allowed:
+            decision = _create_invoice(command.only(item), before)
+            if not isinstance(decision, Decision):
+                return RefusedItem(item, decision)
+            allowed.add(invoice["customer_id"])
+            guards.update(decision.guards)
+    created = InvoiceCreated.of_each(
+        {**invoice, "id": str(id_), "created_date": command.at}
+        for id_, invoice in enumerate(command.invoices, ids.first)
+    )
+    return Decision(created, sorted(guards), result=str(ids))
 
 
 class _BeforeBatch:

@@ -5,19 +5,20 @@ from __future__ import annotations
 import hashlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Final
 
 import msgspec
 
-from customers.command_handler import make_batch
+from customers.commands import CreateInvoices
 from customers.decider import create_invoices
 from customers.import_record import BegunBatch, ImportRecord, ImportRecordFile
 from customers.invoice_file import Batch, ImportRefused, Part
 from eventlog import START, Command, EventLog, EventLogError, Metadata, Position, ProjectionReader, Published
 from eventlog.codec import Entry
 from eventlog.continuity import Verdict
-from eventlog.deciding import DecisionMaker, NotFresh, Origin
+from eventlog.deciding import Decided, DecisionMaker, NewId, NotFresh, Origin
 from eventlog.errors import OutcomeUnknown, WrongLog
 from eventlog.mends import ENTRIES_MEND, NO_LOG_MEND
 from shared.permissions import Identity, RefusedItem, Role, describe_refusal
@@ -30,6 +31,8 @@ OPERATOR: Final = (
     "operator "  # begins the actor of what is imported; no user of the services has a blank in the name
 )
 _ENTRIES_PER_READ: Final = 1000
+
+_Decided = Decided[RefusedItem]
 
 
 class Import:
@@ -69,44 +72,68 @@ class Import:
     def publish(self, batches: Iterable[Batch]) -> Iterator[Part]:
         """One after the other; gives what of the file is done.
 
-        ImportRefused at the first line that may not be: all before it are published then, and none behind it.
+        While one is appended the next is read and decided, and no more than that: it is in the record before it is
+        sent. ImportRefused at the first line that may not be: all before it are published then, and none behind it.
         """
+        coming = map(self._decide, batches)
         try:
-            for batch in batches:
-                allowed, refused = self._publish_allowed(batch)
-                if allowed.lines:  # they may all be blank
-                    self.record = msgspec.structs.replace(self.record, done=allowed.end)
-                yield self.record.done
-                if refused is not None:
-                    raise refused
-                self._wait_for_projection()
+            with ThreadPoolExecutor(1) as beside:
+                next_ = beside.submit(next, coming, None)
+                while (found := next_.result()) is not None:
+                    batch, decided = found
+                    self._begin(batch)
+                    next_ = beside.submit(next, coming, None)
+                    allowed, refused = self._publish_begun(batch, decided)
+                    self.record = msgspec.structs.replace(
+                        self.record, done=allowed.end
+                    )  # its last may be blank
+                    yield self.record.done
+                    if refused is not None:
+                        raise refused
+                    self._wait_for_projection()
         finally:
             self._records.write(self.record)
 
-    def _publish_allowed(self, batch: Batch) -> tuple[Batch, ImportRefused | None]:
+    def _decide(self, batch: Batch) -> tuple[Batch, _Decided | None]:
+        return batch, self._decision_maker.decide(
+            self._request(batch), create_invoices
+        ) if batch.invoices else None
+
+    def _request(self, batch: Batch) -> Callable[[NewId], CreateInvoices]:
+        invoices = batch.invoices
+        return lambda new_id: CreateInvoices(
+            new_id("invoices", len(invoices)), invoices, self._identity, self._clock()
+        )
+
+    def _begin(self, batch: Batch) -> None:
+        """It is in the record before it is carried out."""
+        if batch.invoices:
+            begun = BegunBatch(self._key(batch.end), batch.end)
+            self.record = msgspec.structs.replace(self.record, begun=begun)
+            self._records.write(self.record)
+
+    def _publish_begun(self, batch: Batch, decided: _Decided | None) -> tuple[Batch, ImportRefused | None]:
         """Publish the batch as far as its lines may be; answers so much of it, and why not the next line."""
         refused: ImportRefused | None = None
         while batch.invoices:
-            outcome = self._publish(batch)
+            outcome = self._publish(batch, decided)
             if isinstance(outcome, Published):
                 break
-            line, _ = batch.invoices[outcome.item]
-            refused = ImportRefused(f"line {line.number:,}: {describe_refusal(outcome.why)}")
-            batch = batch.up_to(outcome.item)
+            refused = ImportRefused(f"line {batch.numbers[outcome.item]:,}: {describe_refusal(outcome.why)}")
+            batch, decided = batch.up_to(outcome.item), None
+            self._begin(batch)
         return batch, refused
 
-    def _publish(self, batch: Batch) -> Published | RefusedItem:
-        """As one command, which is in the record before it is carried out; `begun` stays where nobody knows its end."""
+    def _publish(self, batch: Batch, decided: _Decided | None) -> Published | RefusedItem:
+        """As one command; `begun` stays where nobody knows its end."""
         key = self._key(batch.end)
-        self.record = msgspec.structs.replace(self.record, begun=BegunBatch(key, batch.end))
-        self._records.write(self.record)
-        bodies = batch.bodies
         try:
             outcome: Published | RefusedItem = self._decision_maker.carry_out(
-                lambda new_id: make_batch(new_id, bodies, self._identity, self._clock()),
+                self._request(batch),
                 create_invoices,
                 _command(key),
                 Origin(actor=self._identity.username, command_name=key),
+                decided,
             )
         except OutcomeUnknown:
             raise
@@ -119,9 +146,9 @@ class Import:
         self.record = ImportRecord(self.record.log_id, str(outcome.position), batch.end)
         self._unapplied.append(outcome.position)
         if outcome.replayed:
-            self.replayed += len(bodies)
+            self.replayed += len(batch.invoices)
         else:
-            self.published += len(bodies)
+            self.published += len(batch.invoices)
         return outcome
 
     def _key(self, end: Part) -> str:

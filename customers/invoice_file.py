@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import itertools
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
+from typing import IO, TYPE_CHECKING, Final, NamedTuple, cast
 
 import msgspec
 
+from customers.commands import InvoiceBody
 from customers.schemas import LARGEST_BATCH, CreateInvoiceBody
 from eventlog.errors import EventLogError
-from shared.problems import FieldError
+from shared.field_error import FieldError
 from shared.quick_json import QuickReader
-from shared.request_body import LARGEST_BODY_BYTES, BrokenFields, InvalidJson, check_object, parse_json
+from shared.strict_json import LARGEST_BODY_BYTES, BrokenFields, InvalidJson, check_object, parse_json
 
 if TYPE_CHECKING:
     from hashlib import _Hash as Hash
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 MOST_BROKEN_LINES: Final = 10  # named; the others are counted
 _CHUNK_BYTES: Final = 1 << 20
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"  # some programs begin a file with it
+_LONGEST_LINE: Final = LARGEST_BODY_BYTES + len(_BYTE_ORDER_MARK) + len(b"\r\n")  # what is longer is cut
 
 _INVOICE = QuickReader(CreateInvoiceBody())
 
@@ -43,29 +46,20 @@ class Part(msgspec.Struct, frozen=True):
 
 
 class Line(NamedTuple):
-    """`raw` may be cut where it is far too long; `end` and the hash are of the file up to its end."""
+    """`raw` may be cut where it is far too long."""
 
     number: int
     raw: bytes
-    end: int
-    hash_up_to: Hash
 
-    @property
-    def part(self) -> Part:
-        return Part(self.number, self.end, self.hash_up_to.hexdigest())
-
-    def read(self) -> dict[str, Any] | None:
+    def read(self) -> InvoiceBody | None:
         """The checked body; None if it is blank. Raises BrokenLine."""
         raw = self.raw.removeprefix(_BYTE_ORDER_MARK) if self.number == 1 else self.raw
         if len(raw.removesuffix(b"\n").removesuffix(b"\r")) > LARGEST_BODY_BYTES:
             raise BrokenLine(f"line {self.number:,} is longer than {LARGEST_BODY_BYTES:,} bytes")
-        quickly = _INVOICE.read(raw)
-        if quickly is not None:
-            return quickly
         if not raw.strip():
             return None
         try:
-            return check_object(_INVOICE.schema, parse_json(raw.strip()))
+            return cast("InvoiceBody", check_object(_INVOICE.schema, parse_json(raw.strip())))
         except InvalidJson as problem:
             raise BrokenLine(f"line {self.number:,} {problem}") from None
         except BrokenFields as problem:
@@ -84,24 +78,58 @@ class Checked(NamedTuple):
     broken_lines: int
 
 
+class Lines(NamedTuple):
+    """Up to `LARGEST_BATCH` of them in a row, at least one; only the last may be cut.
+
+    `first` is the number of the first; `bytes_before` and `hash_before` are of what stands in front of it, and `end`
+    is the file up to the end of the last.
+    """
+
+    first: int
+    raw: Sequence[bytes]
+    bytes_before: int
+    hash_before: Hash
+    end: Part
+
+    def each(self) -> Iterator[Line]:
+        return map(Line, itertools.count(self.first), self.raw)
+
+    def read_quickly(self) -> list[InvoiceBody] | None:
+        """The body of each; None where one is blank or may be broken."""
+        if max(map(len, self.raw)) > LARGEST_BODY_BYTES:
+            return None
+        content = b"".join(self.raw)
+        if self.first == 1:
+            content = content.removeprefix(_BYTE_ORDER_MARK)
+        return cast("list[InvoiceBody] | None", _INVOICE.read_lines(content, len(self.raw)))
+
+
 class Batch(NamedTuple):
-    """Lines in a row, at least one; `invoices` are those that are not blank, with their bodies."""
+    """Lines in a row; those that are not blank are `invoices`, on the lines with these `numbers`."""
 
-    lines: Sequence[Line]
-    invoices: Sequence[tuple[Line, dict[str, Any]]]
+    lines: Lines
+    numbers: Sequence[int]
+    invoices: Sequence[InvoiceBody]
+    end: Part
 
-    @property
-    def bodies(self) -> list[dict[str, Any]]:
-        return [body for _, body in self.invoices]
-
-    @property
-    def end(self) -> Part:
-        return self.lines[-1].part
+    @classmethod
+    def of(cls, lines: Lines) -> Batch:
+        """Of all of them; raises BrokenLine."""
+        quickly = lines.read_quickly()
+        if quickly is not None:
+            return cls(lines, range(lines.first, lines.first + len(quickly)), quickly, lines.end)
+        read = [(line.number, line.read()) for line in lines.each()]
+        found = [(number, body) for number, body in read if body is not None]
+        return cls(lines, [number for number, _ in found], [body for _, body in found], lines.end)
 
     def up_to(self, invoice: int) -> Batch:
-        """The lines before that of one of its invoices, counted from 0; there may be none."""
-        stop = self.invoices[invoice][0]
-        return Batch([line for line in self.lines if line.end < stop.end], self.invoices[:invoice])
+        """What stands before the line of one of its invoices, counted from 0; there may be nothing."""
+        count = self.numbers[invoice] - self.lines.first
+        content = b"".join(self.lines.raw[:count])
+        hash_up_to = self.lines.hash_before.copy()
+        hash_up_to.update(content)
+        end = Part(self.numbers[invoice] - 1, self.lines.bytes_before + len(content), hash_up_to.hexdigest())
+        return Batch(self.lines, self.numbers[:invoice], self.invoices[:invoice], end)
 
 
 class InvoiceFile:
@@ -138,49 +166,49 @@ class InvoiceFile:
         ImportRefused if that part is not there as it was.
         """
         size = os.fstat(self._file.fileno()).st_size
-        last: Line | None = None
+        whole = done
         broken: list[str] = []
         broken_lines = 0
-        for line in self._lines_behind(done):
-            try:
-                line.read()
-            except BrokenLine as problem:
-                broken_lines += 1
-                if len(broken) < MOST_BROKEN_LINES:
-                    broken.append(str(problem))
-            if line.number % LARGEST_BATCH == 0:
-                on_progress(line.end, size)
-            last = line
-        return Checked(last.part if last else done, broken, broken_lines)
+        for lines in self._lines_behind(done):
+            if lines.read_quickly() is None:
+                for line in lines.each():
+                    try:
+                        line.read()
+                    except BrokenLine as problem:
+                        broken_lines += 1
+                        if len(broken) < MOST_BROKEN_LINES:
+                            broken.append(str(problem))
+            whole = lines.end
+            on_progress(whole.bytes, size)
+        return Checked(whole, broken, broken_lines)
 
     def batches_behind(self, done: Part) -> Iterator[Batch]:
         """Of `LARGEST_BATCH` lines each; raises BrokenLine at one that was changed since it was checked."""
-        lines: list[Line] = []
-        invoices: list[tuple[Line, dict[str, Any]]] = []
-        for line in self._lines_behind(done):
-            lines.append(line)
-            body = line.read()
-            if body is not None:
-                invoices.append((line, body))
-            if len(lines) == LARGEST_BATCH:
-                yield Batch(lines, invoices)
-                lines, invoices = [], []
-        if lines:
-            yield Batch(lines, invoices)
+        return map(Batch.of, self._lines_behind(done))
 
-    def _lines_behind(self, done: Part) -> Iterator[Line]:
+    def _lines_behind(self, done: Part) -> Iterator[Lines]:
         found, ended = self._pass_over(done)
         number, end = done.lines, done.bytes
-        while raw := self._file.readline(LARGEST_BODY_BYTES + len(_BYTE_ORDER_MARK) + len(b"\r\n")):
-            number += ended
-            piece = raw
-            found.update(piece)
-            end += len(piece)
-            while not piece.endswith(b"\n") and (piece := self._file.readline(_CHUNK_BYTES)):
+        while raw := list(self._read_lines()):
+            first, bytes_before, hash_before = number + ended, end, found.copy()
+            for piece in (b"".join(raw), *self._rest_of(raw[-1])):
                 found.update(piece)
                 end += len(piece)
-            yield Line(number, raw, end, found.copy())
-            ended = True
+            number, ended = first + len(raw) - 1, True
+            yield Lines(first, raw, bytes_before, hash_before, Part(number, end, found.hexdigest()))
+
+    def _read_lines(self) -> Iterator[bytes]:
+        """Up to `LARGEST_BATCH`; the last may be cut, or have no end."""
+        for _ in range(LARGEST_BATCH):
+            line = self._file.readline(_LONGEST_LINE)
+            if line:
+                yield line
+            if not line.endswith(b"\n"):
+                return
+
+    def _rest_of(self, line: bytes) -> Iterator[bytes]:
+        while not line.endswith(b"\n") and (line := self._file.readline(_CHUNK_BYTES)):
+            yield line
 
     def _pass_over(self, done: Part) -> tuple[Hash, bool]:
         """The hash of the part that is done, and whether its last line has an end; the file stands behind it then."""

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from flask import Blueprint, Response
 
 from customers import directory
 from customers.command_handler import CommandHandler
-from customers.commands import IdsInARow
+from customers.commands import IdsInARow, InvoiceBody
 from customers.schemas import LARGEST_BATCH, CreateCustomerBody, CreateInvoiceBody
 from shared.http import answer, no_content, path_id, require_token
 from shared.log_position import Reads
-from shared.paging import one_page, refuse_unknown_parameters, requested_filter, requested_page
 from shared.problems import not_found
 from shared.quick_json import QuickReader
 from shared.request_body import load_batch, load_body, load_quickly
+from shared.requested_page import one_page, refuse_unknown_parameters, requested_filter, requested_page
 from shared.tokens import Tokens
 
 _CREATE_CUSTOMER = CreateCustomerBody()
@@ -66,7 +68,8 @@ def make_routes(tokens: Tokens, reads: Reads, handler: CommandHandler) -> Bluepr
     @routes.post("/invoices/batch")
     def create_invoices() -> Response:
         identity = require_token(tokens)
-        published = handler.create_invoices(identity, load_batch(_CREATE_INVOICE, LARGEST_BATCH))
+        bodies = cast("list[InvoiceBody]", load_batch(_CREATE_INVOICE, LARGEST_BATCH))
+        published = handler.create_invoices(identity, bodies)
         first, last = IdsInARow.parse(published.result)
         return answer([{"id": str(id_)} for id_ in range(first, last + 1)], 201)
 

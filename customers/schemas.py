@@ -6,7 +6,7 @@ from typing import Final
 
 from marshmallow import Schema
 
-from shared.request_body import DateField, IdField, TextField, WholeNumberField
+from shared.strict_json import DateField, IdField, TextField, WholeNumberField
 
 LONGEST_NAME: Final = 200
 HIGHEST_PRICE_CENTS: Final = 10**12

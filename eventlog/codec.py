@@ -136,18 +136,41 @@ class Codec:
         TypeError for a type this codec was not given, ValueError for an event that is too large, and
         msgspec.ValidationError for metadata that breaks its own rules.
         """
-        name = event.type_name.encode()
-        type_codec = self._types.get(name)
-        if type_codec is None or type_codec.event_class is not type(event):
-            raise TypeError(f"{event.type_name} is not among this codec's event types: add it there")
-        metadata = msgspec.structs.replace(metadata, schema_version=event.schema_version)
-        encoded = EncodedEvent(name, self._encoder.encode(event), self._encoder.encode(metadata))
-        self._metadata_decoder.decode(encoded.metadata)
-        if sum(map(len, encoded)) > _LARGEST_ENTRY_BYTES - _FIELD_NAMES_AND_SEQUENCE_BYTES:
-            raise ValueError(
-                f"{event.type_name} does not fit in {_LARGEST_ENTRY_BYTES} bytes: make it smaller"
-            )
-        return encoded
+        return next(self.encode_together([event], metadata, [metadata.event_id]))
+
+    def encode_together(
+        self, events: Iterable[Event], metadata: Metadata, event_ids: Iterable[str]
+    ) -> Iterator[EncodedEvent]:
+        """Each event as `encode` does it, with this metadata but for the id of its own, in a third of the time.
+
+        The ids must be as valid as that of the metadata.
+        """
+        encode = self._encoder.encode
+        around_id: dict[int, tuple[bytes, bytes]] = {}  # metadata as it is written, for each schema version
+        for event, event_id in zip(events, event_ids, strict=True):
+            name = event.type_name.encode()
+            type_codec = self._types.get(name)
+            if type_codec is None or type_codec.event_class is not type(event):
+                raise TypeError(f"{event.type_name} is not among this codec's event types: add it there")
+            version = event.schema_version
+            if version not in around_id:
+                around_id[version] = self._around_id(
+                    msgspec.structs.replace(metadata, schema_version=version)
+                )
+            before, behind = around_id[version]
+            encoded = EncodedEvent(name, encode(event), before + encode(event_id) + behind)
+            if sum(map(len, encoded)) > _LARGEST_ENTRY_BYTES - _FIELD_NAMES_AND_SEQUENCE_BYTES:
+                raise ValueError(
+                    f"{event.type_name} does not fit in {_LARGEST_ENTRY_BYTES} bytes: make it smaller"
+                )
+            yield encoded
+
+    def _around_id(self, metadata: Metadata) -> tuple[bytes, bytes]:
+        """What is written before the event id, and behind it; ValidationError where it breaks its own rules."""
+        encoded = self._encoder.encode(metadata)
+        self._metadata_decoder.decode(encoded)
+        before, key, rest = encoded.partition(b'"event_id":')
+        return before + key, rest[len(self._encoder.encode(metadata.event_id)) :]
 
     def decode_own(self, entries: Sequence[Entry], first_sequence: int) -> list[RecordedEvent[Event]] | None:
         """A run of entries in our own form, in a third of the time that one by one takes.

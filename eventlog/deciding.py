@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple, Protocol, TypeVar
+from typing import Final, Generic, NamedTuple, Protocol, TypeVar
 
 from eventlog.continuity import Verdict
 from eventlog.errors import Conflict, EventLogError, IdsTaken, WrongLog
@@ -51,6 +51,14 @@ class Decision(NamedTuple):
     result: str = ""
 
 
+class Decided(NamedTuple, Generic[RefusalT]):
+    """On what moment, what, and with which new ids."""
+
+    moment: Moment
+    decision: Decision | RefusalT
+    new_ids: NewIds | None
+
+
 class NotFresh(EventLogError):
     """The projection cannot be brought up to the log's head in time: nothing was decided or written."""
 
@@ -80,10 +88,12 @@ class DecisionMaker:
         decide: Callable[[RequestT, Rows], Decision | RefusalT],
         command: Command,
         origin: Origin | None = None,
+        ahead: Decided[RefusalT] | None = None,
     ) -> Published | RefusalT:
         """Publish what `decide` answers, or answer its refusal; begin again where the state moved.
 
-        `make_request` is called before each decision. Raises NotFresh, NotBuilt, IdsTaken, WrongLog,
+        `make_request` is called before each decision. `ahead` is what `decide` answered a moment ago, and taken for the
+        first: it is no less safe for being older. Raises NotFresh, NotBuilt, IdsTaken, WrongLog,
         LogUnavailable and CommandReused with nothing written, and OutcomeUnknown where the append may be in
         the log.
         """
@@ -92,7 +102,8 @@ class DecisionMaker:
         ids_above = 0
         while True:
             self._refuse_if_halted()
-            decided = self._decide(make_request, decide, ids_above)
+            decided = ahead or self.decide(make_request, decide, ids_above)
+            ahead = None
             if decided is None:
                 self._wait_for_first_read(deadline)
                 continue
@@ -114,13 +125,13 @@ class DecisionMaker:
                 return decision
             self._wait_for(seen_head, deadline)
 
-    def _decide(
+    def decide(
         self,
         make_request: Callable[[NewId], RequestT],
         decide: Callable[[RequestT, Rows], Decision | RefusalT],
-        ids_above: int,
-    ) -> tuple[Moment, Decision | RefusalT, NewIds | None] | None:
-        """On what moment, what, and with which new ids; None where the projection has read no log yet."""
+        ids_above: int = 0,
+    ) -> Decided[RefusalT] | None:
+        """Decide for a `carry_out`; None where the projection has read no log yet. Raises NotBuilt."""
         with self._reader.look() as look:
             moment = Moment(look.checkpoint.log_id, look.checkpoint.position)
             if not moment.log_id:
@@ -134,7 +145,7 @@ class DecisionMaker:
             decision = decide(make_request(new_id), look)
             if len(found) > 1:
                 raise ValueError("a decision has new ids of one table, asked for once")
-            return moment, decision, found[0] if found else None
+            return Decided(moment, decision, found[0] if found else None)
 
     def _go_on_from(self, moved: Conflict | IdsTaken, deadline: float) -> int:
         """Above what the new ids of the next decision must be."""

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, Self, TypeVar
 
 import msgspec
 from msgspec import Meta
 
 from eventlog.position import Position
+
+
+def _require_readable(built: Any, type_: Any, name: str) -> None:
+    """ValidationError for what would not be read back as it is."""
+    try:
+        read_back = msgspec.json.decode(msgspec.json.encode(built), type=type_)
+    except (TypeError, ValueError, OverflowError) as problem:
+        raise msgspec.ValidationError(f"{name} cannot be written as JSON: {problem}") from problem
+    if read_back != built:
+        raise msgspec.ValidationError(f"{built} would be read back as {read_back}")
 
 
 class _CheckedAtConstruction(msgspec.StructMeta):
@@ -18,14 +29,7 @@ class _CheckedAtConstruction(msgspec.StructMeta):
 
         def __call__(cls, *args: Any, **kwargs: Any) -> Any:  # noqa: N805  # the metaclass's self is a class
             built = super().__call__(*args, **kwargs)
-            try:
-                read_back = msgspec.json.decode(msgspec.json.encode(built), type=cls)
-            except (TypeError, ValueError, OverflowError) as problem:
-                raise msgspec.ValidationError(
-                    f"{cls.__name__} cannot be written as JSON: {problem}"
-                ) from problem
-            if read_back != built:
-                raise msgspec.ValidationError(f"{built} would be read back as {read_back}")
+            _require_readable(built, cls, cls.__name__)
             return built
 
 
@@ -43,6 +47,13 @@ class Event(
     """
 
     schema_version: ClassVar[int] = 1
+
+    @classmethod
+    def of_each(cls, fields: Iterable[Mapping[str, Any]]) -> list[Self]:
+        """One of each of these, checked as one by one and together, in half the time."""
+        built: list[Self] = [msgspec.StructMeta.__call__(cls, **each) for each in fields]
+        _require_readable(built, list[cls], cls.__name__)  # type: ignore[valid-type]  # known when this runs
+        return built
 
     @property
     def type_name(self) -> str:

@@ -333,19 +333,17 @@ class EventLog:
                 new_ids.below,
             ]
         arguments += [len(guards), *guards, len(touches), *touches]
-        occurred_at = self._clock()
         event_ids = _new_tokens(len(events))
-        correlation_id = correlation_id or event_ids[0]  # what is published together belongs together
-        for event, event_id in zip(events, event_ids, strict=True):
-            metadata = Metadata(
-                event_id=event_id,
-                occurred_at=occurred_at,
-                correlation_id=correlation_id,
-                causation_id=causation_id,
-                actor=actor,
-                command=command_name,
-            )
-            arguments += self.codec.encode(event, metadata)
+        metadata = Metadata(
+            event_id=event_ids[0],
+            occurred_at=self._clock(),
+            correlation_id=correlation_id or event_ids[0],  # what is published together belongs together
+            causation_id=causation_id,
+            actor=actor,
+            command=command_name,
+        )
+        for encoded in self.codec.encode_together(events, metadata, event_ids):
+            arguments += encoded
         keys = self._publish_keys(command, decided_at.log_id)
         try:
             answer = self._redis.run_until_known(_PUBLISH, keys, arguments, retry_unknown_for_s)

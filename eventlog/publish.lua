@@ -97,9 +97,11 @@ if counter ~= '' then
   if last_id + new_ids >= below then return {'taken', string.format('%.0f', math.max(last_id, below))} end
   local first_id = last_id + 1
   with_ids = function(text)
-    return (text:gsub(provisional .. '(%d%d%d%d%d%d)', function(nth)
-      return string.format('%.0f', first_id + tonumber(nth))
-    end))
+    local from, upto = text:find(provisional, 1, true) -- as plain text: gsub would try a pattern at every character
+    if not from then return text end
+    local nth = text:match('^%d%d%d%d%d%d', upto + 1)
+    if not nth then return text:sub(1, upto) .. with_ids(text:sub(upto + 1)) end
+    return text:sub(1, from - 1) .. string.format('%.0f', first_id + tonumber(nth)) .. with_ids(text:sub(upto + 7))
   end
 end
 

@@ -11,7 +11,6 @@ from eventlog.commands.common import OneLineErrors, json_option
 from eventlog.doctor.findings import Finding
 from eventlog.doctor.report import report
 from eventlog.tail import run_tail
-from shared.admission import THREADS
 from shared.backup_commands import backup, restore_file
 from shared.doctor import as_running, examine_service, follower_of_service
 from shared.generation_commands import generations, rollback
@@ -20,7 +19,6 @@ from shared.rebuild_commands import rebuild, verify
 from shared.replay_commands import as_of, replay, what_if
 from shared.service import Service, pass_service
 from shared.settings import InvalidSettings
-from shared.telemetry import configure_logging
 
 # Measured: docs/decisions/020-what-a-worker-takes-on.md
 WORKERS = max(2, min(4, len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1))
@@ -40,6 +38,8 @@ def serve(service: Service) -> None:
     """Answer HTTP until SIGTERM or Ctrl-C."""
     from granian import Granian  # noqa: PLC0415  # a tail would wait for it as well
     from granian.constants import Interfaces  # noqa: PLC0415
+
+    from shared.admission import THREADS  # noqa: PLC0415  # only what answers HTTP imports Flask
 
     settings = service.read_settings()
     settings.require_secret()
@@ -61,6 +61,8 @@ def serve(service: Service) -> None:
 @pass_service
 def tail(service: Service) -> None:
     """Follow the log into the projection until SIGTERM or Ctrl-C."""
+    from shared.telemetry import configure_logging  # noqa: PLC0415  # structlog takes 0.07 s to import
+
     configure_logging(f"{service.name}-tail")
     run_tail(service.connect(), service.directory, service.projection)
 

@@ -9,11 +9,12 @@ import msgspec
 from flask import Flask, Response, g, request
 
 from shared.admission import Admission
-from shared.health import Health, make_health_routes
+from shared.health import Health
+from shared.health_routes import make_health_routes
 from shared.log_position import register_log_position_headers
 from shared.permissions import Identity
 from shared.problems import bad_parameter, bad_request, register_error_handlers, unauthorized
-from shared.request_body import LARGEST_BODY_BYTES, is_id
+from shared.strict_json import LARGEST_BODY_BYTES, is_id
 from shared.tokens import InvalidToken, Tokens
 from shared.writes import write_headers
 

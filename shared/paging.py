@@ -2,19 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple, TypeVar
-from urllib.parse import urlencode
-
-from flask import request
-
-from shared.problems import bad_parameter
-from shared.request_body import is_id
+from typing import Final, NamedTuple
 
 DEFAULT_LIMIT: Final = 100
 LARGEST_LIMIT: Final = 1000
-
-ItemT = TypeVar("ItemT")
 
 
 class Page(NamedTuple):
@@ -27,46 +18,3 @@ class Page(NamedTuple):
     def look_ahead(self) -> int:
         """How many to ask for: one more than are shown tells whether there is a next page."""
         return self.limit + 1
-
-
-def requested_page() -> Page:
-    """From the query parameters `limit` and `after`; 400 for what is not a number in bounds."""
-    limit = request.args.get("limit", str(DEFAULT_LIMIT))
-    if not (is_id(limit) and int(limit) <= LARGEST_LIMIT):
-        raise bad_parameter("limit", f"must be a whole number from 1 to {LARGEST_LIMIT}")
-    after = request.args.get("after", "0")
-    if after != "0" and not is_id(after):
-        raise bad_parameter("after", "must be an id")
-    return Page(int(limit), int(after))
-
-
-def requested_filter(parameter: str) -> int | None:
-    """An id given as a query parameter; None if it is not given."""
-    text = request.args.get(parameter)
-    if text is None:
-        return None
-    if not is_id(text):
-        raise bad_parameter(parameter, "must be an id")
-    return int(text)
-
-
-def refuse_unknown_parameters(*known: str) -> None:
-    """400 for a query parameter that would be ignored: a misspelt one, or a second of the same name."""
-    if not request.query_string:
-        return
-    for parameter, values in request.args.lists():
-        if parameter not in known:
-            raise bad_parameter(parameter[:100], "is not a parameter of this path")
-        if len(values) > 1:
-            raise bad_parameter(parameter, "is given twice")
-
-
-def one_page(
-    page: Page, found: Sequence[ItemT], id_of: Callable[[ItemT], int | str]
-) -> tuple[Sequence[ItemT], dict[str, str]]:
-    """The items to show, and the `Link` header to the next page (RFC 8288) if `found` looked ahead to one."""
-    if len(found) <= page.limit:
-        return found, {}
-    shown = found[: page.limit]
-    query = {**request.args.to_dict(), "limit": page.limit, "after": id_of(shown[-1])}
-    return shown, {"Link": f'<{request.path}?{urlencode(query)}>; rel="next"'}

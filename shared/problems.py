@@ -13,20 +13,12 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from eventlog import EventLogError
 from eventlog.errors import CommandReused, OutcomeUnknown
+from shared.field_error import FieldError
 
 _MEDIA_TYPE = "application/problem+json"
 _RETRY_AFTER_S = "1"
 
 _logger = logging.getLogger(__name__)
-
-
-class FieldError(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One broken rule, and where: a JSON pointer into the body, or the name of a query parameter or of a header."""
-
-    detail: str
-    pointer: str = ""
-    parameter: str = ""
-    header: str = ""
 
 
 class Problem(Exception):

@@ -1,14 +1,15 @@
-"""Reading JSON objects that keep every rule of their schema, fast; of others request_body.py says what is wrong."""
+"""Reading JSON objects that keep every rule of their schema, fast; of others strict_json.py says what is wrong."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 import msgspec
 from marshmallow import Schema
 
 if TYPE_CHECKING:
-    from shared.request_body import CheckedField
+    from shared.strict_json import CheckedField
 
 
 class QuickReader:
@@ -28,17 +29,25 @@ class QuickReader:
 
     def read(self, raw: bytes) -> dict[str, Any] | None:
         """The checked object; None for whatever may not be one."""
-        found: dict[str, Any] | None = self._decode(self._one, raw)
+        found: dict[str, Any] | None = self._decode_by(self._one.decode, raw)
         return found if raw.count(b":") == self._fields else None
 
     def read_all(self, raw: bytes) -> list[dict[str, Any]] | None:
         """Those of an array; None where any of them may not be one."""
-        found: list[dict[str, Any]] | None = self._decode(self._many, raw)
+        found: list[dict[str, Any]] | None = self._decode_by(self._many.decode, raw)
         return found if found is not None and raw.count(b":") == self._fields * len(found) else None
 
+    def read_lines(self, raw: bytes, lines: int) -> list[dict[str, Any]] | None:
+        """Those of as many lines, one on each; None where any of them may not be one, or is blank."""
+        # Each line begins with a brace, and there is no other: no object begins or ends on another's line.
+        if not (raw.startswith(b"{") and raw.count(b"\n{") == lines - 1 and raw.count(b"{") == lines):
+            return None
+        found: list[dict[str, Any]] | None = self._decode_by(self._one.decode_lines, raw)
+        return found if found is not None and raw.count(b":") == self._fields * lines else None
+
     @staticmethod
-    def _decode(decoder: msgspec.json.Decoder[Any], raw: bytes) -> Any:
+    def _decode_by(decode: Callable[[bytes], Any], raw: bytes) -> Any:
         try:
-            return decoder.decode(raw)
+            return decode(raw)
         except (msgspec.MsgspecError, UnicodeError, RecursionError):
             return None

@@ -14,9 +14,10 @@ from eventlog import Command, Published, Refused
 from eventlog.deciding import Decision, DecisionMaker, NewId, Origin
 from eventlog.log import new_token
 from eventlog.row_changes import Rows
+from shared.field_error import FieldError
 from shared.log_position import format_log_position
 from shared.permissions import Absent, Identity, RefusedItem, describe_refusal
-from shared.problems import FieldError, Problem, bad_header, conflict, not_found
+from shared.problems import Problem, bad_header, conflict, not_found
 
 CommandT = TypeVar("CommandT")
 

@@ -118,6 +118,34 @@ def test_event_that_could_not_be_read_back_cannot_be_built(build: Any) -> None:
 def test_event_without_its_fields_cannot_be_built(fields: dict[str, int]) -> None:
     with pytest.raises(TypeError):
         ParcelLost(**fields)
+    with pytest.raises(TypeError):
+        ParcelLost.of_each([{"id": 1}, fields])
+
+
+def test_events_that_are_built_at_once_are_those_built_one_by_one() -> None:
+    assert ParcelLost.of_each({"id": number} for number in (3, 1)) == [ParcelLost(id=3), ParcelLost(id=1)]
+    assert ParcelLost.of_each([]) == []
+
+
+@pytest.mark.parametrize("wrong_id", ["1", 1.0, True, None])
+def test_one_event_that_could_not_be_read_back_keeps_all_from_being_built_at_once(wrong_id: Any) -> None:
+    with pytest.raises(msgspec.ValidationError):
+        ParcelLost.of_each([{"id": 1}, {"id": wrong_id}])
+
+
+def test_events_that_are_encoded_together_are_as_one_by_one() -> None:
+    events = [ParcelLost(id=1), AddressChanged(customer_id=1, town="Bath", street=""), ParcelLost(id=2)]
+    metadata = msgspec.structs.replace(METADATA, actor='"event_id":', command=METADATA.event_id)
+    ids = [metadata.event_id, '"', "event_id"]
+    assert list(CODEC.encode_together(events, metadata, ids)) == [
+        CODEC.encode(event, msgspec.structs.replace(metadata, event_id=event_id))
+        for event, event_id in zip(events, ids, strict=True)
+    ]
+    written = [each.metadata for each in CODEC.encode_together(events, metadata, ids)]
+    assert [msgspec.json.decode(raw, type=Metadata) for raw in written] == [
+        msgspec.structs.replace(metadata, event_id=event_id, schema_version=event.schema_version)
+        for event, event_id in zip(events, ids, strict=True)
+    ]
 
 
 def test_event_that_was_built_cannot_be_changed() -> None:

@@ -15,7 +15,7 @@ from werkzeug.test import TestResponse
 
 from eventlog import EventLog
 from shared.events import make_codec
-from shared.request_body import LARGEST_BODY_BYTES
+from shared.strict_json import LARGEST_BODY_BYTES
 from tests.pair import Client, Pair, running_pair
 
 CUSTOMER = {"name": "Ada", "account_id": "1"}

@@ -230,11 +230,28 @@ def test_customer_that_is_deleted_meanwhile_takes_no_line_behind_the_deletion(
     served.customers_tail.stop()
     assert served.customers().delete("/customers/8").status_code == 204
     with operator.start("customers import", file) as process:
+        wait_until(lambda: record_of(file).exists(), lambda: "nothing was begun")
         served.customers_tail.start()
         _, told = process.communicate(timeout=60)
     assert process.returncode == 1
     assert "line 10: there is no customer 8." in told
     require_whole(served, 9)
+
+
+def test_customer_that_the_projection_has_not_seen_yet_stops_nothing(
+    served: Pair, operator: Operator, file: Path
+) -> None:
+    """The tail begins when the first decision, a refusal, was made: the record is written behind it."""
+    served.customers_tail.stop()
+    state = served.log.state()
+    served.log.publish([a_customer_created(8)], decided_at=Moment(state.log_id or "", state.end))
+    file.write_text(lines(1, 9) + a_line(10, customer=8) + "\n" + lines(11, 20))
+    with operator.start("customers import", file) as process:
+        wait_until(lambda: record_of(file).exists(), lambda: "nothing was begun")
+        served.customers_tail.start()
+        _, told = process.communicate(timeout=60)
+    assert process.returncode == 0, told
+    require_whole(served, 20)
 
 
 def test_line_that_is_mended_after_a_stop_is_imported_as_it_is_now(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from customers.schemas import CreateInvoiceBody
 from shared.quick_json import QuickReader
-from shared.request_body import BrokenFields, InvalidJson, check_object, parse_json
+from shared.strict_json import BrokenFields, InvalidJson, check_object, parse_json
 
 SCHEMA = CreateInvoiceBody()
 READER = QuickReader(SCHEMA)
@@ -75,3 +75,25 @@ def test_an_array_is_read_quickly_where_each_of_its_objects_is(items: list[str])
 def test_what_is_no_object_or_array_of_them_is_not_read(raw: bytes) -> None:
     assert READER.read(raw) is None
     assert READER.read_all(raw) is None
+
+
+line_texts = st.one_of(texts, st.just(json.dumps(RIGHT)), st.sampled_from(["", " ", "{}", "}", "{"]))
+right_line = json.dumps(RIGHT)
+
+
+@settings(max_examples=1000, deadline=None)
+@given(st.lists(line_texts, min_size=1, max_size=4), st.sampled_from(["\n", "\r\n", " \n"]), st.booleans())
+@example([right_line * 2, ""], "\n", True)
+@example([right_line + right_line[:1], right_line[1:]], "\n", True)
+@example([right_line[:-1], "}", right_line * 2], "\n", False)
+@example([right_line, "", right_line * 2], "\n", False)
+def test_lines_are_read_quickly_only_as_what_each_of_them_is(items: list[str], end: str, ended: bool) -> None:
+    content = end.join(items) + (end if ended else "")
+    lines = content.encode("utf-8", "surrogatepass").splitlines(keepends=True)
+    slowly = [read_slowly(line) for line in lines]
+    assert READER.read_lines(b"".join(lines), len(lines)) in (None, slowly)
+
+
+def test_right_lines_are_read_quickly() -> None:
+    raw = f"{right_line}\n{right_line}\r\n{right_line}".encode()
+    assert READER.read_lines(raw, 3) == [read_slowly(right_line.encode())] * 3

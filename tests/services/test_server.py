@@ -22,7 +22,7 @@ from eventlog.embedded_redis import EmbeddedRedis, free_port, is_free
 from shared.admission import AT_ONCE, WAITING
 from shared.cli import WORKERS
 from shared.events import make_codec
-from shared.request_body import LARGEST_BODY_BYTES
+from shared.strict_json import LARGEST_BODY_BYTES
 from tests.make_run import ROOT, wait_until
 from tests.pair import SECRET, Pair, running_pair
 
