@@ -2,16 +2,42 @@
 
 from __future__ import annotations
 
+import operator
 import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from bench.turns import Spread
 
+_Words = Literal["over", "at least", "at most", "within", "under"]
+_HOLDS: Final[dict[_Words, Callable[[float, float], bool]]] = {
+    "over": operator.gt,
+    "at least": operator.ge,
+    "at most": operator.le,
+    "within": operator.le,
+    "under": operator.lt,
+}
+
+
+class Aim(NamedTuple):
+    """What a median is to come to: `Aim("at most", 1.2, shape="flat")`, told as `flat: at most 1.2`."""
+
+    words: _Words
+    bound: float
+    unit: str = ""
+    shape: str = ""
+
+    def is_reached_by(self, median: float) -> bool:
+        return _HOLDS[self.words](median, self.bound)
+
+    def __str__(self) -> str:
+        told = f"{self.words} {self.bound:g} {self.unit}".rstrip()
+        return f"{self.shape}: {told}" if self.shape else told
+
 
 class Figure(NamedTuple):
-    """One line of the results. `reached` is None where nothing was set to be reached.
+    """One line of the results.
 
     `row` is that of the table of aims in bench/README.md; `value` what is judged, with its spread.
     """
@@ -21,8 +47,7 @@ class Figure(NamedTuple):
     against: str
     value: Spread
     unit: str
-    aim: str
-    reached: bool | None
+    aim: Aim
     turns: int
     absolute: str
 

@@ -67,14 +67,13 @@ def plot(curve: Curve, path: Path) -> None:
 
 
 def _line(figure: Figure) -> str:
-    reached = {True: "yes", False: "**no**", None: ""}[figure.reached]
     cells = [
         str(figure.row),
         figure.measure,
         figure.against,
         f"{format_spread(figure.value)} {figure.unit}",
-        figure.aim,
-        reached,
+        str(figure.aim),
+        "yes" if figure.aim.is_reached_by(figure.value.median) else "**no**",
         str(figure.turns),
         figure.absolute,
     ]

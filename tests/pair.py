@@ -44,20 +44,31 @@ class Tail:
         self._folder = folder
         self._projection = projection
         self._stop = threading.Event()
+        self._built = threading.Event()
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        self._stop = threading.Event()
-        built = threading.Event()
-        self._thread = threading.Thread(target=self._run, args=(self._stop, built), daemon=True)
+        self.begin()
+        self.wait_until_built()
+
+    def begin(self) -> None:
+        """What `start` waits for; another tail may begin meanwhile."""
+        self._stop, self._built = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._run, args=(self._stop, self._built), daemon=True)
         self._thread.start()
-        assert built.wait(10)
+
+    def wait_until_built(self) -> None:
+        assert self._built.wait(10)
 
     def stop(self) -> None:
-        self._stop.set()
+        self.begin_to_stop()
         if self._thread is not None:
             self._thread.join(10)
             assert not self._thread.is_alive()
+
+    def begin_to_stop(self) -> None:
+        """What `stop` waits for."""
+        self._stop.set()
 
     def _run(self, stop: threading.Event, built: threading.Event) -> None:
         lock = TailLock(home_of(self._folder, self._projection))
@@ -135,10 +146,12 @@ def running_pair(
     pair = Pair(log, folder)
     if before is not None:
         before(pair)
-    pair.accounts_tail.start()
+    pair.accounts_tail.begin()
     pair.customers_tail.start()
+    pair.accounts_tail.wait_until_built()
     try:
         yield pair
     finally:
-        pair.accounts_tail.stop()
+        pair.accounts_tail.begin_to_stop()
         pair.customers_tail.stop()
+        pair.accounts_tail.stop()

@@ -33,6 +33,13 @@ def add_foreign(client: redis.Redis, entry_id: str = "*") -> None:
     client.xadd(STREAM, {"EventTypeName": "ParcelLost", "Payload": '{"id":1}'}, id=entry_id)
 
 
+def add_many_foreign(client: redis.Redis, count: int) -> None:
+    with client.pipeline() as pipeline:
+        for _ in range(count):
+            add_foreign(pipeline)
+        pipeline.execute()
+
+
 def moment(log: EventLog) -> Moment:
     """The log as far as it goes now."""
     state = log.state()
@@ -278,10 +285,7 @@ class LogContract(ABC):
     def test_more_foreign_entries_than_one_reading_takes_are_counted(
         self, log: EventLog, client: redis.Redis
     ) -> None:
-        with client.pipeline() as pipeline:
-            for _ in range(2001):
-                add_foreign(pipeline)
-            pipeline.execute()
+        add_many_foreign(client, 2001)
         assert publish(log).sequence == 2002
 
     # Is it still that log?

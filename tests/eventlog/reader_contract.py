@@ -21,7 +21,16 @@ from eventlog.log_subjects import LogSubjects
 from eventlog.reader_report import REPORT_EVERY_S, REPORT_IDLE_EVERY_S, ReaderReport
 from eventlog.readers import ReaderKind, WhyKept
 from eventlog.trimming import Keep, Trim, trim
-from tests.eventlog.log_contract import META, STREAM, SUBJECTS, add_foreign, everything, moment, publish
+from tests.eventlog.log_contract import (
+    META,
+    STREAM,
+    SUBJECTS,
+    add_foreign,
+    add_many_foreign,
+    everything,
+    moment,
+    publish,
+)
 from tests.eventlog.parcels import ParcelLost, a_parcel_sent, make_post
 
 READERS = "{event-stream}:readers"
@@ -281,10 +290,11 @@ class ReaderContract(ABC):
         self, log: EventLog, client: redis.Redis
     ) -> None:
         before = moment(log)
-        for number in range(1000):
-            touched = [f"parcel-{number}"]
-            publish(log, a_parcel_sent(number), touches=touched)
-            publish(log, ParcelLost(id=number), guards=touched, touches=touched)
+        many = [range(first, min(first + 50, 998)) for first in range(0, 998, 50)]
+        for numbers in (*many, [998], [999]):
+            touched = [f"parcel-{number}" for number in numbers]
+            publish(log, *map(a_parcel_sent, numbers), touches=touched)
+            publish(log, *(ParcelLost(id=number) for number in numbers), guards=touched, touches=touched)
         archive(log, 2000)
         on_what_goes = before._replace(position=positions(log)[500])
         assert trim(log, Keep(entries=3), dry_run=True).subjects == 998
@@ -372,8 +382,7 @@ class ReaderContract(ABC):
             closing(ProjectionFile(tmp_path / "b", make_post())) as slow,
         ):
             self.follow(log, slow, "slow", ReaderKind.PROJECTION, 1)
-            for _ in range(2300):
-                add_foreign(client)
+            add_many_foreign(client, 2300)
             self.follow(log, fast, "archive", ReaderKind.ARCHIVE, 5000)
             assert trim(log, Keep(entries=0)).bounded_by == "slow"
             assert log.state().sequence == 1, "nothing was freed for which it would have to be counted"
@@ -395,8 +404,7 @@ class ReaderContract(ABC):
     def test_log_of_foreign_entries_alone_is_trimmed_to_its_last(
         self, log: EventLog, client: redis.Redis
     ) -> None:
-        for _ in range(2300):
-            add_foreign(client)
+        add_many_foreign(client, 2300)
         archive(log, 2300)
         assert trim(log, Keep(entries=0), dry_run=True).freed == 2299
         assert trim(log, Keep(entries=0)).freed == 2299

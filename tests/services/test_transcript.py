@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
+import fakeredis
 import pytest
 import redis
 from werkzeug.test import TestResponse
@@ -16,6 +17,7 @@ from accounts.revenue import revenue
 from customers.directory import directory
 from eventlog import EventLog, ProjectionReader
 from eventlog.embedded_redis import EmbeddedRedis
+from shared.events import make_codec
 from tests.make_run import ROOT
 from tests.pair import Client, Pair, running_pair
 from tests.services.deliberate_differences import DIFFERENCES, as_markdown
@@ -23,13 +25,6 @@ from tests.services.deliberate_differences import DIFFERENCES, as_markdown
 TRANSCRIPT: dict[str, Any] = json.loads((ROOT / "tests" / "seed-004-transcript.json").read_text("utf-8"))
 EXCHANGES: list[dict[str, Any]] = TRANSCRIPT["http"]
 TOKEN = re.compile(r"[\w-]+\.[\w-]+\.[\w-]+", re.ASCII)
-
-
-@pytest.fixture(params=["fake_log", pytest.param("real_log", marks=pytest.mark.processes)])
-def pair(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Pair]:
-    with running_pair(request.getfixturevalue(request.param), tmp_path) as pair:
-        pair.make_demo()
-        yield pair
 
 
 def ours(pair: Pair, exchange: dict[str, Any]) -> TestResponse:
@@ -60,17 +55,29 @@ def shape(value: Any) -> Any:
     return type(value).__name__
 
 
-def replay(pair: Pair) -> dict[str, TestResponse]:
-    """All exchanges in order, each waiting for what the one before wrote."""
-    answers = {}
-    for exchange in EXCHANGES:
-        answers[exchange["case"]] = ours(pair, exchange)
-        pair.wait_until_applied()
-    return answers
+@pytest.fixture(scope="module", params=["fake", pytest.param("real", marks=pytest.mark.processes)])
+def answers(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, TestResponse]:
+    """To all exchanges in order, each after what the one before wrote is applied; by case."""
+    folder = tmp_path_factory.mktemp("pair")
+    found = {}
+    with ExitStack() as ending:
+        if request.param == "fake":
+            log = EventLog(fakeredis.FakeRedis().connection_pool, make_codec())
+        else:
+            server = ending.enter_context(EmbeddedRedis(folder / "redis"))
+            log = ending.enter_context(closing(EventLog.connect(server.url, make_codec())))
+        log.create()
+        pair = ending.enter_context(running_pair(log, folder / "data"))
+        pair.make_demo()
+        for exchange in EXCHANGES:
+            found[exchange["case"]] = ours(pair, exchange)
+            pair.wait_until_applied()
+    return found
 
 
-def test_statuses_differ_exactly_where_the_list_says(pair: Pair) -> None:
-    answers = replay(pair)
+def test_statuses_differ_exactly_where_the_list_says(answers: dict[str, TestResponse]) -> None:
     found = {
         (exchange["case"], exchange["status"], answers[exchange["case"]].status_code)
         for exchange in EXCHANGES
@@ -79,8 +86,7 @@ def test_statuses_differ_exactly_where_the_list_says(pair: Pair) -> None:
     assert found == {(difference.case, difference.theirs, difference.ours) for difference in DIFFERENCES}
 
 
-def test_bodies_have_the_same_shape_where_the_status_is_the_same(pair: Pair) -> None:
-    answers = replay(pair)
+def test_bodies_have_the_same_shape_where_the_status_is_the_same(answers: dict[str, TestResponse]) -> None:
     compared = []
     for exchange in EXCHANGES:
         answer = answers[exchange["case"]]
@@ -111,9 +117,8 @@ def test_bodies_have_the_same_shape_where_the_status_is_the_same(pair: Pair) -> 
     ]
 
 
-def test_created_invoices_answer_with_their_shape(pair: Pair) -> None:
+def test_created_invoices_answer_with_their_shape(answers: dict[str, TestResponse]) -> None:
     """Their status is among the differences, their body is not."""
-    answers = replay(pair)
     for exchange in EXCHANGES:
         if exchange["case"] in ("invoice create", "invoice create again", "invoice for second"):
             assert shape(answers[exchange["case"]].get_json()) == shape(json.loads(exchange["response_body"]))
