@@ -140,7 +140,9 @@ class DecisionMaker:
 
             def new_id(table: str, count: int = 1) -> int:
                 found.append(_find_new_ids(look, table, count, ids_above))
-                return found[-1].provisional()
+                first = found[-1].provisional()
+                look.remember_absent(table, range(first, first + count))  # no row has an id that is none yet
+                return first
 
             decision = decide(make_request(new_id), look)
             if len(found) > 1:
@@ -205,5 +207,5 @@ class DecisionMaker:
 
 def _find_new_ids(look: Look, table: str, count: int, at_least_above: int) -> NewIds:
     """Between two ids that are in use as of this look, or in use and the end."""
-    above = max(look.largest_key(table, IDS_FOLLOWED_BELOW), at_least_above)
-    return NewIds.between(table, above, look.next_key(table, above) or LARGEST_ID, count)
+    above, below = look.find_gap(table, IDS_FOLLOWED_BELOW, at_least_above)
+    return NewIds.between(table, above, below or LARGEST_ID, count)

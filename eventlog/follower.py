@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
@@ -35,6 +36,8 @@ BATCH_SIZE: Final = 1000  # entries; one transaction each, so also how much a cr
 
 WAKE_EVERY_MS: Final = 1000  # also how long a change of the log may go unnoticed while nothing arrives
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 2.0
+_BUSY_FROM_PER_S: Final = 1000  # entries
+_GATHER_WHEN_BUSY_S: Final = 0.015
 HALTED_PAUSE_S: Final = 1.0
 
 ENDED: Final = TailStatus(TailState.STOPPED, message="the tail was stopped: start it")
@@ -161,6 +164,7 @@ class Follower(ABC):
     def _follow(self, stop: threading.Event, known: ReaderReport, wake_every_ms: int) -> None:
         status = TailStatusFile(self._home)
         pause_s = _FIRST_PAUSE_S
+        applied_at_s = time.monotonic()
         while not stop.is_set():
             try:
                 with self.damage_named():
@@ -173,7 +177,8 @@ class Follower(ABC):
                 if applied == 0:
                     self._log.wait(here.position, wake_every_ms)
                 elif self._behind == 0:
-                    stop.wait(self.gather_s)
+                    before_s, applied_at_s = applied_at_s, time.monotonic()
+                    stop.wait(gather_for_s(applied, applied_at_s - before_s, self.gather_s))
             except CheckpointMoved as moved:
                 _logger.warning("batch rolled back: %s", moved)
             except (FileGone, ArchiveUnusable) as unusable:
@@ -194,6 +199,15 @@ class Follower(ABC):
 
     def _report(self, file: TailStatusFile, status: TailStatus) -> None:
         report_status(file, self._name, status)
+
+
+def gather_for_s(applied: int, in_s: float, at_least_s: float) -> float:
+    """How long a follower that has just applied these entries leaves what comes next to gather.
+
+    At least so long; longer where over 1,000 a second come, and whoever writes would wait for the looks and commits
+    of all readers.
+    """
+    return max(at_least_s, _GATHER_WHEN_BUSY_S) if applied > in_s * _BUSY_FROM_PER_S else at_least_s
 
 
 def _drop(ahead: tuple[Position, Asked[Snapshot]] | None) -> None:

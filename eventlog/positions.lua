@@ -6,6 +6,7 @@ local function larger(a, b)
   return a > b
 end
 local function is_after(a, b)
+  if a == b then return false end
   local a_ms, a_counter = a:match('^(%d+)-(%d+)$')
   local b_ms, b_counter = b:match('^(%d+)-(%d+)$')
   if a_ms ~= b_ms then return larger(a_ms, b_ms) end

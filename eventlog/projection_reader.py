@@ -105,17 +105,22 @@ class Look:
         """All rows of a SELECT, as tuples."""
         return self._connection.execute(sql, tuple(parameters)).fetchall()
 
-    def largest_key(self, table: str, below: int) -> int:
-        """The largest integer key of a table under a bound; 0 if there is none."""
-        key = self._key_of(table)
-        found = self.query(f"SELECT max({key}) FROM {table} WHERE {key} < ?", (below,))[0][0]
-        return int(found or 0)
+    def find_gap(self, table: str, below: int, at_least: int = 0) -> tuple[int, int | None]:
+        """Two integer keys of a table between which it has none: the largest under `below`, and the one after it.
 
-    def next_key(self, table: str, above: int) -> int | None:
-        """The smallest integer key of a table over a bound; None if there is none."""
+        The first is `at_least` where that is higher; the second None where the table ends.
+        """
         key = self._key_of(table)
-        found = self.query(f"SELECT min({key}) FROM {table} WHERE {key} > ?", (above,))[0][0]
-        return None if found is None else int(found)
+        ((first, after),) = self._connection.execute(
+            f"SELECT first, (SELECT min({key}) FROM {table} WHERE {key} > first) FROM"
+            f" (SELECT max(?1, coalesce((SELECT max({key}) FROM {table} WHERE {key} < ?2), 0)) AS first)",
+            (at_least, below),
+        )
+        return first, after
+
+    def remember_absent(self, table: str, keys: Iterable[Key]) -> None:
+        """Of rows that are known not to be there: none of them is looked up."""
+        self._found.update(((table, key), None) for key in keys)
 
     def iterate(self, table: Table) -> Iterator[tuple[str | int | None, ...]]:
         """Every row in the order of its key, its columns in theirs; reads as it goes."""

@@ -37,16 +37,16 @@ end
 local guards, touches = next_list(), next_list()
 
 -- 1. Is this the log the caller decided on, as far as it had read?
-local known = redis.call('HMGET', meta, 'log_id', 'sequence', 'last_position', 'floor', 'trimmed_to')
+local known = redis.call('HMGET', meta, 'log_id', 'sequence', 'last_position', 'floor', 'trimmed_to', counter)
 local sequence, last_own, floor, trimmed_to = tonumber(known[2] or '0'), known[3] or '0-0', known[4] or '0-0', known[5] or '0-0'
 if not known[1] then return {'replaced', 'there is no log'} end
 if known[1] ~= log_id then return {'replaced', 'the log is ' .. known[1]} end
-if redis.call('EXISTS', stream) == 0 then return {'replaced', 'the stream is gone'} end
 
 local newest = redis.call('XREVRANGE', stream, '+', '-', 'COUNT', 1)[1]
+if not newest and redis.call('EXISTS', stream) == 0 then return {'replaced', 'the stream is gone'} end
 local log_end = newest and newest[1] or '0-0'
 if is_after(decided_at, log_end) then return {'rewound', 'it ends at ' .. log_end} end
-if decided_at ~= '0-0' and not is_after(trimmed_to, decided_at)
+if decided_at ~= '0-0' and decided_at ~= log_end and not is_after(trimmed_to, decided_at)
     and #redis.call('XRANGE', stream, decided_at, decided_at) == 0 then
   return {'rewound', 'it has no entry ' .. decided_at}
 end
@@ -92,7 +92,7 @@ end
 local last_id = above
 local function with_ids(text) return text end
 if counter ~= '' then
-  local counted = tonumber((redis.call('HGET', meta, counter) or ''):match('^%d+$') or '0')
+  local counted = tonumber((known[6] or ''):match('^%d+$') or '0')
   if counted < 2 ^ 53 then last_id = math.max(counted, above) end
   if last_id + new_ids >= below then return {'taken', string.format('%.0f', math.max(last_id, below))} end
   local first_id = last_id + 1
@@ -106,7 +106,8 @@ if counter ~= '' then
 end
 
 -- 5. Did anything it stands on change since? Subjects that were deleted may have been touched at any time.
-if redis.call('HGET', subjects, '') ~= log_id then floor = log_end end
+local remembers = redis.call('HGET', subjects, '') == log_id
+if not remembers then floor = log_end end
 if is_after(floor, decided_at) then return {'conflict', floor, 'the log, by an entry of another writer,'} end
 for _, guard in ipairs(guards) do
   local subject = with_ids(guard)
@@ -131,9 +132,13 @@ end
 answer[2] = sequence
 local last = answer[#answer]
 local written = string.format('%d', sequence)
-redis.call('HSET', meta, 'sequence', written, 'last_position', last, 'floor', floor)
-if counter ~= '' then redis.call('HSET', meta, counter, string.format('%.0f', last_id + new_ids)) end
-redis.call('HSET', subjects, '', log_id)
+if counter ~= '' then
+  redis.call('HSET', meta, 'sequence', written, 'last_position', last, 'floor', floor,
+    counter, string.format('%.0f', last_id + new_ids))
+else
+  redis.call('HSET', meta, 'sequence', written, 'last_position', last, 'floor', floor)
+end
+if not remembers then redis.call('HSET', subjects, '', log_id) end
 for _, subject in ipairs(touches) do redis.call('HSET', subjects, with_ids(subject), last) end
 redis.call('HSET', record, 'fingerprint', fingerprint, 'sequence', written, 'position', last, 'result', result)
 redis.call('PEXPIRE', record, record_lifetime_ms)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from importlib import resources
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
@@ -83,7 +83,8 @@ class RedisClient:
     def __init__(self, pool: redis.ConnectionPool) -> None:
         """`pool` must speak RESP2 and not retry by itself, as that of `make_pool`."""
         self._pool = pool
-        self._kept: list[Any] = []  # connections for `ask`, of which none is waited for
+        # Idle connections: to get one from the pool and give it back takes as long as a short question.
+        self._kept: list[Any] = []
 
     def make_impatient_pool(self, timeout_s: float) -> redis.ConnectionPool:
         """A pool to the same server whose connections give up after `timeout_s`."""
@@ -135,8 +136,7 @@ class RedisClient:
     def ask(self, commands: Sequence[tuple[Any, ...]]) -> Callable[[], list[Any]]:
         """Send a short question, as `read_all` would, and go on; what comes back, called once, waits for the answers.
 
-        Both raise LogUnavailable. The connections are kept for this: to get one from the pool and give it back
-        takes as long as the question.
+        Both raise LogUnavailable.
         """
         keys, words = _as_script(commands)
         with self._unavailable_if_failing():
@@ -166,10 +166,13 @@ class RedisClient:
         try:
             yield
         except BaseException:
-            # An answer may still be on its way: this connection must not be read by anyone else.
-            connection.disconnect()
-            self._pool.release(connection)
+            self._give_up(connection)
             raise
+
+    def _give_up(self, connection: Any) -> None:
+        # An answer may still be on its way: this connection must not be read by anyone else.
+        connection.disconnect()
+        self._pool.release(connection)
 
     def execute_all(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
         """Run commands at one moment, synced to disk once; LogUnavailable for the first that is refused.
@@ -242,18 +245,31 @@ class RedisClient:
     @contextmanager
     def _connection(self) -> Iterator[Any]:
         """A connected connection; failing to get one is LogUnavailable, and nothing was sent."""
-        try:
-            connection: Any = self._pool.get_connection()  # redis-py leaves its methods untyped
-        except (redis.RedisError, OSError) as problem:
-            raise LogUnavailable(f"Redis is away: {self._explained(problem)}") from problem
+        connection = self._find_kept()
+        if connection is None:
+            try:
+                connection = self._pool.get_connection()
+            except (redis.RedisError, OSError) as problem:
+                raise LogUnavailable(f"Redis is away: {self._explained(problem)}") from problem
         try:
             yield connection
         except BaseException:
-            # An answer may still be on its way: this connection must not be read by anyone else.
-            connection.disconnect()
+            self._give_up(connection)
             raise
-        finally:
-            self._pool.release(connection)
+        self._kept.append(connection)
+
+    def _find_kept(self) -> Any | None:
+        """The one used last of those that are still good; None if there is none."""
+        while True:
+            try:
+                connection = self._kept.pop()
+            except IndexError:
+                return None
+            # As the pool looks: what can be read now is no answer to what comes, but mostly the server's farewell.
+            with suppress(redis.RedisError, OSError):
+                if connection.is_connected and not connection.can_read():
+                    return connection
+            self._give_up(connection)
 
     @contextmanager
     def _unavailable_if_failing(self) -> Iterator[None]:

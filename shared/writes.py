@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import msgspec
-from flask import g, request
+from flask import Response, g, request
 
 from eventlog import Command, Published, Refused
 from eventlog.deciding import Decision, DecisionMaker, NewId, Origin
@@ -65,14 +65,14 @@ def requested_key() -> tuple[str, bool]:
     return key, True
 
 
-def write_headers() -> dict[str, str]:
+def add_write_headers(response: Response) -> Response:
     """What a write answers besides its body, whatever its outcome."""
-    headers = {}
-    if "idempotency_key" in g:
-        headers["Idempotency-Key"] = str(g.idempotency_key)
-    if g.get("replayed"):
-        headers["Idempotency-Replayed"] = "true"
-    return headers
+    left = vars(g)
+    if "idempotency_key" in left:
+        response.headers.add("Idempotency-Key", left["idempotency_key"])
+    if left.get("replayed"):
+        response.headers.add("Idempotency-Replayed", "true")
+    return response
 
 
 def _refusal(refused: Absent | Refused | RefusedItem) -> Problem:

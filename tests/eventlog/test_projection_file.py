@@ -343,12 +343,18 @@ def test_waiting_reader_sees_the_position_come(file: ProjectionFile, reader: Pro
     assert arrived == [True]
 
 
-def test_largest_key_is_found_below_a_bound(file: ProjectionFile, reader: ProjectionReader) -> None:
+def test_gap_is_found_between_the_keys_on_both_sides_of_a_bound(
+    file: ProjectionFile, reader: ProjectionReader
+) -> None:
     with reader.look() as look:
-        assert look.largest_key("parcels", 100) == 0
+        assert look.find_gap("parcels", 100) == (0, None)
     commit(file, 1, [a_parcel(3), a_parcel(20), a_parcel(2**63 - 1)])
     with reader.look() as look:
-        assert look.largest_key("parcels", 100) == 20
+        assert look.find_gap("parcels", 100) == (20, 2**63 - 1)
+        assert look.find_gap("parcels", 3) == (0, 3)
+        assert look.find_gap("parcels", 100, at_least=19) == (20, 2**63 - 1)
+        assert look.find_gap("parcels", 100, at_least=200) == (200, 2**63 - 1)
+        assert look.find_gap("parcels", 100, at_least=2**63 - 1) == (2**63 - 1, None)
 
 
 def test_condition_of_an_index_is_taken(directory: Path) -> None:
