@@ -101,10 +101,10 @@ class PendingRows:
 
 @cache
 def _make_row_type(columns: tuple[tuple[str, type[int | str]], ...]) -> type[msgspec.Struct]:
-    """What a whole row is, to have it checked in one call; making it takes as long as checking some hundred."""
+    """What the values of a row are, to check them in one call; making it takes as long as checking some hundred."""
     checked = {int: Annotated[int, msgspec.Meta(ge=SMALLEST_INTEGER, le=LARGEST_INTEGER)], str: str}
     fields = [(name, checked[kind]) for name, kind in columns]
-    return msgspec.defstruct("Row", fields, forbid_unknown_fields=True, gc=False)
+    return msgspec.defstruct("Row", fields, array_like=True, forbid_unknown_fields=True, gc=False)
 
 
 def _values_getter(columns: Iterable[str]) -> Callable[[Row], tuple[Any, ...]]:
@@ -127,37 +127,41 @@ class _PendingTable:
         self._row_type = _make_row_type(tuple(table.columns.items()))
         self._texts = _values_getter([column for column, kind in table.columns.items() if kind is str])
         self._stored = stored
-        self._largest: float | None = None  # no key above it is stored; None while that was not looked up
+        # No key above it is stored; known once it was looked up, where keys are integers.
+        self._largest = math.inf
+        self._largest_is_known = False
         # As the changes so far leave them, once they were looked up; None: there is none.
         self.rows: dict[Key, dict[str, Value] | None] = {}
-        self._inserted: dict[Key, dict[str, Value]] = {}
+        # New rows as they were inserted, in the order of the columns; most are never looked up.
+        self._inserted: dict[Key, tuple[Value, ...]] = {}
         # Of each column the keys of the rows that it was changed in, new ones too; or was, and was put back.
         self._updated: dict[str, set[Key]] = {column: set() for column in table.columns}
         self._replaced: list[dict[str, Value]] = []  # what each update of the batch found there
 
     def look_up(self, key: Key) -> dict[str, Value] | None:
-        """A row that no change has met yet; from now on it is known, or known to be missing."""
-        if self._largest is None:
-            self._largest = self._find_largest()
-        row = None
+        """A row that no look has met yet; from now on it is known, or known to be missing."""
+        new = self._inserted.get(key)
+        if new is not None:
+            inserted = self.rows[key] = dict(zip(self._types, new, strict=True))
+            return inserted
+        if not self._largest_is_known:
+            self._find_largest()
         # Most keys looked for in vain are new ones, and those count up: a comparison instead of a SELECT.
-        if not isinstance(key, int) or key <= self._largest:
-            found = self._stored.find(self._name, key)
-            row = None if found is None else dict(found)
-        self.rows[key] = row
+        if isinstance(key, int) and key > self._largest:
+            return None
+        found = self._stored.find(self._name, key)
+        row = self.rows[key] = None if found is None else dict(found)
         return row
 
-    def _find_largest(self) -> float:
-        if self._types[self._key] is not int:
-            return math.inf
-        largest = self._stored.largest_key(self._name)
-        return -math.inf if largest is None else largest
+    def _find_largest(self) -> None:
+        if self._types[self._key] is int:
+            largest = self._stored.largest_key(self._name)
+            self._largest = -math.inf if largest is None else largest
+        self._largest_is_known = True
 
     def begin_next(self) -> None:
-        if self._inserted and self._largest is not None and self._largest < math.inf:
+        if self._inserted and self._largest < math.inf:
             self._largest = max(self._largest, *cast(dict[int, Any], self._inserted))
-        for key in self._inserted:  # much of what is inserted is not looked for again
-            del self.rows[key]
         if len(self.rows) > _ROWS_REMEMBERED:
             self.rows.clear()
         self._inserted.clear()
@@ -166,12 +170,14 @@ class _PendingTable:
             keys.clear()
 
     def write(self, connection: sqlite3.Connection) -> None:
+        rows = cast(dict[Key, dict[str, Value]], self.rows)  # what is changed is there
         if self._inserted:
+            for key in self._inserted.keys() & rows.keys():  # they were looked up, and may have changed
+                self._inserted[key] = self._in_order(rows[key])
             connection.executemany(
                 f"INSERT INTO {self._name} ({', '.join(self._types)}) VALUES ({', '.join('?' * len(self._types))})",
-                map(self._in_order, self._inserted.values()),
+                self._inserted.values(),
             )
-        rows = cast(dict[Key, dict[str, Value]], self.rows)  # what is updated is there
         for column, changed in self._updated.items():
             keys = changed.difference(self._inserted)
             if keys:
@@ -203,22 +209,34 @@ class _PendingTable:
         return "the sum does not fit 64 bits"
 
     def insert(self, change: Insert) -> None:
-        row = dict(change.row)
-        try:
-            convert(row, self._row_type)  # in a third of the time that a look at each value takes
-            if not "".join(self._texts(row)).isascii():
-                self._check_values(row)
-        except msgspec.ValidationError:
-            self._check_row(row)
-        key = cast(Key, row[self._key])
+        row = change.row
+        values = self._in_order_checked(row)
+        key: Key = row[self._key]  # type: ignore[assignment]  # where it is None, that is named below
+        # Above the largest there is none; the rest is looked up.
+        if not (type(key) is int and key > self._largest and key not in self._inserted):
+            self._require_missing(key)
+        self._inserted[key] = values
+
+    def _require_missing(self, key: Key) -> None:
         before = self.rows.get(key, _UNKNOWN)
         if before is _UNKNOWN:
             before = self.look_up(key)
-        if before is not None or row[self._key] is None:
+        if before is not None or key is None:
             raise InvalidChange(
                 f"insert of {self._name} {key!r}: it is there already, or its key is empty; {_OR_BY_HAND}"
             )
-        self.rows[key] = self._inserted[key] = row
+        self.rows.pop(key, None)  # it is missing no more
+
+    def _in_order_checked(self, row: Row) -> tuple[Value, ...]:
+        try:
+            values = self._in_order(row)
+            convert(values, self._row_type)  # in a third of the time that a look at each value takes
+            if len(row) == len(values) and "".join(self._texts(row)).isascii():
+                return values
+        except (KeyError, msgspec.ValidationError):
+            pass
+        self._check_row(row)
+        return self._in_order(row)
 
     def update(self, change: Update) -> None:
         key, values = change.key, change.values
@@ -239,7 +257,7 @@ class _PendingTable:
             self.add(Add(change.table, change.key, change.column, -change.amount))
         elif isinstance(change, Insert):
             key = cast(Key, change.row[self._key])
-            self.rows[key] = None
+            self.rows.pop(key, None)
             del self._inserted[key]
             for keys in self._updated.values():
                 keys.discard(key)

@@ -14,8 +14,8 @@ from msgspec import Meta
 
 from eventlog import Codec, Event
 
-# Canonical decimals only: never 007. `$` alone would let a final newline pass.
-Id = Annotated[str, Meta(pattern=r"^[1-9][0-9]{0,17}$(?!\n)")]
+# Canonical decimals only: never 007. Not `$`, which lets a final newline pass.
+Id = Annotated[str, Meta(pattern=r"^[1-9][0-9]{0,17}\Z")]
 Cents = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 Text = Annotated[str, Meta(max_length=1000)]
 Name = Annotated[str, Meta(min_length=1, max_length=1000)]

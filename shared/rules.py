@@ -212,4 +212,4 @@ def _fits(row: Row | None, cents: int) -> bool:
     if row is None:
         return False
     total: int = row["total_revenue_cents"] + cents  # type: ignore[operator]  # likewise
-    return abs(cents) <= LARGEST_INTEGER and abs(total) <= LARGEST_INTEGER
+    return -LARGEST_INTEGER <= cents <= LARGEST_INTEGER and -LARGEST_INTEGER <= total <= LARGEST_INTEGER

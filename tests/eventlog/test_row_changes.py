@@ -80,14 +80,15 @@ def applied_in_batches(events: Sequence[list[Change]], sizes: Sequence[int]) -> 
     with closing(a_database()) as connection:
         write(connection, a_letter(1, words=5), a_letter(2), Insert("towns", {"name": "York", "letters": 1}))
         left = list(events)
+        rows = pending(connection)
         for size in [*sizes, len(left)]:
-            rows = pending(connection)
             for event in left[:size]:
                 try:
                     rows.apply(event)
                 except InvalidChange:
                     continue
             rows.write(connection)
+            rows.begin_next()
             left = left[size:]
         return stored(connection)
 
