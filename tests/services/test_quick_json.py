@@ -99,7 +99,7 @@ line_texts = st.one_of(texts, st.just(json.dumps(RIGHT)), st.sampled_from(["", "
 right_line = json.dumps(RIGHT)
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.lists(line_texts, min_size=1, max_size=4), st.sampled_from(["\n", "\r\n", " \n"]), st.booleans())
 @example([right_line * 2, ""], "\n", True)
 @example([right_line + right_line[:1], right_line[1:]], "\n", True)
