@@ -2,20 +2,44 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 from accounts import revenue
 from eventlog.projection_reader import Look
 from shared.paging import LARGEST_LIMIT, Page
+from shared.permissions import Role
 
 
 class ShownAccount(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One account; `more_customers` is a link, there if it has more than are shown."""
+    """An account with its first 100 customers; `more_customers` is the path of the rest, if there are more."""
 
     account: revenue.Account
     customers: list[revenue.CustomerRevenue]
     total_revenue_cents: int
     more_customers: str = ""
+
+
+class Owned(msgspec.Struct, frozen=True):
+    """Whether a user owns an account."""
+
+    ok: bool
+
+
+class AccessToken(msgspec.Struct, frozen=True):
+    """Send it as `Authorization: Bearer <access_token>`; it expires after so many seconds."""
+
+    access_token: str
+    expires_in: int
+    token_type: Literal["Bearer"] = "Bearer"  # noqa: S105  # a scheme
+
+
+class CreatedUser(msgspec.Struct, frozen=True):
+    """A user as it was added."""
+
+    username: str
+    role: Role
 
 
 def list_all_accounts(look: Look) -> list[ShownAccount]:

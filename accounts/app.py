@@ -25,6 +25,10 @@ from shared.settings import Settings
 from shared.telemetry import configure_logging
 from shared.tokens import Tokens
 
+_DESCRIPTION = (
+    "Accounts and what they have earned; users and their tokens, which let them into customers, too."
+)
+
 
 def create_app(settings: Settings | None = None, log: EventLog | None = None) -> Flask:
     """The app for these settings; without them, for the environment's. Opens no connection yet."""
@@ -33,7 +37,9 @@ def create_app(settings: Settings | None = None, log: EventLog | None = None) ->
     tokens = Tokens(settings.require_secret())
     users = Users(settings.data_dir / "accounts")
     reader = ProjectionReader(settings.projection_directory("accounts", revenue), revenue)
-    app = make_app("accounts", Health("accounts", reader, log, settings.archive, {"users": users.check}))
+    app = make_app(
+        "accounts", _DESCRIPTION, Health("accounts", reader, log, settings.archive, {"users": users.check})
+    )
     handler = CommandHandler(DecisionMaker(log, reader), users, lambda: datetime.now(UTC))
     reads = Reads(reader, log)
     app.register_blueprint(make_sign_in_routes(tokens, users))

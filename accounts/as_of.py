@@ -14,6 +14,7 @@ from eventlog.moments import InvalidMoment, last_before, parse_moment
 from eventlog.projection_reader import Look
 from eventlog.replay import TooMuchToReplay, scratch_file
 from shared.log_position import Reads, format_log_position
+from shared.problem_kinds import TOO_MANY_WAITING
 from shared.problems import bad_parameter, unavailable
 
 MOST_ENTRIES: Final = 10_000  # replayed in about half a second; the command has no bound
@@ -51,7 +52,7 @@ class AsOf:
                 return
         del g.tail_status  # the log itself is read now: its tail has no say in that
         if not self._replaying.acquire(blocking=False):
-            raise unavailable("too-many-waiting", "Too many moments are being replayed already.")
+            raise unavailable(TOO_MANY_WAITING, "Too many moments are being replayed already.")
         try:
             with scratch_file(self._log, self._projection) as scratch:
                 scratch.replay(moment, most_entries=MOST_ENTRIES)

@@ -11,8 +11,9 @@ from accounts.decider import decide
 from accounts.identity import Users
 from eventlog import Published
 from eventlog.deciding import DecisionMaker, NewId
+from shared.field_error import FieldError
 from shared.permissions import Identity
-from shared.problems import bad_field
+from shared.problems import forbidden, not_found
 from shared.writes import Writes
 
 
@@ -27,9 +28,11 @@ class CommandHandler:
     def create_account(self, identity: Identity, body: dict[str, Any]) -> Published:
         owned_by = body["owned_by"] or identity.username
         if not identity.is_admin and owned_by != identity.username:
-            raise bad_field("#/owned_by", "must be yourself, or left out: you are not an admin")
+            error = FieldError("must be yourself, or left out: you are not an admin", "#/owned_by")
+            raise forbidden("Only an admin may make accounts for others.", [error])
         if self._users.find(owned_by) is None:
-            raise bad_field("#/owned_by", "must be a user that exists")
+            error = FieldError("must be a user that exists", "#/owned_by")
+            raise not_found(f"There is no user {owned_by!r}.", [error])
 
         def command(new_id: NewId) -> Command:
             return CreateAccount(

@@ -135,7 +135,7 @@ def as_json(explanation: Explanation, trimmed_to: Position) -> Iterator[str]:
     yield _encoded(head)[:-1] + ',"entries":['
     separator = ""
     for entry in explanation:
-        yield separator + _encoded(entry._asdict())
+        yield separator + _encoded(entry)
         separator = ","
     yield f'],"sum_of_entries_cents":{explanation.sum_cents}}}\n'
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from itertools import accumulate
-from typing import Final, NamedTuple, cast
+from typing import Final, cast
+
+import msgspec
 
 from eventlog import Add, Event, Insert, RecordedEvent, Refused, Row, Table
 from eventlog.projection_reader import Look
 from eventlog.row_changes import Changes
 from shared.events import as_text
 from shared.paging import Page
+from shared.shown import ShownId, ShownInstant, ShownPosition
 
 LEDGER: Final = Table(
     "ledger",
@@ -57,20 +60,20 @@ def entered(
     return outcome
 
 
-class LedgerEntry(NamedTuple):
-    """As answered: ids strings, the position as `redis-cli XRANGE` takes it.
+class LedgerEntry(msgspec.Struct, frozen=True, gc=False):
+    """An entry of the log that moved an account's total; the position as `redis-cli XRANGE` takes it.
 
     `amount_cents` is what the entry added, `balance_cents` what the amounts up to it come to.
     """
 
     sequence: int
-    position: str
+    position: ShownPosition
     event_type: str
-    customer_id: str
-    invoice_id: str | None
+    customer_id: ShownId
+    invoice_id: ShownId | None
     amount_cents: int
     balance_cents: int
-    occurred_at: str
+    occurred_at: ShownInstant
 
 
 def list_entries(

@@ -21,6 +21,7 @@ from shared.events import (
 )
 from shared.paging import Page
 from shared.rules import ACCOUNT_COLUMNS, CUSTOMER_COLUMNS, INVOICE_COLUMNS, follow
+from shared.shown import ShownId, ShownInstant
 
 CUSTOMERS_INSIDE: Final = 100  # how many an account shows itself; the rest is a link away
 
@@ -81,19 +82,19 @@ def account_deleted(recorded: RecordedEvent[AccountDeleted], rows: Rows) -> Chan
 
 
 class Account(msgspec.Struct, frozen=True, gc=False):
-    """As answered: the id a number, as the former service had it."""
+    """An account; its id is a number, as the former service had it."""
 
     id: int
     name: str
     description: str
     owned_by: str
-    created_date: str
+    created_date: ShownInstant
 
 
 class CustomerRevenue(msgspec.Struct, frozen=True, gc=False):
-    """As answered: the id a string. Up to 10,000 of them are in one answer, so they are encoded as they are."""
+    """A customer, with what its invoices come to."""
 
-    customer_id: str
+    customer_id: ShownId
     name: str
     total_revenue_cents: int
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from flask import Blueprint, Response, request
 
-from accounts import ledger, revenue
-from accounts.answers import show_account_revenue
+from accounts import ledger, operations, revenue
+from accounts.answers import Owned, show_account_revenue
 from accounts.as_of import AsOf
 from accounts.command_handler import CommandHandler
 from accounts.schemas import CreateAccountBody
@@ -13,6 +13,7 @@ from eventlog import Row
 from eventlog.projection_reader import Look
 from shared.http import answer, no_content, path_id, require_token
 from shared.log_position import Reads
+from shared.operations import Created, described
 from shared.permissions import Identity
 from shared.problems import not_found
 from shared.request_body import load_body
@@ -27,13 +28,23 @@ def make_routes(tokens: Tokens, reads: Reads, as_of: AsOf, handler: CommandHandl
     routes = Blueprint("accounts", __name__)
 
     @routes.post("/accounts")
+    @described(operations.CREATE_ACCOUNT)
     def create_account() -> Response:
+        """Create an account.
+
+        It is owned by whoever asks; an admin may name another user.
+        """
         identity = require_token(tokens)
         published = handler.create_account(identity, load_body(_CREATE_ACCOUNT))
-        return answer({"id": published.result}, 201, {"Location": f"/accounts/{published.result}"})
+        return answer(Created(published.result), 201, {"Location": f"/accounts/{published.result}"})
 
     @routes.get("/accounts")
+    @described(operations.LIST_ACCOUNTS)
     def list_accounts() -> Response:
+        """List accounts with their revenue, in the order of their ids.
+
+        Of a member those it owns, of an admin all. `as_of` replays up to 10,000 entries of the log.
+        """
         identity = require_token(tokens)
         refuse_unknown_parameters("limit", "after", "as_of")
         page = requested_page()
@@ -43,7 +54,9 @@ def make_routes(tokens: Tokens, reads: Reads, as_of: AsOf, handler: CommandHandl
         return answer([show_account_revenue(item) for item in shown], headers=link)
 
     @routes.get("/accounts/<account_id>")
+    @described(operations.FIND_ACCOUNT)
     def find_account(account_id: str) -> Response:
+        """Get an account with its revenue."""
         identity = require_token(tokens)
         key = path_id(account_id, "account id")
         refuse_unknown_parameters()
@@ -54,13 +67,17 @@ def make_routes(tokens: Tokens, reads: Reads, as_of: AsOf, handler: CommandHandl
         return answer(show_account_revenue(found))
 
     @routes.delete("/accounts/<account_id>")
+    @described(operations.DELETE_ACCOUNT)
     def delete_account(account_id: str) -> Response:
+        """Delete an account that has no customers."""
         identity = require_token(tokens)
         handler.delete_account(identity, path_id(account_id, "account id"))
         return no_content()
 
     @routes.get("/accounts/<account_id>/customers")
+    @described(operations.LIST_CUSTOMERS)
     def list_customers(account_id: str) -> Response:
+        """List an account's customers with their revenue."""
         identity = require_token(tokens)
         key = path_id(account_id, "account id")
         refuse_unknown_parameters("limit", "after")
@@ -72,7 +89,12 @@ def make_routes(tokens: Tokens, reads: Reads, as_of: AsOf, handler: CommandHandl
         return answer(shown, headers=link)
 
     @routes.get("/accounts/<account_id>/ledger")
+    @described(operations.LIST_LEDGER)
     def list_ledger(account_id: str) -> Response:
+        """List each entry of the log that moved an account's total.
+
+        In the order of the log; `after` is the sequence of an entry.
+        """
         identity = require_token(tokens)
         key = path_id(account_id, "account id")
         refuse_unknown_parameters("limit", "after")
@@ -82,15 +104,17 @@ def make_routes(tokens: Tokens, reads: Reads, as_of: AsOf, handler: CommandHandl
             balance_cents = ledger.find_balance(look, key, page.after)
             found = ledger.list_entries(look, key, page, balance_cents=balance_cents)
         shown, link = one_page(page, found, lambda entry: entry.sequence)
-        return answer([entry._asdict() for entry in shown], headers=link)
+        return answer(shown, headers=link)
 
     @routes.get("/accounts/<account_id>/is-owned-by/<username>")
+    @described(operations.IS_OWNED_BY)
     def is_owned_by(account_id: str, username: str) -> Response:
+        """Say whether a user owns an account."""
         identity = require_token(tokens)
         key = path_id(account_id, "account id")
         with reads.look() as look:
             account = _require_in_sight(identity, look, key)
-        return answer({"ok": account["owned_by"] == username})
+        return answer(Owned(account["owned_by"] == username))
 
     return routes
 

@@ -25,6 +25,9 @@ class RoleField(CheckedField[Role]):
             raise ValidationError(f"must be one of {', '.join(Role)}")
         return Role(value)
 
+    def json_schema(self) -> dict[str, Any]:
+        return {"type": "string", "enum": [role.value for role in Role]}
+
 
 class UsernameField(TextField):
     """A name for a new user; it appears in paths, so it is kept simple."""
@@ -39,6 +42,9 @@ class UsernameField(TextField):
                 "must have letters, digits and . _ @ - only, and begin with a letter or digit"
             )
         return name
+
+    def json_schema(self) -> dict[str, Any]:
+        return {"type": "string", "pattern": f"^{_USERNAME.pattern}$"}
 
 
 class LoginBody(Schema):

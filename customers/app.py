@@ -22,13 +22,15 @@ from shared.settings import Settings
 from shared.telemetry import configure_logging
 from shared.tokens import Tokens
 
+_DESCRIPTION = "Customers of the accounts, and their invoices. Log in at the accounts service."
+
 
 def create_app(settings: Settings | None = None, log: EventLog | None = None) -> Flask:
     """The app for these settings; without them, for the environment's. Opens no connection yet."""
     settings = settings or Settings.from_environment(os.environ)
     log = log or EventLog.connect(settings.redis_url, make_codec(), settings.stream, archive=settings.archive)
     reader = ProjectionReader(settings.projection_directory("customers", directory), directory)
-    app = make_app("customers", Health("customers", reader, log, settings.archive))
+    app = make_app("customers", _DESCRIPTION, Health("customers", reader, log, settings.archive))
     handler = CommandHandler(DecisionMaker(log, reader), lambda: datetime.now(UTC))
     app.register_blueprint(make_routes(Tokens(settings.require_secret()), Reads(reader, log), handler))
     return app

@@ -13,7 +13,7 @@ main = make_commands(
         projection=directory,
         worker="customers.app:create_worker",
         port=lambda settings: settings.customers_port,
-        show=lambda look: [customer._asdict() for customer in list_all_customers(look)],
+        show=list_all_customers,
     )
 )
 main.add_command(import_file)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
+
+import msgspec
 
 from eventlog import Projection, RecordedEvent, Refused, Rows, Table
 from eventlog.projection_reader import Look
@@ -18,6 +20,7 @@ from shared.events import (
 )
 from shared.paging import LARGEST_LIMIT, Page
 from shared.rules import ACCOUNT_COLUMNS, CUSTOMER_COLUMNS, INVOICE_COLUMNS, follow
+from shared.shown import ShownDate, ShownId, ShownInstant
 
 directory: Final = Projection(
     "directory",
@@ -62,23 +65,23 @@ def follow_the_rules(recorded: RecordedEvent[Any], rows: Rows) -> Changes | Refu
     return follow(recorded.event, rows)
 
 
-class Customer(NamedTuple):
-    """As answered; ids are strings, dates RFC 3339."""
+class Customer(msgspec.Struct, frozen=True, gc=False):
+    """A customer of an account."""
 
-    id: str
-    account_id: str
+    id: ShownId
+    account_id: ShownId
     name: str
-    created_date: str
+    created_date: ShownInstant
 
 
-class Invoice(NamedTuple):
-    """As answered; the price in whole cents."""
+class Invoice(msgspec.Struct, frozen=True, gc=False):
+    """An invoice of a customer; the price in whole cents."""
 
-    id: str
-    customer_id: str
+    id: ShownId
+    customer_id: ShownId
     purchase_price_cents: int
-    purchase_date: str
-    created_date: str
+    purchase_date: ShownDate
+    created_date: ShownInstant
 
 
 _CUSTOMERS = """

@@ -8,6 +8,7 @@ import click
 
 from eventlog.archive_reader import ArchiveReader
 from eventlog.commands.archive import archive, reseed_log
+from eventlog.commands.catalogue import catalogue
 from eventlog.commands.common import OneLineErrors, Place, at_the_log, json_option, print_json
 from eventlog.commands.parked import parked
 from eventlog.commands.readers import readers, trim
@@ -91,5 +92,5 @@ def _archived_logs(archive: Path) -> set[str]:
         return set()
 
 
-for command in (archive, parked, readers, reseed_log, show, status, tail, trim):
+for command in (archive, catalogue, parked, readers, reseed_log, show, status, tail, trim):
     main.add_command(command)

@@ -130,6 +130,15 @@ class Codec:
     def event_types(self) -> frozenset[str]:
         return frozenset(name.decode() for name in self._types)
 
+    @property
+    def event_classes(self) -> frozenset[type[Event]]:
+        return frozenset(type_codec.event_class for type_codec in self._types.values())
+
+    def earlier_versions(self) -> Iterator[tuple[str, int]]:
+        """Of each event type those that are lifted to the current one."""
+        for event_class in self.event_classes:
+            yield from ((event_class.__name__, version) for version in range(1, event_class.schema_version))
+
     def encode(self, event: Event, metadata: Metadata) -> EncodedEvent:
         """Raise for what could not be read back.
 

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
+from shared.problem_kinds import OVERLOADED
 from shared.problems import unavailable
 
 if TYPE_CHECKING:
@@ -24,9 +25,7 @@ _NEVER_REFUSED: Final = "/health/"  # whoever watches must see that it is the lo
 
 
 # Made once: a refusal must cost next to nothing.
-_REFUSED: Final = unavailable(
-    "overloaded", "More is asked than can be answered now, and nothing was done: send it again later."
-).response()
+_REFUSED: Final = unavailable(OVERLOADED).response()
 _REFUSED_BODY: Final = _REFUSED.get_data()
 _REFUSED_HEADERS: Final = _REFUSED.headers.to_wsgi_list()
 

@@ -14,6 +14,7 @@ from eventlog.tail import run_tail
 from shared.backup_commands import backup, restore_file
 from shared.doctor import as_running, examine_service, follower_of_service
 from shared.generation_commands import generations, rollback
+from shared.openapi_command import openapi
 from shared.parked_commands import parked
 from shared.rebuild_commands import rebuild, verify
 from shared.replay_commands import as_of, replay, what_if
@@ -100,6 +101,7 @@ _COMMANDS = (
     replay,
     backup,
     restore_file,
+    openapi,
 )
 
 

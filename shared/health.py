@@ -5,7 +5,9 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
+
+import msgspec
 
 from eventlog import EventLog, EventLogError, ProjectionReader
 from eventlog.archive_status import describe_archive, find_archive_status
@@ -26,10 +28,13 @@ from shared.freshness import Freshness
 _PATIENCE_S = 1.0  # with a Redis that hangs; who asks seldom waits for longer than a few
 
 
-class Check(NamedTuple):
-    """One thing looked at: `ok`, `degraded` or `failed`, and what to do about it."""
+Status: TypeAlias = Literal["ok", "degraded", "failed"]
 
-    status: str
+
+class Check(msgspec.Struct, frozen=True):
+    """One thing looked at, and what to do about it."""
+
+    status: Status
     detail: str
     mend: str = ""
 

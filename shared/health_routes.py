@@ -2,10 +2,41 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 from flask import Blueprint, Response
 
-from shared.health import Health
+from shared.health import Check, Health, Status
+from shared.operations import Answer, asks, described
+
+
+class Readiness(msgspec.Struct, frozen=True):
+    """Each thing looked at, by name, and the worst of them."""
+
+    status: Status
+    checks: dict[str, Check]
+
+
+_NOT_BUILT: Final = Check("failed", "nothing is built yet", "start the tail, and see its log")
+_DEAD: Final = Check("degraded", "dead: nobody holds the lock", "start the tail")
+_SAYS_OK: Final = asks(Answer(200, "It answers.", str, "OK", media_type="text/plain"), needs_token=False)
+_LIVE: Final = asks(Answer(200, "It answers.", dict[str, str], {"status": "ok"}), needs_token=False)
+_READY: Final = asks(
+    Answer(
+        200,
+        "Reads can be answered; what is degraded says how to mend it.",
+        Readiness,
+        msgspec.to_builtins(Readiness("degraded", {"tail": _DEAD})),
+    ),
+    Answer(
+        503,
+        "Reads cannot be answered.",
+        Readiness,
+        msgspec.to_builtins(Readiness("failed", {"projection": _NOT_BUILT})),
+    ),
+    needs_token=False,
+)
 
 
 def make_health_routes(health: Health) -> Blueprint:
@@ -13,21 +44,25 @@ def make_health_routes(health: Health) -> Blueprint:
     routes = Blueprint("health", __name__)
 
     @routes.get("/status")
+    @described(_SAYS_OK)
     def status() -> Response:
+        """Say OK, as the former services did."""
         return Response("OK", mimetype="text/plain")
 
     @routes.get("/health/live")
+    @described(_LIVE)
     def live() -> Response:
+        """Say that this process is alive."""
         return Response(b'{"status":"ok"}', mimetype="application/json")
 
     @routes.get("/health/ready")
+    @described(_READY)
     def ready() -> Response:
+        """Say whether reads can be answered, and what is wrong."""
         checks = health.checks()
         found = {check.status for check in checks.values()}
-        status = "failed" if "failed" in found else "degraded" if "degraded" in found else "ok"
-        body = {"status": status, "checks": {name: check._asdict() for name, check in checks.items()}}
-        return Response(
-            msgspec.json.encode(body), 503 if status == "failed" else 200, mimetype="application/json"
-        )
+        status: Status = "failed" if "failed" in found else "degraded" if "degraded" in found else "ok"
+        body = msgspec.json.encode(Readiness(status, checks))
+        return Response(body, 503 if status == "failed" else 200, mimetype="application/json")
 
     return routes

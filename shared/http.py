@@ -12,6 +12,7 @@ from shared.admission import Admission
 from shared.health import Health
 from shared.health_routes import make_health_routes
 from shared.log_position import register_log_position_headers
+from shared.pages.routes import make_pages
 from shared.permissions import Identity
 from shared.problems import bad_parameter, bad_request, register_error_handlers, unauthorized
 from shared.strict_json import LARGEST_BODY_BYTES, is_id
@@ -26,16 +27,18 @@ class _PlainApp(Flask):
         return func
 
 
-def make_app(name: str, health: Health) -> Flask:
-    """An app that answers nothing but health yet."""
+def make_app(name: str, description: str, health: Health) -> Flask:
+    """An app that answers nothing but health, and tells of itself, yet."""
     app = _PlainApp(name, static_folder=None)
     app.wsgi_app = Admission(app.wsgi_app)  # type: ignore[method-assign]  # Flask's way to put something around it
     # One more than a body may have: werkzeug cuts a body without Content-Length there, and does not say so.
     app.config["MAX_CONTENT_LENGTH"] = LARGEST_BODY_BYTES + 1
     app.url_map.strict_slashes = True
+    app.url_map.merge_slashes = False  # //accounts is no path of ours, and no redirect to one
     register_error_handlers(app)
     register_log_position_headers(app)
     app.register_blueprint(make_health_routes(health))
+    app.register_blueprint(make_pages(name, description))
 
     @app.before_request
     def _refuse_raw_bytes() -> None:

@@ -22,6 +22,7 @@ from eventlog.projection_reader import Look
 from eventlog.tail_status import TailState, TailStatus
 from shared.admission import AT_ONCE
 from shared.freshness import Freshness
+from shared.problem_kinds import LOG_POSITION_UNKNOWN, NOT_YET_APPLIED, TOO_MANY_WAITING
 from shared.problems import Problem, bad_header, precondition_failed, unavailable
 
 DEFAULT_WAIT_S: Final = 1.0
@@ -89,7 +90,7 @@ class Reads:
         far = {"Log-Position": format_log_position(now.position, now.log_id)}
         self._refuse_beyond_head(minimum, far)
         if not self._waiters.acquire(blocking=False):
-            raise unavailable("too-many-waiting", "Too many reads wait for the log already.", far)
+            raise unavailable(TOO_MANY_WAITING, "Too many reads wait for the log already.", far)
         try:
             if self._reader.wait_until_applied(minimum.position, wait_s):
                 return
@@ -98,7 +99,7 @@ class Reads:
         with self._reader.look() as look:
             far = {"Log-Position": format_log_position(look.checkpoint.position, look.checkpoint.log_id)}
         raise unavailable(
-            "not-yet-applied",
+            NOT_YET_APPLIED,
             f"{minimum.position} is not applied here yet; Log-Position says how far it is.",
             far,
         )
@@ -108,7 +109,7 @@ class Reads:
             state = self._log.state()
         except LogUnavailable as problem:
             raise unavailable(
-                "not-yet-applied", "The log is away, and what is applied here is not that far.", far
+                NOT_YET_APPLIED, "The log is away, and what is applied here is not that far.", far
             ) from problem
         if state.log_id is not None and not state.log_id.startswith(minimum.short_log_id):
             raise _precondition_failed("Min-Log-Position is of another log.")
@@ -117,11 +118,11 @@ class Reads:
 
 
 def requested_minimum() -> Minimum | None:
-    """The `Min-Log-Position` header; 400 if it is not what a `Log-Position` looks like."""
-    text = request.headers.get("Min-Log-Position")
-    if text is None:
+    """The `Min-Log-Position` header; 400 if it is not what a `Log-Position` looks like. `0` asks for nothing."""
+    text = request.headers.get("Min-Log-Position", "0").strip()
+    if text == "0":
         return None
-    found = _MINIMUM.fullmatch(text.strip())
+    found = _MINIMUM.fullmatch(text)
     try:
         if found is not None:
             return Minimum(Position.parse(found["position"]), found["log"])
@@ -180,4 +181,4 @@ def describe(status: TailStatus) -> str:
 
 
 def _precondition_failed(detail: str) -> Problem:
-    return Problem(412, "log-position-unknown", "This log has no such position", detail)
+    return Problem(LOG_POSITION_UNKNOWN, detail)

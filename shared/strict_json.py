@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import date
+from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any, Final, TypeVar, cast
 
 from marshmallow import Schema, ValidationError, fields
@@ -21,10 +21,18 @@ _DEEPEST_NESTING = 20  # no body of ours needs more than one
 _LONGEST_NUMBER = 40  # digits; longer ones cost time to parse and fit nowhere
 
 _CANONICAL_ID = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)
-_NOT_TEXT = {"Cc", "Cs", "Zl", "Zp"}
-_INVISIBLE = {"Cf", "Zs"}
-# Unicode TR 9: embeddings, overrides and isolates make a name look like another.
-_TURNING = set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+# Control characters, line separators, and (Unicode TR 9) embeddings, overrides and isolates: they make a name look
+# like another. In the syntax that regular expressions of Python, of JSON Schema and of Rust have in common.
+_NOT_TEXT: Final = r"\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069"
+_LONE_SURROGATES: Final = r"\ud800-\udfff"
+# Spaces and format characters, the categories Zs and Cf of Unicode 14.
+_INVISIBLE: Final = (
+    r" \u00a0\u00ad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u1680\u180e\u2000-\u200f\u202f\u205f-\u2064"
+    r"\u206a-\u206f\u3000\ufeff\ufff9-\ufffb"
+    "\U000110bd\U000110cd\U00013430-\U00013438\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0001\U000e0020-\U000e007f"
+)
+_REFUSED_CHARACTER = re.compile(f"[{_NOT_TEXT}{_LONE_SURROGATES}]")
+_VISIBLE_CHARACTER = re.compile(f"[^{_INVISIBLE}]")
 _STRINGS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
 _NO_BRACKETS = re.compile(r"[^][{}]+")
 _ISO_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
@@ -87,7 +95,7 @@ def parse_json(raw: bytes) -> Any:
 
 
 class _NoNumberOfOurs(str):
-    """A fraction, an exponent, NaN or an endless integer: no field takes one, and none is rounded."""
+    """A fraction, NaN or an endless integer: no field takes one, and none is rounded."""
 
     __slots__ = ()
 
@@ -102,6 +110,16 @@ def _parse_int(digits: str) -> int | _NoNumberOfOurs:
     return int(digits) if len(digits) <= _LONGEST_NUMBER else _NoNumberOfOurs(digits)
 
 
+def _parse_float(text: str) -> int | _NoNumberOfOurs:
+    """What JSON Schema calls an integer is one, however it is written: 100.0 and 1e2 are 100, exactly."""
+    if len(text) <= _LONGEST_NUMBER:
+        with suppress(InvalidOperation):  # an exponent beyond all bounds
+            number = Decimal(text)
+            if abs(number.adjusted()) < _LONGEST_NUMBER and number == number.to_integral_value():
+                return int(number)
+    return _NoNumberOfOurs(text)
+
+
 def _object_without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any] | RepeatsKey:
     found = dict(pairs)
     if len(found) == len(pairs):
@@ -114,7 +132,7 @@ _DECODER: Final = json.JSONDecoder(
     object_pairs_hook=_object_without_repeats,
     parse_constant=_NoNumberOfOurs,
     parse_int=_parse_int,
-    parse_float=_NoNumberOfOurs,
+    parse_float=_parse_float,
 )
 
 
@@ -154,6 +172,10 @@ class CheckedField(fields.Field[ValueT]):
         """The value as a command takes it; ValidationError for any other."""
         raise NotImplementedError
 
+    def json_schema(self) -> dict[str, Any]:
+        """What the API's description says of it: no more and no less than `check` accepts."""
+        raise NotImplementedError
+
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **_: Any) -> ValueT:
         return self.check(value)
 
@@ -176,12 +198,17 @@ class TextField(CheckedField[str]):
             raise ValidationError(
                 f"must have {self._shortest} to {self._longest} characters, has {len(value)}"
             )
-        for character in value:
-            if unicodedata.category(character) in _NOT_TEXT or character in _TURNING:
-                raise ValidationError(f"must not contain the character U+{ord(character):04X}")
-        if self._shortest and all(unicodedata.category(character) in _INVISIBLE for character in value):
+        refused = _REFUSED_CHARACTER.search(value)
+        if refused:
+            raise ValidationError(f"must not contain the character U+{ord(refused[0]):04X}")
+        if self._shortest and not _VISIBLE_CHARACTER.search(value):
             raise ValidationError("must not be blank")
         return value
+
+    def json_schema(self) -> dict[str, Any]:
+        visible = f"[^{_INVISIBLE}{_NOT_TEXT}][^{_NOT_TEXT}]*" if self._shortest else ""
+        pattern = f"^[^{_NOT_TEXT}]*{visible}$"
+        return {"type": "string", "minLength": self._shortest, "maxLength": self._longest, "pattern": pattern}
 
 
 class IdField(CheckedField[str]):
@@ -196,9 +223,12 @@ class IdField(CheckedField[str]):
             )
         return value
 
+    def json_schema(self) -> dict[str, Any]:
+        return {"type": "string", "pattern": f"^{_CANONICAL_ID.pattern}$"}
+
 
 class WholeNumberField(CheckedField[int]):
-    """An integer within bounds; no boolean, no 1.0, no "1"."""
+    """An integer within bounds; no boolean, no 1.5, no "1"."""
 
     def __init__(self, *, smallest: int, largest: int, **rest: Any) -> None:
         super().__init__(**rest)
@@ -210,6 +240,9 @@ class WholeNumberField(CheckedField[int]):
         if type(value) is not int or not self._smallest <= value <= self._largest:
             raise ValidationError(f"must be a whole number from {self._smallest} to {self._largest}")
         return value
+
+    def json_schema(self) -> dict[str, Any]:
+        return {"type": "integer", "minimum": self._smallest, "maximum": self._largest}
 
 
 class DateField(CheckedField[date]):
@@ -224,6 +257,9 @@ class DateField(CheckedField[date]):
             except ValueError:
                 pass
         raise ValidationError("must be a date that exists, as YYYY-MM-DD")
+
+    def json_schema(self) -> dict[str, Any]:
+        return {"type": "string", "format": "date"}
 
 
 def is_id(text: str) -> bool:

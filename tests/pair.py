@@ -31,6 +31,7 @@ from shared.permissions import Identity, Role
 from shared.settings import Settings
 from shared.tokens import Tokens
 from tests.clock import FIXED_NOW
+from tests.described_answers import require_described
 
 SECRET = "a secret of thirty-two bytes or more"
 _CHEAP_HASHER = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)  # the apps hash as in production
@@ -82,16 +83,20 @@ class Tail:
 
 
 class Client:
-    """One service as one user; remembers nothing between requests."""
+    """One service as one user; remembers nothing between requests. Every answer is one that the service describes."""
 
     def __init__(self, app: Flask, token: str | None) -> None:
+        self._app = app
         self._client: FlaskClient = app.test_client()
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
 
     def request(
         self, method: str, path: str, *, headers: dict[str, str] | None = None, **rest: Any
     ) -> TestResponse:
-        return self._client.open(path, method=method, headers={**self._headers, **(headers or {})}, **rest)
+        sent = {**self._headers, **(headers or {})}
+        answered = self._client.open(path, method=method, headers=sent, buffered=True, **rest)
+        require_described(self._app, method, path, answered)
+        return answered
 
     def get(self, path: str, **rest: Any) -> TestResponse:
         return self.request("GET", path, **rest)

@@ -1,0 +1,89 @@
+"""What the API's description says of the accounts service's paths."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from accounts.answers import AccessToken, CreatedUser, Owned, ShownAccount
+from accounts.ledger import LedgerEntry
+from accounts.revenue import CustomerRevenue
+from accounts.schemas import CreateAccountBody, CreateUserBody, LoginBody
+from shared.operations import JSON, LINK, PAGE, Answer, Body, Parameter, asks, creates, reads, writes
+from shared.problem_kinds import BUSY, FORBIDDEN, NOT_FOUND, NOT_WRITTEN, UNAUTHORIZED, USER_EXISTS
+
+_AS_OF: Final = Parameter(
+    "as_of",
+    "query",
+    "As it was then: a date, a time, a position of the log, or how long ago.",
+    {
+        "anyOf": [
+            {"type": "string", "pattern": "^20[0-9]{2}-0[1-9]-[012][1-8](T[01][0-9]:[0-5][0-9]Z)?$"},
+            {"type": "string", "pattern": "^[1-9][0-9]{0,15}-[0-9]{1,9}$"},
+            {"type": "string", "pattern": "^[1-9][0-9]{0,2}[smhd]$"},
+            {"enum": ["start", "now"]},
+        ],
+        "examples": ["2026-10-01", "7d"],
+    },
+)
+_CUSTOMER: Final = {"customer_id": "7", "name": "Ada", "total_revenue_cents": 12000}
+_ACCOUNT: Final[dict[str, Any]] = {
+    "account": {
+        "id": 1,
+        "name": "one",
+        "description": "the first",
+        "owned_by": "user1",
+        "created_date": "2026-01-31T12:00:00Z",
+    },
+    "customers": [_CUSTOMER],
+    "total_revenue_cents": 12000,
+}
+_LEDGER_ENTRY: Final = {
+    "sequence": 5,
+    "position": "1795219641181-0",
+    "event_type": "InvoiceCreated",
+    "customer_id": "7",
+    "invoice_id": "10",
+    "amount_cents": 12000,
+    "balance_cents": 12000,
+    "occurred_at": "2026-01-31T12:00:00Z",
+}
+
+CREATE_ACCOUNT: Final = creates(
+    "account",
+    Body(CreateAccountBody(), {"name": "three", "description": "the third", "owned_by": "user1"}),
+    problems=[FORBIDDEN, NOT_FOUND],
+)
+LIST_ACCOUNTS: Final = reads(list[ShownAccount], [_ACCOUNT], parameters=[*PAGE, _AS_OF], headers=[LINK])
+FIND_ACCOUNT: Final = reads(ShownAccount, _ACCOUNT, problems=[NOT_FOUND])
+DELETE_ACCOUNT: Final = writes(Answer(204, "It is deleted."), problems=[NOT_FOUND])
+LIST_CUSTOMERS: Final = reads(
+    list[CustomerRevenue], [_CUSTOMER], parameters=PAGE, headers=[LINK], problems=[NOT_FOUND]
+)
+LIST_LEDGER: Final = reads(
+    list[LedgerEntry], [_LEDGER_ENTRY], parameters=PAGE, headers=[LINK], problems=[NOT_FOUND]
+)
+IS_OWNED_BY: Final = reads(Owned, {"ok": True}, problems=[NOT_FOUND])
+
+_TOKEN: Final = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.e30.c2lnbmF0dXJl"  # noqa: S105  # lets nobody in
+_IN: Final = Answer(
+    200, "A token, good for this and the other service.", str, _TOKEN, media_type="text/plain"
+)
+_IN_AS_JSON: Final = _IN._replace(
+    shape=AccessToken,
+    example={"access_token": _TOKEN, "expires_in": 900, "token_type": "Bearer"},
+    media_type=JSON,
+)
+
+LOG_IN: Final = asks(
+    _IN,
+    _IN_AS_JSON,
+    body=Body(LoginBody(), {"username": "user1", "password": "password1"}),
+    problems=[UNAUTHORIZED, BUSY, NOT_WRITTEN],
+    needs_token=False,
+)
+REFRESH: Final = asks(_IN, _IN_AS_JSON, problems=[NOT_WRITTEN])
+CREATE_USER: Final = asks(
+    Answer(201, "The user may log in.", CreatedUser, {"username": "joe", "role": "member"}),
+    body=Body(CreateUserBody(), {"username": "joe", "password": "correct horse", "role": "member"}),
+    problems=[FORBIDDEN, USER_EXISTS, BUSY, NOT_WRITTEN],
+)

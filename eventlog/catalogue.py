@@ -1,0 +1,115 @@
+"""The events of a log for whoever reads or writes it elsewhere: an AsyncAPI 3 document with the JSON Schema of each."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from importlib.metadata import entry_points
+from typing import Any, Final
+
+import msgspec
+
+from eventlog.codec import EVENT_TYPE, METADATA, PAYLOAD, SEQUENCE, Codec
+from eventlog.events import Event, Metadata
+
+ENTRY_POINTS: Final = (
+    "eventlog.codecs"  # a package names the maker of its codec there, for `eventlog catalogue`
+)
+
+_COMPONENT: Final = "#/components/schemas/{name}"
+_DESCRIPTION: Final = (
+    f"Every entry has four fields: {EVENT_TYPE.decode()}, {PAYLOAD.decode()}, {SEQUENCE.decode()} and "
+    f"{METADATA.decode()}. Here the payload of a message is what stands in {PAYLOAD.decode()}, and its headers are the "
+    "other fields. Read it with XREAD; publish with eventlog, which gives the sequence."
+)
+
+
+def find_codecs() -> dict[str, Codec]:
+    """Those of the installed packages, by the name that each gave itself."""
+    return {found.name: found.load()() for found in entry_points(group=ENTRY_POINTS)}
+
+
+def make_catalogue(codecs: Iterable[Codec], stream: str) -> dict[str, Any]:
+    """The AsyncAPI document of a stream that holds the events of these codecs."""
+    codecs = list(codecs)
+    classes = sorted(
+        {found for codec in codecs for found in codec.event_classes}, key=lambda found: found.__name__
+    )
+    _, schemas = msgspec.json.schema_components([*classes, Metadata], ref_template=_COMPONENT)
+    messages = {
+        f"{found.__name__}.v{found.schema_version}": _describe_message(found, schemas) for found in classes
+    }
+    for name, version in sorted({earlier for codec in codecs for earlier in codec.earlier_versions()}):
+        messages[f"{name}.v{version}"] = _describe_earlier(name, version)
+    on_channel = {name: {"$ref": f"#/components/messages/{name}"} for name in messages}
+    channel = {"$ref": "#/channels/stream"}
+    return {
+        "asyncapi": "3.0.0",
+        "info": {
+            "title": f"Events of {stream}",
+            "version": _version_of(classes),
+            "description": _DESCRIPTION,
+        },
+        "defaultContentType": "application/json",
+        "channels": {"stream": {"address": stream, "title": "A Redis stream", "messages": on_channel}},
+        "operations": {
+            "publish": {"action": "send", "channel": channel},
+            "follow": {"action": "receive", "channel": channel},
+        },
+        "components": {"messages": messages, "schemas": _in_json_schema(schemas)},
+    }
+
+
+def _in_json_schema(described: Any) -> Any:
+    r"""With patterns as JSON Schema writes them: it knows no `\Z`, and its `$` is nothing but the end."""
+    if isinstance(described, list):
+        return [_in_json_schema(item) for item in described]
+    if not isinstance(described, dict):
+        return described
+    return {
+        name: re.sub(r"\\Z$", "$", value)
+        if name == "pattern" and isinstance(value, str)
+        else _in_json_schema(value)
+        for name, value in described.items()
+    }
+
+
+def _version_of(classes: Iterable[type[Event]]) -> str:
+    """It grows with each new version of an event, and with nothing else."""
+    return f"1.{sum(event_class.schema_version for event_class in classes)}.0"
+
+
+def _describe_message(event_class: type[Event], schemas: dict[str, Any]) -> dict[str, Any]:
+    name = event_class.__name__
+    described = {
+        "name": name,
+        "title": f"{name}, version {event_class.schema_version}",
+        "headers": _describe_fields(name),
+        "payload": {"$ref": _COMPONENT.format(name=name)},
+    }
+    if summary := schemas[name].get("description"):
+        described["summary"] = summary
+    return described
+
+
+def _describe_earlier(name: str, version: int) -> dict[str, Any]:
+    return {
+        "name": name,
+        "title": f"{name}, version {version}",
+        "summary": "No longer written. What the log holds of it is lifted to the current version as it is read.",
+        "headers": _describe_fields(name),
+        "payload": {"type": "object"},
+    }
+
+
+def _describe_fields(name: str) -> dict[str, Any]:
+    fields = {
+        EVENT_TYPE.decode(): {"const": name},
+        SEQUENCE.decode(): {"type": "string", "pattern": "^[1-9][0-9]*$"},
+        METADATA.decode(): {
+            "type": "string",
+            "contentMediaType": "application/json",
+            "contentSchema": {"$ref": _COMPONENT.format(name=Metadata.__name__)},
+        },
+    }
+    return {"type": "object", "required": list(fields), "properties": fields}

@@ -1,0 +1,47 @@
+"""`eventlog catalogue`: which events the log may hold, and what is in each."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from eventlog.catalogue import ENTRY_POINTS, find_codecs, make_catalogue
+from eventlog.commands.common import json_option, print_json
+from eventlog.log import DEFAULT_STREAM
+
+
+@click.command()
+@json_option
+def catalogue(as_json: bool) -> None:
+    """List the events of the installed packages, with their fields; needs no log.
+
+    --json prints an AsyncAPI 3 document of the stream, with the JSON Schema of each event. A package tells of its
+    events by an entry point in the group `eventlog.codecs`, which names a function that makes its codec.
+    """
+    codecs = find_codecs()
+    if not codecs:
+        raise click.ClickException(
+            f"no installed package tells of its events: give yours an entry point in the group {ENTRY_POINTS} that "
+            "names a function which makes its codec"
+        )
+    document = make_catalogue(codecs.values(), os.environ.get("EVENT_STREAM") or DEFAULT_STREAM)
+    if as_json:
+        print_json(document)
+        return
+    schemas = document["components"]["schemas"]
+    for message in document["components"]["messages"].values():
+        click.echo(message["title"])
+        for field, schema in schemas[message["name"]]["properties"].items():
+            click.echo(f"  {field:<24}{_describe(schema)}")
+
+
+def _describe(schema: dict[str, object]) -> str:
+    """`string, date-time`, as far as a line goes; --json has it all."""
+    kept = [schema.get("type"), schema.get("format"), schema.get("pattern")]
+    bounds = [
+        f"{name} {schema[name]}"
+        for name in ("minimum", "maximum", "minLength", "maxLength")
+        if name in schema
+    ]
+    return ", ".join(str(part) for part in [*kept, *bounds] if part is not None)

@@ -1,0 +1,208 @@
+"""The OpenAPI 3.1 document of a service: made from its routes, what is said beside them, and its schemas."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
+
+import msgspec
+from apispec import APISpec
+from apispec.ext.marshmallow import MarshmallowPlugin
+from apispec.ext.marshmallow.common import resolve_schema_cls
+
+from shared.field_error import FieldError
+from shared.operations import JSON, Answer, Body, Header, Operation, Parameter, operation_of
+from shared.problem_kinds import KINDS, Kind
+from shared.problems import MEDIA_TYPE
+from shared.strict_json import CheckedField
+
+if TYPE_CHECKING:
+    from flask import Flask
+    from marshmallow import Schema
+    from marshmallow.fields import Field
+
+_COMPONENT: Final = "#/components/schemas/{name}"
+_VARIABLE = re.compile(r"<(?:[a-z_]+:)?([a-z_]+)>")
+_PATH_VARIABLES: Final[Mapping[str, Mapping[str, Any]]] = {
+    "username": {"type": "string", "minLength": 1},
+    "kind": {"type": "string", "enum": sorted(KINDS)},
+}
+_PATH_ID: Final[Mapping[str, Any]] = {"type": "string", "pattern": "^[1-9][0-9]{0,17}$"}
+
+
+class _Route(NamedTuple):
+    """A method of a path; `tag` groups it with others on the page."""
+
+    path: str
+    method: str
+    view: Callable[..., Any]
+    operation: Operation
+    tag: str
+
+
+class ProblemDetails(msgspec.Struct, omit_defaults=True):
+    """What went wrong (RFC 9457): `type` never changes its meaning, and is a page that says what to do."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    errors: list[FieldError] = []
+
+
+def make_document(app: Flask, title: str, description: str) -> dict[str, Any]:
+    """Of every route of the app; raises ValueError for one that nothing is said of."""
+    plugin = MarshmallowPlugin(schema_name_resolver=_name_of)
+    spec = APISpec(
+        title,
+        version("revenue-stream"),
+        "3.1.0",
+        [plugin],
+        info={"description": description, "license": {"name": "MIT", "identifier": "MIT"}},
+        servers=[{"url": "/"}],
+        security=[{"token": []}],
+    )
+    cast("Any", plugin.converter).add_attribute_function(_describe_field)
+    spec.components.security_scheme(
+        "token",
+        {
+            "type": "http",
+            "scheme": "bearer",
+            "bearerFormat": "JWT",
+            "description": "From `POST /auth/login`.",
+        },
+    )
+    routes = list(_list_routes(app))
+    shapes = _describe_shapes(spec, [route.operation for route in routes])
+    for route in routes:
+        spec.path(route.path, operations={route.method.lower(): _describe_route(route, shapes)})
+    written = spec.to_dict()
+    document = {
+        name: written[name] for name in ("openapi", "info", "servers", "security", "paths", "components")
+    }
+    for name, schema in document["components"]["schemas"].items():
+        if name.endswith("Body"):
+            _close(schema)
+    return document
+
+
+def _close(schema: dict[str, Any]) -> None:
+    """Say of a body that it may have no other keys; a default that cannot be sent is none."""
+    schema["additionalProperties"] = False
+    for field in schema["properties"].values():
+        if field.get("default", "") is None:
+            del field["default"]
+
+
+def _name_of(schema: type[Schema]) -> str:
+    return cast("type[Schema]", resolve_schema_cls(schema)).__name__  # it is given instances, too
+
+
+def _list_routes(app: Flask) -> Iterable[_Route]:
+    for rule in sorted(app.url_map.iter_rules(), key=lambda rule: rule.rule):
+        view = app.view_functions[rule.endpoint]
+        if rule.endpoint.endswith(".static"):  # the parts of pages
+            continue
+        operation = operation_of(view)
+        if operation is None:
+            raise ValueError(f"nothing is said of {rule.rule}: describe its view with shared.operations")
+        path, tag = _VARIABLE.sub(r"{\1}", rule.rule), rule.endpoint.partition(".")[0].replace("_", " ")
+        for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
+            yield _Route(path, method, view, operation, tag)
+
+
+def _describe_shapes(spec: APISpec, operations: Sequence[Operation]) -> dict[int, Any]:
+    """The JSON Schema of each answer by its identity; what several share goes to the components."""
+    answers = [answer for operation in operations for answer in operation.answers if answer.shape is not None]
+    types = [ProblemDetails, *(answer.shape for answer in answers)]
+    described, components = msgspec.json.schema_components(types, ref_template=_COMPONENT)
+    for name, schema in components.items():
+        spec.components.schema(name, component=schema)
+    return {id(answer): schema for answer, schema in zip(answers, described[1:], strict=True)}
+
+
+def _describe_route(route: _Route, shapes: Mapping[int, Any]) -> dict[str, Any]:
+    operation = route.operation
+    summary, _, description = (route.view.__doc__ or "").strip().partition("\n")
+    described: dict[str, Any] = {"operationId": route.view.__name__, "summary": summary, "tags": [route.tag]}
+    if description.strip():
+        described["description"] = " ".join(description.split())
+    parameters = [*_path_parameters(route.path), *operation.parameters]
+    if parameters:
+        described["parameters"] = [_describe_parameter(parameter) for parameter in parameters]
+    if operation.body is not None:
+        described["requestBody"] = _describe_body(operation.body)
+    if not operation.needs_token:
+        described["security"] = []
+    responses: dict[str, Any] = {}
+    for answer in operation.answers:
+        _add_answer(responses, answer, shapes.get(id(answer)))
+    for kind in operation.problems:
+        _add_problem(responses, kind)
+    described["responses"] = dict(sorted(responses.items()))
+    return described
+
+
+def _path_parameters(path: str) -> list[Parameter]:
+    return [
+        Parameter(name, "path", "", _PATH_VARIABLES.get(name, _PATH_ID))
+        for name in re.findall(r"{([a-z_]+)}", path)
+    ]
+
+
+def _describe_parameter(parameter: Parameter) -> dict[str, Any]:
+    described: dict[str, Any] = {
+        "name": parameter.name,
+        "in": parameter.place,
+        "required": parameter.place == "path",
+        "schema": dict(parameter.schema),
+    }
+    if parameter.meaning:
+        described["description"] = parameter.meaning
+    return described
+
+
+def _describe_body(body: Body) -> dict[str, Any]:
+    schema: Any = body.schema
+    if body.most is not None:
+        schema = {"type": "array", "items": body.schema, "minItems": 1, "maxItems": body.most}
+    return {"required": True, "content": {JSON: {"schema": schema, "example": body.example}}}
+
+
+def _add_answer(responses: dict[str, Any], answer: Answer, shape: Any) -> None:
+    described = responses.setdefault(str(answer.status), {"description": answer.meaning})
+    if answer.headers:
+        described["headers"] = {header.name: _describe_header(header) for header in answer.headers}
+    if shape is not None:
+        content = described.setdefault("content", {})
+        content[answer.media_type] = {"schema": shape, "example": answer.example}
+    if answer.links:
+        described["links"] = {name: dict(link) for name, link in answer.links.items()}
+
+
+def _add_problem(responses: dict[str, Any], kind: Kind) -> None:
+    described = responses.setdefault(str(kind.status), {"description": ""})
+    described["description"] = f"{described['description']}\n\n`{kind.name}`: {kind.meaning}".strip()
+    reference = {"$ref": _COMPONENT.format(name=ProblemDetails.__name__)}
+    content = described.setdefault("content", {}).setdefault(
+        MEDIA_TYPE, {"schema": reference, "examples": {}}
+    )
+    shown = ProblemDetails(f"/problems/{kind.name}", kind.title, kind.status, kind.detail)
+    content["examples"][kind.name] = {"value": msgspec.to_builtins(shown)}
+    headers = described.setdefault("headers", {})
+    for name, meaning in _PROBLEM_HEADERS.get(kind.status, {}).items():
+        headers[name] = {"description": meaning, "schema": {"type": "string"}}
+
+
+_PROBLEM_HEADERS: Final = {401: {"WWW-Authenticate": "How to sign in."}, 503: {"Retry-After": "Seconds."}}
+
+
+def _describe_header(header: Header) -> dict[str, Any]:
+    return {"description": header.meaning, "required": header.always, "schema": dict(header.schema)}
+
+
+def _describe_field(_: Any, field: Field[Any], **__: Any) -> dict[str, Any]:
+    """The JSON Schema of a field, as its own class says it."""
+    return field.json_schema() if isinstance(field, CheckedField) else {}

@@ -1,0 +1,20 @@
+"""The command `openapi`."""
+
+from __future__ import annotations
+
+import secrets
+from importlib import import_module
+
+import click
+
+from shared.service import Service, pass_service
+
+
+@click.command()
+@pass_service
+def openapi(service: Service) -> None:
+    """Print the OpenAPI document of the service, as `/openapi.json` answers it. Needs nothing that runs."""
+    create_app = import_module(service.worker.partition(":")[0]).create_app
+    settings = service.read_settings()._replace(jwt_secret=secrets.token_urlsafe(32))
+    answered = create_app(settings).test_client().get("/openapi.json")
+    click.echo(answered.get_data(as_text=True), nl=False)

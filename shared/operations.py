@@ -1,0 +1,242 @@
+"""What the API's description says of paths: what they take, and every status that they answer.
+
+What they do is said in the docstring of the view: a summary, and below it more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, NamedTuple, TypeVar
+
+import msgspec
+from marshmallow import Schema
+
+from shared.paging import DEFAULT_LIMIT, LARGEST_LIMIT
+from shared.problem_kinds import (
+    BAD_REQUEST,
+    BODY_TOO_LARGE,
+    CONFLICT,
+    IDEMPOTENCY_KEY_REUSED,
+    INTERNAL_ERROR,
+    LOG_POSITION_UNKNOWN,
+    NOT_READABLE,
+    NOT_WRITTEN,
+    NOT_YET_APPLIED,
+    OUTCOME_UNKNOWN,
+    OVERLOADED,
+    PRECONDITION_FAILED,
+    TOO_MANY_WAITING,
+    UNAUTHORIZED,
+    Kind,
+)
+from shared.shown import ShownId
+
+ViewT = TypeVar("ViewT", bound=Callable[..., Any])
+
+JSON: Final = "application/json"
+
+
+class Header(NamedTuple):
+    """A header of an answer."""
+
+    name: str
+    meaning: str
+    schema: Mapping[str, Any]
+    always: bool = True
+
+
+class Parameter(NamedTuple):
+    """What a request may carry beside its body: `place` is `query`, `path` or `header`."""
+
+    name: str
+    place: str
+    meaning: str
+    schema: Mapping[str, Any]
+
+
+class Answer(NamedTuple):
+    """A status that is not a problem, and what comes with it: `shape` is a type that msgspec describes."""
+
+    status: int
+    meaning: str
+    shape: Any = None
+    example: Any = None
+    headers: Sequence[Header] = ()
+    media_type: str = JSON
+    links: Mapping[str, Mapping[str, Any]] = {}
+
+
+class Body(NamedTuple):
+    """What a request brings: a schema of marshmallow's, or with `most` an array of up to so many of them."""
+
+    schema: Schema
+    example: Any
+    most: int | None = None
+
+
+class Operation(NamedTuple):
+    """All that is said of one path and method."""
+
+    answers: Sequence[Answer]
+    problems: Sequence[Kind]
+    parameters: Sequence[Parameter] = ()
+    body: Body | None = None
+    needs_token: bool = True
+
+
+class Created(msgspec.Struct, frozen=True):
+    """The id of what was created."""
+
+    id: ShownId
+
+
+LOG_POSITION: Final = Header(
+    "Log-Position",
+    "How far the answer has read the log, or where it wrote: a position, `@`, and the first 8 characters of the"
+    " log's id. Send it as `Min-Log-Position` to read no older state, on either service.",
+    {"type": "string", "pattern": "^[0-9]+-[0-9]+@[0-9a-f]{8}$", "examples": ["1795219641181-0@3f2a9c01"]},
+    always=False,
+)
+_PROJECTION_STATE: Final = Header(
+    "Projection-State",
+    "`following`, or why the answer may be stale: `halted; verdict=rewound`.",
+    {"type": "string", "examples": ["following"]},
+    always=False,
+)
+_ETAG: Final = Header("ETag", "Of this answer to this token.", {"type": "string"}, always=False)
+_PREFERENCE_APPLIED: Final = Header(
+    "Preference-Applied",
+    "How long it would have waited.",
+    {"type": "string", "examples": ["wait=5"]},
+    always=False,
+)
+_IDEMPOTENCY_KEY: Final = Header(
+    "Idempotency-Key", "Yours, or one made here: send it with the same request again.", {"type": "string"}
+)
+_IDEMPOTENCY_REPLAYED: Final = Header(
+    "Idempotency-Replayed",
+    "There if this is the answer to the first request with this key, repeated.",
+    {"type": "string", "enum": ["true"]},
+    always=False,
+)
+_LOCATION: Final = Header(
+    "Location", "The path of what was created.", {"type": "string", "format": "uri-reference"}
+)
+PAGE: Final = (
+    Parameter(
+        "limit",
+        "query",
+        "How many at most.",
+        {"type": "integer", "minimum": 1, "maximum": LARGEST_LIMIT, "default": DEFAULT_LIMIT},
+    ),
+    Parameter(
+        "after",
+        "query",
+        "Only what comes behind this id, or sequence; the `Link` to the next page has it.",
+        {"type": "string", "pattern": "^(0|[1-9][0-9]{0,17})$", "default": "0"},
+    ),
+)
+LINK: Final = Header(
+    "Link",
+    'There if the list goes on: `</customers?limit=2&after=7>; rel="next"`.',
+    {"type": "string"},
+    always=False,
+)
+
+_MIN_LOG_POSITION: Final = Parameter(
+    "Min-Log-Position",
+    "header",
+    "Wait until this `Log-Position`, which an answer of either service carried, is applied; `0` asks for nothing.",
+    {
+        "type": "string",
+        "pattern": "^(0|(0|[1-9][0-9]{0,17})-(0|[1-9][0-9]{0,17})@[0-9a-f]{8})$",
+        "examples": ["1795219641181-0@3f2a9c01"],
+    },
+)
+_PREFER: Final = Parameter(
+    "Prefer",
+    "header",
+    "`wait=5`: how many seconds to wait for `Min-Log-Position`, at most 10; 1 without it.",
+    {"type": "string", "examples": ["wait=5"]},
+)
+_IF_NONE_MATCH: Final = Parameter(
+    "If-None-Match",
+    "header",
+    "304 if the answer still has this `ETag`.",
+    {"type": "string", "examples": ['"6f1c2d1b9e9a4c27a7d5f25d9c1b8a40"']},
+)
+_KEY: Final = Parameter(
+    "Idempotency-Key",
+    "header",
+    "The same key and body again is done once and answered the same, for 24 hours.",
+    {"type": "string", "pattern": "^[!-~]{1,255}$"},
+)
+
+_EVERYWHERE: Final = (INTERNAL_ERROR, OVERLOADED)
+
+
+def filter_parameter(name: str, meaning: str) -> Parameter:
+    """The id of what a list is limited to."""
+    return Parameter(name, "query", meaning, {"type": "string", "pattern": "^[1-9][0-9]{0,17}$"})
+
+
+def described(operation: Operation) -> Callable[[ViewT], ViewT]:
+    """Leave with a view what is said of it; the view itself is as before."""
+
+    def leave(view: ViewT) -> ViewT:
+        view.operation = operation  # type: ignore[attr-defined]  # functions take attributes
+        return view
+
+    return leave
+
+
+def operation_of(view: Callable[..., Any]) -> Operation | None:
+    """What was left with a view; None for one that nothing is said of."""
+    found: Operation | None = getattr(view, "operation", None)
+    return found
+
+
+def reads(
+    shape: Any,
+    example: Any,
+    *,
+    parameters: Sequence[Parameter] = (),
+    headers: Sequence[Header] = (),
+    problems: Sequence[Kind] = (),
+) -> Operation:
+    """A read of the projection."""
+    fresh = [LOG_POSITION, _PROJECTION_STATE, _PREFERENCE_APPLIED, _ETAG]
+    answers = [
+        Answer(200, "As of `Log-Position`.", shape, example, [*fresh, *headers]),
+        Answer(304, "Not changed since the answer of this `ETag`.", headers=fresh),
+    ]
+    refused = [BAD_REQUEST, UNAUTHORIZED, LOG_POSITION_UNKNOWN, PRECONDITION_FAILED]
+    not_now = [NOT_READABLE, NOT_YET_APPLIED, TOO_MANY_WAITING]
+    return Operation(
+        answers,
+        [*refused, *not_now, *problems, *_EVERYWHERE],
+        [*parameters, _MIN_LOG_POSITION, _PREFER, _IF_NONE_MATCH],
+    )
+
+
+def writes(answer: Answer, *, body: Body | None = None, problems: Sequence[Kind] = ()) -> Operation:
+    """A command that ends in one append to the log."""
+    done = answer._replace(headers=[*answer.headers, LOG_POSITION, _IDEMPOTENCY_KEY, _IDEMPOTENCY_REPLAYED])
+    refused = [BAD_REQUEST, UNAUTHORIZED, CONFLICT, BODY_TOO_LARGE, IDEMPOTENCY_KEY_REUSED]
+    return Operation([done], [*refused, NOT_WRITTEN, OUTCOME_UNKNOWN, *problems, *_EVERYWHERE], [_KEY], body)
+
+
+def creates(what: str, body: Body, *, problems: Sequence[Kind] = ()) -> Operation:
+    """A command that makes one thing, which `find_<what>` finds."""
+    link = {"operationId": f"find_{what}", "parameters": {f"{what}_id": "$response.body#/id"}}
+    done = Answer(201, "It is in the log.", Created, {"id": "7"}, [_LOCATION], links={f"find_{what}": link})
+    return writes(done, body=body, problems=problems)
+
+
+def asks(
+    *answers: Answer, body: Body | None = None, problems: Sequence[Kind] = (), needs_token: bool = True
+) -> Operation:
+    """What neither reads a projection nor writes to the log."""
+    taken = [BAD_REQUEST, BODY_TOO_LARGE] if body else []
+    refused = [UNAUTHORIZED] if needs_token else []
+    return Operation(answers, [*taken, *refused, *problems, *_EVERYWHERE], (), body, needs_token)

@@ -1,0 +1,1 @@
+"""What either service shows people: the description of its API, and what each kind of problem means."""

@@ -1,0 +1,35 @@
+"""Whether what a service answered is what its description says of that path."""
+
+from __future__ import annotations
+
+from flask import Flask
+from werkzeug.exceptions import HTTPException
+from werkzeug.test import TestResponse
+
+from shared.operations import Operation, operation_of
+from shared.problem_kinds import KINDS
+
+
+def require_described(app: Flask, method: str, path: str, answered: TestResponse) -> None:
+    """An answer of a path of ours has a status that is described, and the media type that is described with it."""
+    try:
+        endpoint, _ = app.url_map.bind("localhost").match(path.partition("?")[0], method)
+    except HTTPException:
+        return  # no such path, or not with this method: nothing describes that
+    operation = operation_of(app.view_functions[endpoint])
+    if operation is None or method not in {"GET", "POST", "DELETE"}:
+        return
+    if answered.mimetype == "application/problem+json" and answered.get_data():
+        _require_problem(operation, method, path, answered)
+    else:
+        described = {
+            (answer.status, answer.media_type if answer.shape else "") for answer in operation.answers
+        }
+        found = (answered.status_code, answered.mimetype if answered.get_data() else "")
+        assert found in described, f"{method} {path} answered {found}, which is not described"
+
+
+def _require_problem(operation: Operation, method: str, path: str, answered: TestResponse) -> None:
+    name = answered.get_json(force=True)["type"].removeprefix("/problems/")
+    assert KINDS[name].status == answered.status_code
+    assert KINDS[name] in operation.problems, f"{method} {path} answered {name}, which is not described"
