@@ -56,7 +56,7 @@ class State(NamedTuple):
         if kind == "accounts":
             shown = {"owned_by": user, **body, "id": new_id}
             if USERS[user] is not Role.ADMIN and shown["owned_by"] != user:
-                return 400, self
+                return 403, self
         else:
             shown = {**body, "id": str(new_id)}
             if int(body[PARENT_FIELDS[kind]]) not in getattr(self.seen_by(user), PARENTS[kind]):

@@ -48,7 +48,7 @@ NONSENSE: list[tuple[str, str, str, dict[str, Any], int]] = [
     ("customers", "POST", "/invoices", {"data": b"[" * 5000}, 400),
     ("customers", "DELETE", "/customers/007", {}, 400),
     ("customers", "GET", "/invoices?limit=0", {}, 400),
-    ("accounts", "POST", "/accounts", {"json": {"name": "n", "owned_by": "nobody"}}, 400),
+    ("accounts", "POST", "/accounts", {"json": {"name": "n", "owned_by": "nobody"}}, 404),
     ("accounts", "POST", "/accounts", {"json": {"name": "n"}, "headers": {"Idempotency-Key": "a b"}}, 400),
     ("accounts", "GET", "/accounts", {"headers": {"Min-Log-Position": "yesterday"}}, 400),
     ("accounts", "GET", "/accounts", {"headers": {"Authorization": "Bearer x"}}, 401),
