@@ -35,8 +35,8 @@ class AccessToken(msgspec.Struct, frozen=True):
     token_type: Literal["Bearer"] = "Bearer"  # noqa: S105  # a scheme
 
 
-class CreatedUser(msgspec.Struct, frozen=True):
-    """A user as it was added."""
+class ShownUser(msgspec.Struct, frozen=True):
+    """Who may log in, and as what."""
 
     username: str
     role: Role

@@ -1,4 +1,4 @@
-"""Joins the parts of the accounts service: `flask --app accounts.app`, or a worker of `accounts serve`."""
+"""Joins the parts of the accounts service: `flask --app accounts`, or a worker of `accounts serve`."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from shared.events import make_codec
 from shared.health import Health
 from shared.http import make_app
 from shared.log_position import Reads
+from shared.request_ids import add_request_id
 from shared.settings import Settings
 from shared.telemetry import configure_logging
 from shared.tokens import Tokens
@@ -37,9 +38,8 @@ def create_app(settings: Settings | None = None, log: EventLog | None = None) ->
     tokens = Tokens(settings.require_secret())
     users = Users(settings.data_dir / "accounts")
     reader = ProjectionReader(settings.projection_directory("accounts", revenue), revenue)
-    app = make_app(
-        "accounts", _DESCRIPTION, Health("accounts", reader, log, settings.archive, {"users": users.check})
-    )
+    health = Health("accounts", reader, log, settings.archive, {"users": users.check})
+    app = make_app("accounts", _DESCRIPTION, health, settings.cors_origins)
     handler = CommandHandler(DecisionMaker(log, reader), users, lambda: datetime.now(UTC))
     reads = Reads(reader, log)
     app.register_blueprint(make_sign_in_routes(tokens, users))
@@ -51,5 +51,5 @@ def create_worker() -> Flask:
     """The same in a server's worker process, which must not outlive the server."""
     # SIGKILL: a worker that is just starting, or ending, would pass over a SIGTERM.
     end_with_parent(with_signal=signal.SIGKILL)
-    configure_logging("accounts")
+    configure_logging("accounts", add_request_id)
     return create_app()

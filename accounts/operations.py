@@ -4,12 +4,32 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from accounts.answers import AccessToken, CreatedUser, Owned, ShownAccount
+from accounts.answers import AccessToken, Owned, ShownAccount, ShownUser
 from accounts.ledger import LedgerEntry
 from accounts.revenue import CustomerRevenue
 from accounts.schemas import CreateAccountBody, CreateUserBody, LoginBody
-from shared.operations import JSON, LINK, PAGE, Answer, Body, Parameter, asks, creates, reads, writes
-from shared.problem_kinds import BUSY, FORBIDDEN, NOT_FOUND, NOT_WRITTEN, UNAUTHORIZED, USER_EXISTS
+from shared.operations import (
+    JSON,
+    LINK,
+    LOCATION,
+    PAGE,
+    Answer,
+    Body,
+    Parameter,
+    asks,
+    creates,
+    reads,
+    writes,
+)
+from shared.problem_kinds import (
+    BUSY,
+    FORBIDDEN,
+    NOT_FOUND,
+    NOT_READABLE,
+    NOT_WRITTEN,
+    UNAUTHORIZED,
+    USER_EXISTS,
+)
 
 _AS_OF: Final = Parameter(
     "as_of",
@@ -18,7 +38,7 @@ _AS_OF: Final = Parameter(
     {
         "anyOf": [
             {"type": "string", "pattern": "^20[0-9]{2}-0[1-9]-[012][1-8](T[01][0-9]:[0-5][0-9]Z)?$"},
-            {"type": "string", "pattern": "^[1-9][0-9]{0,15}-[0-9]{1,9}$"},
+            {"type": "string", "pattern": "^[1-9][0-9]{0,15}-(0|[1-9][0-9]{0,8})$"},
             {"type": "string", "pattern": "^[1-9][0-9]{0,2}[smhd]$"},
             {"enum": ["start", "now"]},
         ],
@@ -78,12 +98,15 @@ LOG_IN: Final = asks(
     _IN,
     _IN_AS_JSON,
     body=Body(LoginBody(), {"username": "user1", "password": "password1"}),
-    problems=[UNAUTHORIZED, BUSY, NOT_WRITTEN],
+    problems=[UNAUTHORIZED, NOT_WRITTEN, BUSY],
     needs_token=False,
 )
 REFRESH: Final = asks(_IN, _IN_AS_JSON, problems=[NOT_WRITTEN])
+_USER: Final = {"username": "joe", "role": "member"}
+_FIND_USER: Final = {"operationId": "find_user", "parameters": {"username": "$response.body#/username"}}
 CREATE_USER: Final = asks(
-    Answer(201, "The user may log in.", CreatedUser, {"username": "joe", "role": "member"}),
+    Answer(201, "The user may log in.", ShownUser, _USER, [LOCATION], links={"find_user": _FIND_USER}),
     body=Body(CreateUserBody(), {"username": "joe", "password": "correct horse", "role": "member"}),
-    problems=[FORBIDDEN, USER_EXISTS, BUSY, NOT_WRITTEN],
+    problems=[FORBIDDEN, USER_EXISTS, NOT_WRITTEN, BUSY],
 )
+FIND_USER: Final = asks(Answer(200, "A user.", ShownUser, _USER), problems=[NOT_FOUND, NOT_READABLE])

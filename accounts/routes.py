@@ -17,7 +17,7 @@ from shared.operations import Created, described
 from shared.permissions import Identity
 from shared.problems import not_found
 from shared.request_body import load_body
-from shared.requested_page import one_page, refuse_unknown_parameters, requested_page
+from shared.requested_page import one_page, requested_page
 from shared.tokens import Tokens
 
 _CREATE_ACCOUNT = CreateAccountBody()
@@ -46,7 +46,6 @@ def make_routes(tokens: Tokens, reads: Reads, as_of: AsOf, handler: CommandHandl
         Of a member those it owns, of an admin all. `as_of` replays up to 10,000 entries of the log.
         """
         identity = require_token(tokens)
-        refuse_unknown_parameters("limit", "after", "as_of")
         page = requested_page()
         with as_of.look() if "as_of" in request.args else reads.look() as look:
             found = revenue.list_account_revenue(look, identity.only_owned_by(), page)
@@ -59,7 +58,6 @@ def make_routes(tokens: Tokens, reads: Reads, as_of: AsOf, handler: CommandHandl
         """Get an account with its revenue."""
         identity = require_token(tokens)
         key = path_id(account_id, "account id")
-        refuse_unknown_parameters()
         with reads.look() as look:
             found = revenue.find_account_revenue(look, identity.only_owned_by(), key)
         if found is None:
@@ -80,7 +78,6 @@ def make_routes(tokens: Tokens, reads: Reads, as_of: AsOf, handler: CommandHandl
         """List an account's customers with their revenue."""
         identity = require_token(tokens)
         key = path_id(account_id, "account id")
-        refuse_unknown_parameters("limit", "after")
         page = requested_page()
         with reads.look() as look:
             _require_in_sight(identity, look, key)
@@ -97,7 +94,6 @@ def make_routes(tokens: Tokens, reads: Reads, as_of: AsOf, handler: CommandHandl
         """
         identity = require_token(tokens)
         key = path_id(account_id, "account id")
-        refuse_unknown_parameters("limit", "after")
         page = requested_page()
         with reads.look() as look:
             _require_in_sight(identity, look, key)

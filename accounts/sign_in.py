@@ -5,14 +5,15 @@ from __future__ import annotations
 from flask import Blueprint, Response, request
 
 from accounts import operations
-from accounts.answers import AccessToken, CreatedUser
+from accounts.answers import AccessToken, ShownUser
 from accounts.identity import TooBusy, UserExists, Users
 from accounts.schemas import CreateUserBody, LoginBody
 from shared.http import answer, require_token
+from shared.negotiation import preferred_media_type
 from shared.operations import described
 from shared.permissions import Identity
 from shared.problem_kinds import BUSY, USER_EXISTS
-from shared.problems import Problem, forbidden, unauthorized, unavailable
+from shared.problems import Problem, forbidden, not_found, unauthorized, unavailable
 from shared.request_body import load_body
 from shared.tokens import LIFETIME, Tokens
 
@@ -54,7 +55,18 @@ def make_sign_in_routes(tokens: Tokens, users: Users) -> Blueprint:
             users.add(body["username"], body["password"], body["role"])
         except UserExists:
             raise Problem(USER_EXISTS, f"There is a user {body['username']!r} already.") from None
-        return answer(CreatedUser(body["username"], body["role"]), 201)
+        added = ShownUser(body["username"], body["role"])
+        return answer(added, 201, {"Location": f"/users/{added.username}"})
+
+    @routes.get("/users/<username>")
+    @described(operations.FIND_USER)
+    def find_user(username: str) -> Response:
+        """Get a user; of others only for admins."""
+        identity = require_token(tokens)
+        found = users.find(username)
+        if found is None or not identity.may_see_user(username):
+            raise not_found(f"There is no user {username[:100]!r}.")
+        return answer(ShownUser(found.username, found.role))
 
     @routes.errorhandler(TooBusy)
     def _too_busy(_: TooBusy) -> Response:
@@ -66,8 +78,8 @@ def make_sign_in_routes(tokens: Tokens, users: Users) -> Blueprint:
 def _token_answer(tokens: Tokens, identity: Identity) -> Response:
     """The bare token, as the former service answered; JSON for who asks for it."""
     token = tokens.issue(identity)
-    headers = {"Cache-Control": "no-store"}
-    offered = ["text/plain", "application/json"]
-    if request.accept_mimetypes.best_match(offered, default="text/plain") == "application/json":
+    headers = {"Cache-Control": "no-store", "Vary": "Accept"}
+    asked = request.headers.get("Accept", "*/*")
+    if preferred_media_type(asked, operations.REFRESH.media_types) == "application/json":
         return answer(AccessToken(token, int(LIFETIME.total_seconds())), headers=headers)
     return Response(token, 200, headers, mimetype="text/plain")

@@ -1,4 +1,4 @@
-"""Joins the parts of the customers service: `flask --app customers.app`, or a worker of `customers serve`."""
+"""Joins the parts of the customers service: `flask --app customers`, or a worker of `customers serve`."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from shared.events import make_codec
 from shared.health import Health
 from shared.http import make_app
 from shared.log_position import Reads
+from shared.request_ids import add_request_id
 from shared.settings import Settings
 from shared.telemetry import configure_logging
 from shared.tokens import Tokens
@@ -30,7 +31,8 @@ def create_app(settings: Settings | None = None, log: EventLog | None = None) ->
     settings = settings or Settings.from_environment(os.environ)
     log = log or EventLog.connect(settings.redis_url, make_codec(), settings.stream, archive=settings.archive)
     reader = ProjectionReader(settings.projection_directory("customers", directory), directory)
-    app = make_app("customers", _DESCRIPTION, Health("customers", reader, log, settings.archive))
+    health = Health("customers", reader, log, settings.archive)
+    app = make_app("customers", _DESCRIPTION, health, settings.cors_origins)
     handler = CommandHandler(DecisionMaker(log, reader), lambda: datetime.now(UTC))
     app.register_blueprint(make_routes(Tokens(settings.require_secret()), Reads(reader, log), handler))
     return app
@@ -40,5 +42,5 @@ def create_worker() -> Flask:
     """The same in a server's worker process, which must not outlive the server."""
     # SIGKILL: a worker that is just starting, or ending, would pass over a SIGTERM.
     end_with_parent(with_signal=signal.SIGKILL)
-    configure_logging("customers")
+    configure_logging("customers", add_request_id)
     return create_app()

@@ -66,6 +66,7 @@ class Installation(NamedTuple):
             "HOST": settings.host,
             "CUSTOMERS_PORT": str(settings.customers_port),
             "ACCOUNTS_PORT": str(settings.accounts_port),
+            "CORS_ORIGINS": " ".join(self.cors_origins),
             "PYTHONUNBUFFERED": "1",
         }
 
@@ -74,3 +75,11 @@ class Installation(NamedTuple):
         port = {"customers": self.settings.customers_port, "accounts": self.settings.accounts_port}[service]
         host = "127.0.0.1" if self.settings.host == "0.0.0.0" else self.settings.host  # noqa: S104 -- compared, not bound
         return f"http://{host}:{port}"
+
+    @property
+    def cors_origins(self) -> tuple[str, ...]:
+        """Those of the settings; without any, in demo mode, that of accounts' pages in a browser on this machine."""
+        if self.settings.cors_origins or not self.settings.demo:
+            return self.settings.cors_origins
+        url = self.url("accounts").removesuffix(":80")
+        return tuple(dict.fromkeys((url, url.replace("//127.0.0.1", "//localhost"))))

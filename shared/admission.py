@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from shared.problem_kinds import OVERLOADED
 from shared.problems import unavailable
+from shared.request_ids import REQUEST_ID, request_id
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -42,8 +43,8 @@ class Admission:
             return self._app(environ, start_response)
         line = self.reads if environ["REQUEST_METHOD"] in _READS else self.writes
         if not line.begin():
-            start_response(_REFUSED.status, _REFUSED_HEADERS)
-            return [_REFUSED_BODY]
+            start_response(_REFUSED.status, [*_REFUSED_HEADERS, (REQUEST_ID, request_id(environ))])
+            return [] if environ["REQUEST_METHOD"] == "HEAD" else [_REFUSED_BODY]
         try:
             return self._app(environ, start_response)
         finally:

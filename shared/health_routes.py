@@ -9,6 +9,7 @@ from flask import Blueprint, Response
 
 from shared.health import Check, Health, Status
 from shared.operations import Answer, asks, described
+from shared.problems import RETRY_AFTER_S
 
 
 class Readiness(msgspec.Struct, frozen=True):
@@ -63,6 +64,8 @@ def make_health_routes(health: Health) -> Blueprint:
         found = {check.status for check in checks.values()}
         status: Status = "failed" if "failed" in found else "degraded" if "degraded" in found else "ok"
         body = msgspec.json.encode(Readiness(status, checks))
-        return Response(body, 503 if status == "failed" else 200, mimetype="application/json")
+        if status == "failed":
+            return Response(body, 503, {"Retry-After": RETRY_AFTER_S}, mimetype="application/json")
+        return Response(body, mimetype="application/json")
 
     return routes

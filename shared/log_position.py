@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import Final, NamedTuple
 
 from flask import Flask, Response, g, request
+from werkzeug.http import parse_list_header
 
 from eventlog import EventLog, Position, ProjectionReader
 from eventlog.continuity import Verdict
@@ -22,8 +23,9 @@ from eventlog.projection_reader import Look
 from eventlog.tail_status import TailState, TailStatus
 from shared.admission import AT_ONCE
 from shared.freshness import Freshness
+from shared.preconditions import apply_preconditions
 from shared.problem_kinds import LOG_POSITION_UNKNOWN, NOT_YET_APPLIED, TOO_MANY_WAITING
-from shared.problems import Problem, bad_header, precondition_failed, unavailable
+from shared.problems import Problem, bad_header, unavailable
 
 DEFAULT_WAIT_S: Final = 1.0
 LONGEST_WAIT_S: Final = 10.0
@@ -31,7 +33,7 @@ _MOST_WAITERS = AT_ONCE // 2  # per process, so that waiting reads leave places 
 
 _SHORT_LOG_ID = 8  # characters
 _MINIMUM = re.compile(r"(?P<position>[0-9]+-[0-9]+)@(?P<log>[0-9a-f]{8})", re.ASCII)
-_PREFER_WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?([0-9]{1,4})\"?(?:$|[,;\s])", re.IGNORECASE)
+_PREFER_WAIT = re.compile(r"wait\s*=\s*(\"?)([0-9]{1,4})\1\s*(?:;.*)?", re.IGNORECASE | re.DOTALL)
 
 
 class Minimum(NamedTuple):
@@ -134,13 +136,14 @@ def requested_minimum() -> Minimum | None:
 
 
 def requested_wait_s() -> float:
-    """`Prefer: wait=<seconds>` (RFC 7240), at most `LONGEST_WAIT_S`."""
-    found = _PREFER_WAIT.search(request.headers.get("Prefer", ""))
-    if found is None:
-        return DEFAULT_WAIT_S
-    wait_s = min(float(found[1]), LONGEST_WAIT_S)
-    g.preference_applied = f"wait={wait_s:g}"
-    return wait_s
+    """`Prefer: wait=<seconds>` (RFC 7240), at most `LONGEST_WAIT_S`; other preferences are passed over."""
+    for preference in parse_list_header(request.headers.get("Prefer", "")):
+        found = _PREFER_WAIT.fullmatch(preference)
+        if found is not None:
+            wait_s = min(float(found[2]), LONGEST_WAIT_S)
+            g.preference_applied = f"wait={wait_s:g}"
+            return wait_s
+    return DEFAULT_WAIT_S
 
 
 def register_log_position_headers(app: Flask) -> None:
@@ -149,7 +152,8 @@ def register_log_position_headers(app: Flask) -> None:
     @app.after_request
     def _add(response: Response) -> Response:
         headers, left = response.headers, vars(g)  # each look through `g` itself costs as much as a header
-        headers.add("Vary", "Authorization")
+        if "varies_by_token" in left:
+            headers.add("Vary", "Authorization")
         if "preference_applied" in left:
             headers.add("Preference-Applied", left["preference_applied"])
         if "log_position" in left:
@@ -165,11 +169,7 @@ def register_log_position_headers(app: Flask) -> None:
             response.set_etag(hashlib.sha256(asked.encode("utf-8", "replace")).hexdigest()[:32])
             headers.add("Cache-Control", "private, no-cache")
             if "If-None-Match" in request.headers or "If-Match" in request.headers:
-                response.make_conditional(request)
-            if response.status_code == 412:
-                failed = precondition_failed(f"This is {response.headers['ETag']} now.").response()
-                response.set_data(failed.get_data())
-                response.content_type = failed.content_type
+                apply_preconditions(response)
         return response
 
 

@@ -16,6 +16,7 @@ from shared.field_error import FieldError
 from shared.operations import JSON, Answer, Body, Header, Operation, Parameter, operation_of
 from shared.problem_kinds import KINDS, Kind
 from shared.problems import MEDIA_TYPE
+from shared.request_ids import REQUEST_ID
 from shared.strict_json import CheckedField
 
 if TYPE_CHECKING:
@@ -30,6 +31,19 @@ _PATH_VARIABLES: Final[Mapping[str, Mapping[str, Any]]] = {
     "kind": {"type": "string", "enum": sorted(KINDS)},
 }
 _PATH_ID: Final[Mapping[str, Any]] = {"type": "string", "pattern": "^[1-9][0-9]{0,17}$"}
+
+_REQUEST_ID_ASKED: Final = Parameter(
+    REQUEST_ID,
+    "header",
+    "An id of this request, 1 to 128 visible characters of ASCII; instead of any other, one is made.",
+    {"type": "string"},
+)
+_REQUEST_ID_ANSWERED: Final = Header(
+    REQUEST_ID,
+    "Yours, or one made here: lines of the service's log have it as `request_id`, the metadata of events as"
+    " `correlation_id`.",
+    {"type": "string", "pattern": "^[!-~]{1,128}$"},
+)
 
 
 class _Route(NamedTuple):
@@ -74,6 +88,8 @@ def make_document(app: Flask, title: str, description: str) -> dict[str, Any]:
             "description": "From `POST /auth/login`.",
         },
     )
+    spec.components.parameter(REQUEST_ID, "header", _describe_parameter(_REQUEST_ID_ASKED))
+    spec.components.header(REQUEST_ID, _describe_header(_REQUEST_ID_ANSWERED))
     routes = list(_list_routes(app))
     shapes = _describe_shapes(spec, [route.operation for route in routes])
     for route in routes:
@@ -130,8 +146,7 @@ def _describe_route(route: _Route, shapes: Mapping[int, Any]) -> dict[str, Any]:
     if description.strip():
         described["description"] = " ".join(description.split())
     parameters = [*_path_parameters(route.path), *operation.parameters]
-    if parameters:
-        described["parameters"] = [_describe_parameter(parameter) for parameter in parameters]
+    described["parameters"] = [*map(_describe_parameter, parameters), REQUEST_ID]
     if operation.body is not None:
         described["requestBody"] = _describe_body(operation.body)
     if not operation.needs_token:
@@ -141,6 +156,8 @@ def _describe_route(route: _Route, shapes: Mapping[int, Any]) -> dict[str, Any]:
         _add_answer(responses, answer, shapes.get(id(answer)))
     for kind in operation.problems:
         _add_problem(responses, kind)
+    for response in responses.values():
+        response.setdefault("headers", {})[REQUEST_ID] = REQUEST_ID
     described["responses"] = dict(sorted(responses.items()))
     return described
 

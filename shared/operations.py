@@ -19,6 +19,7 @@ from shared.problem_kinds import (
     IDEMPOTENCY_KEY_REUSED,
     INTERNAL_ERROR,
     LOG_POSITION_UNKNOWN,
+    NOT_ACCEPTABLE,
     NOT_READABLE,
     NOT_WRITTEN,
     NOT_YET_APPLIED,
@@ -83,6 +84,16 @@ class Operation(NamedTuple):
     body: Body | None = None
     needs_token: bool = True
 
+    @property
+    def media_types(self) -> tuple[str, ...]:
+        """What it answers in, but for problems; nothing where no answer has a body."""
+        return tuple(answer.media_type for answer in self.answers if answer.shape is not None)
+
+    @property
+    def query_parameters(self) -> list[str]:
+        """All that a query may have."""
+        return [parameter.name for parameter in self.parameters if parameter.place == "query"]
+
 
 class Created(msgspec.Struct, frozen=True):
     """The id of what was created."""
@@ -119,7 +130,7 @@ _IDEMPOTENCY_REPLAYED: Final = Header(
     {"type": "string", "enum": ["true"]},
     always=False,
 )
-_LOCATION: Final = Header(
+LOCATION: Final = Header(
     "Location", "The path of what was created.", {"type": "string", "format": "uri-reference"}
 )
 PAGE: Final = (
@@ -159,10 +170,10 @@ _PREFER: Final = Parameter(
     "`wait=5`: how many seconds to wait for `Min-Log-Position`, at most 10; 1 without it.",
     {"type": "string", "examples": ["wait=5"]},
 )
-_IF_NONE_MATCH: Final = Parameter(
+IF_NONE_MATCH: Final = Parameter(
     "If-None-Match",
     "header",
-    "304 if the answer still has this `ETag`.",
+    "304 if the answer still has this `ETag`, or one of several.",
     {"type": "string", "examples": ['"6f1c2d1b9e9a4c27a7d5f25d9c1b8a40"']},
 )
 _KEY: Final = Parameter(
@@ -172,7 +183,7 @@ _KEY: Final = Parameter(
     {"type": "string", "pattern": "^[!-~]{1,255}$"},
 )
 
-_EVERYWHERE: Final = (INTERNAL_ERROR, OVERLOADED)
+_EVERYWHERE: Final = (BAD_REQUEST, INTERNAL_ERROR, OVERLOADED)
 
 
 def filter_parameter(name: str, meaning: str) -> Parameter:
@@ -210,26 +221,27 @@ def reads(
         Answer(200, "As of `Log-Position`.", shape, example, [*fresh, *headers]),
         Answer(304, "Not changed since the answer of this `ETag`.", headers=fresh),
     ]
-    refused = [BAD_REQUEST, UNAUTHORIZED, LOG_POSITION_UNKNOWN, PRECONDITION_FAILED]
+    refused = [UNAUTHORIZED, NOT_ACCEPTABLE, LOG_POSITION_UNKNOWN, PRECONDITION_FAILED]
     not_now = [NOT_READABLE, NOT_YET_APPLIED, TOO_MANY_WAITING]
     return Operation(
         answers,
         [*refused, *not_now, *problems, *_EVERYWHERE],
-        [*parameters, _MIN_LOG_POSITION, _PREFER, _IF_NONE_MATCH],
+        [*parameters, _MIN_LOG_POSITION, _PREFER, IF_NONE_MATCH],
     )
 
 
 def writes(answer: Answer, *, body: Body | None = None, problems: Sequence[Kind] = ()) -> Operation:
     """A command that ends in one append to the log."""
     done = answer._replace(headers=[*answer.headers, LOG_POSITION, _IDEMPOTENCY_KEY, _IDEMPOTENCY_REPLAYED])
-    refused = [BAD_REQUEST, UNAUTHORIZED, CONFLICT, BODY_TOO_LARGE, IDEMPOTENCY_KEY_REUSED]
+    refused = [UNAUTHORIZED, CONFLICT, BODY_TOO_LARGE, IDEMPOTENCY_KEY_REUSED]
+    refused += [NOT_ACCEPTABLE] if answer.shape else []
     return Operation([done], [*refused, NOT_WRITTEN, OUTCOME_UNKNOWN, *problems, *_EVERYWHERE], [_KEY], body)
 
 
 def creates(what: str, body: Body, *, problems: Sequence[Kind] = ()) -> Operation:
     """A command that makes one thing, which `find_<what>` finds."""
     link = {"operationId": f"find_{what}", "parameters": {f"{what}_id": "$response.body#/id"}}
-    done = Answer(201, "It is in the log.", Created, {"id": "7"}, [_LOCATION], links={f"find_{what}": link})
+    done = Answer(201, "It is in the log.", Created, {"id": "7"}, [LOCATION], links={f"find_{what}": link})
     return writes(done, body=body, problems=problems)
 
 
@@ -237,6 +249,6 @@ def asks(
     *answers: Answer, body: Body | None = None, problems: Sequence[Kind] = (), needs_token: bool = True
 ) -> Operation:
     """What neither reads a projection nor writes to the log."""
-    taken = [BAD_REQUEST, BODY_TOO_LARGE] if body else []
-    refused = [UNAUTHORIZED] if needs_token else []
+    taken = [BODY_TOO_LARGE] if body else []
+    refused = [NOT_ACCEPTABLE, *([UNAUTHORIZED] if needs_token else [])]
     return Operation(answers, [*taken, *refused, *problems, *_EVERYWHERE], (), body, needs_token)

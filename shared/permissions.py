@@ -51,6 +51,10 @@ class Identity(NamedTuple):
             return account
         return None
 
+    def may_see_user(self, username: str) -> bool:
+        """Whether there is such a user is told to admins, and to itself."""
+        return self.is_admin or username == self.username
+
     def only_owned_by(self) -> str | None:
         """The owner to whose accounts lists are limited; None for no limit."""
         return None if self.is_admin else self.username

@@ -32,7 +32,7 @@ from shared.problem_kinds import (
 )
 
 MEDIA_TYPE: Final = "application/problem+json"
-_RETRY_AFTER_S = "1"
+RETRY_AFTER_S: Final = "1"
 # What werkzeug itself may answer a request to one of our paths, or to none.
 _KINDS_OF_STATUS = {kind.status: kind for kind in (BAD_REQUEST, NOT_FOUND, METHOD_NOT_ALLOWED)}
 
@@ -112,7 +112,7 @@ def unauthorized(detail: str) -> Problem:
 
 def unavailable(kind: Kind, detail: str = "", headers: Mapping[str, str] | None = None) -> Problem:
     """503: nothing was done, or nothing is known; the client tries again."""
-    return Problem(kind, detail, headers={"Retry-After": _RETRY_AFTER_S, **(headers or {})})
+    return Problem(kind, detail, headers={"Retry-After": RETRY_AFTER_S, **(headers or {})})
 
 
 def register_error_handlers(app: Flask) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -16,6 +17,11 @@ DEFAULT_REDIS_PORT: Final = 16379  # away from 6379, where another Redis may alr
 DEFAULT_CUSTOMERS_PORT: Final = 8080
 DEFAULT_ACCOUNTS_PORT: Final = 8090
 SHORTEST_SECRET_BYTES: Final = 32  # RFC 7518 section 3.2: a key at least as long as the hash
+
+_DEFAULT_PORTS: Final = {"http": "80", "https": "443"}
+_ORIGIN = re.compile(
+    r"(?P<scheme>https?)://([a-z0-9.-]+|\[[0-9a-f:]+\])(:(?P<port>[1-9][0-9]{0,4}))?", re.ASCII
+)
 
 
 class InvalidSettings(Exception):
@@ -33,6 +39,7 @@ class Settings(NamedTuple):
     host: str
     customers_port: int
     accounts_port: int
+    cors_origins: tuple[str, ...]
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
@@ -47,6 +54,7 @@ class Settings(NamedTuple):
             host=environment.get("HOST") or "127.0.0.1",
             customers_port=_port(environment, "CUSTOMERS_PORT", DEFAULT_CUSTOMERS_PORT),
             accounts_port=_port(environment, "ACCOUNTS_PORT", DEFAULT_ACCOUNTS_PORT),
+            cors_origins=_origins(environment, "CORS_ORIGINS"),
         )
 
     def projection_directory(self, service: str, projection: Projection) -> Path:
@@ -98,6 +106,29 @@ def _redis_url(environment: Mapping[str, str]) -> str:
             "REDIS_URL cannot be read: set it to redis://[user:password@]host[:port][/database]"
         )
     return url
+
+
+def _origins(environment: Mapping[str, str], variable: str) -> tuple[str, ...]:
+    origins = tuple(environment.get(variable, "").split())
+    for origin in origins:
+        if origin == "*":
+            raise InvalidSettings(
+                f"{variable} may not be *: any page that somebody here opens could call the services. Name each origin"
+            )
+        if not _is_origin(origin):
+            raise InvalidSettings(
+                f"{variable} has {origin!r}: set it to origins as browsers send them, such as http://127.0.0.1:8090, "
+                "in lower case, without a path, and without the port that the scheme has anyway"
+            )
+    return origins
+
+
+def _is_origin(text: str) -> bool:
+    found = _ORIGIN.fullmatch(text)
+    if found is None:
+        return False
+    port = found["port"]
+    return port is None or (1 <= int(port) <= 65535 and port != _DEFAULT_PORTS[found["scheme"]])
 
 
 def _flag(environment: Mapping[str, str], variable: str) -> bool:

@@ -8,13 +8,14 @@ import sys
 import structlog
 
 
-def configure_logging(process: str) -> None:
-    """Send everything logged in this process to stderr, under the process's name."""
+def configure_logging(process: str, *steps: structlog.typing.Processor) -> None:
+    """Send everything logged in this process to stderr, under the process's name; `steps` add to each line."""
     shared_steps: list[structlog.typing.Processor] = [
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _named(process),
+        *steps,
     ]
     on_terminal = sys.stderr.isatty()
     last: structlog.typing.Processor = (

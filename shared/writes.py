@@ -18,6 +18,7 @@ from shared.field_error import FieldError
 from shared.log_position import format_log_position
 from shared.permissions import Absent, Identity, RefusedItem, describe_refusal
 from shared.problems import Problem, bad_header, conflict, not_found
+from shared.request_ids import request_id
 
 CommandT = TypeVar("CommandT")
 
@@ -44,7 +45,7 @@ class Writes:
         key, named = requested_key()
         g.idempotency_key = key
         command = Command(f"{identity.username}\n{key}", _fingerprint(body), named)
-        origin = Origin(actor=identity.username, command_name=key if named else None)
+        origin = Origin(identity.username, request_id(request.environ), key if named else None)
         outcome: Published | Absent | Refused | RefusedItem = self._decision_maker.carry_out(
             make_command, decide, command, origin
         )

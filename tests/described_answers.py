@@ -1,4 +1,4 @@
-"""Whether what a service answered is what its description says of that path."""
+"""Whether what a service answered is what its description says of that path, and what it says of every path."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from shared.problem_kinds import KINDS
 
 def require_described(app: Flask, method: str, path: str, answered: TestResponse) -> None:
     """An answer of a path of ours has a status that is described, and the media type that is described with it."""
+    _require_conventions(method, path, answered)
     try:
         endpoint, _ = app.url_map.bind("localhost").match(path.partition("?")[0], method)
     except HTTPException:
@@ -33,3 +34,17 @@ def _require_problem(operation: Operation, method: str, path: str, answered: Tes
     name = answered.get_json(force=True)["type"].removeprefix("/problems/")
     assert KINDS[name].status == answered.status_code
     assert KINDS[name] in operation.problems, f"{method} {path} answered {name}, which is not described"
+
+
+def _require_conventions(method: str, path: str, answered: TestResponse) -> None:
+    status, headers, asked = answered.status_code, answered.headers, f"{method} {path}"
+    assert headers.getlist("X-Request-Id"), asked
+    if status in {204, 304}:
+        assert not answered.get_data(), asked
+        assert "Content-Type" not in headers, asked
+    if status == 201:
+        assert ("Location" in headers) == isinstance(answered.get_json(), dict), f"{asked}: where is it?"
+    if status == 405:
+        assert headers["Allow"], asked
+    if status == 503:
+        assert headers["Retry-After"], asked

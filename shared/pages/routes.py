@@ -9,11 +9,12 @@ from functools import cache
 from typing import Any, Final
 
 import msgspec
-from flask import Blueprint, Response, current_app, render_template, request
+from flask import Blueprint, Response, current_app, render_template
 from markupsafe import Markup, escape
 
-from shared.operations import Answer, asks, described
-from shared.problem_kinds import KINDS, NOT_FOUND
+from shared.operations import IF_NONE_MATCH, Answer, asks, described
+from shared.preconditions import apply_preconditions
+from shared.problem_kinds import KINDS, NOT_FOUND, PRECONDITION_FAILED
 from shared.problems import Problem, not_found
 
 # Swagger UI gives its elements styles, and shows pictures that it brings as data.
@@ -26,8 +27,9 @@ _PAGE: Final = asks(_HTML, needs_token=False)
 _DOCUMENT: Final = asks(
     Answer(200, "OpenAPI 3.1.", dict[str, Any], {"openapi": "3.1.0"}),
     Answer(304, "Not changed since the answer of this `ETag`."),
+    problems=[PRECONDITION_FAILED],
     needs_token=False,
-)
+)._replace(parameters=[IF_NONE_MATCH])
 _CODE = re.compile("`([^`]+)`")
 
 
@@ -51,7 +53,7 @@ def make_pages(title: str, description: str) -> Blueprint:
         """Describe this API."""
         response = Response(document(), mimetype="application/json")
         response.add_etag()
-        response.make_conditional(request)
+        apply_preconditions(response)
         return response
 
     @pages.get("/docs")

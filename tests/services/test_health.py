@@ -80,6 +80,7 @@ def test_lost_users_are_named(
     damage(tmp_path / "accounts" / "users.db")
     credentials = {"username": "user1", "password": "password1"}
     assert pair.accounts(None).post("/auth/login", json=credentials).status_code == login
+    assert pair.accounts().get("/users/user1").status_code == {401: 404, 503: 503}[login]
     users = pair.accounts().get("/health/ready").get_json()["checks"]["users"]
     assert detail in users["detail"]
     assert "restore" in users["mend"]

@@ -167,3 +167,21 @@ def test_requests_made_from_the_description_find_nothing(
     assert ran.returncode == 0, ran.stdout
     for phase in ("Examples", "Coverage", "Fuzzing", "Stateful"):
         assert f"✅ {phase}" in ran.stdout
+
+
+@pytest.mark.processes
+def test_generated_clients_make_the_tour_of_the_page(served: dict[str, Any], tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "api" / "README.md").read_text()
+    for line in re.findall(r"^\.venv/bin/(openapi-python-client .*)$", page, re.MULTILINE):
+        program, *arguments = line.replace("docs/api/", f"{ROOT}/docs/api/").split()
+        command = [str(Path(sys.executable).with_name(program)), *arguments]
+        subprocess.run(command, cwd=tmp_path, capture_output=True, check=True, timeout=60)
+    shown = re.search(r"```python\n(.*?)```", page, re.DOTALL)
+    assert shown is not None
+    tour = shown[1].replace("http://127.0.0.1:8090", served["accounts"])
+    tour = tour.replace("http://127.0.0.1:8080", served["customers"])
+    told = subprocess.run(
+        [sys.executable, "-c", tour], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert told.returncode == 0, told.stderr
+    assert told.stdout.splitlines() == ["one 12100", "two 0"], "100 cents were there before"

@@ -204,15 +204,6 @@ def test_no_content_has_no_type(pair: Pair) -> None:
     assert (deleted.status_code, deleted.headers.get("Content-Type")) == (204, None)
 
 
-def test_head_answers_the_headers_of_get(pair: Pair) -> None:
-    publish_accounts(pair, 2, customers_each=1)
-    token = {"Authorization": f"Bearer {pair.token()}"}
-    for app, path in ((pair.accounts_app, "/accounts?limit=1"), (pair.customers_app, "/customers/1")):
-        got, head = (Client(app, None).request(method, path, headers=token) for method in ("GET", "HEAD"))
-        assert (head.status_code, head.get_data()) == (200, b"")
-        assert dict(head.headers) == dict(got.headers)
-
-
 def test_too_many_that_wait_are_told_so_and_the_others_are_answered(pair: Pair) -> None:
     publish_accounts(pair, 1)
     pair.accounts_tail.stop()

@@ -66,6 +66,7 @@ OPEN_PATHS = {"/status", "/health/live", "/health/ready", "/auth/login"}
 OPEN_PATHS |= {"/openapi.json", "/docs", "/problems", "/problems/not-found", "/static/page.css"}
 ABSENT = Things("999", "999", "999")
 VOLATILE = {
+    "X-Request-Id",
     "Date",
     "ETag",
     "Idempotency-Key",

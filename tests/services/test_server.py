@@ -177,7 +177,7 @@ def test_an_odd_header_is_taken_or_400(server: Server, header: bytes, status: in
     ("start", "status"),
     [
         (b"HEAD /customers HTTP/1.1", 200),
-        (b"OPTIONS /customers HTTP/1.1", 200),
+        (b"OPTIONS /customers HTTP/1.1", 204),
         (b"OPTIONS * HTTP/1.1", 404),
         (b"TRACE /customers HTTP/1.1", 405),
         (b"BREW /customers HTTP/1.1", 405),
