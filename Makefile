@@ -22,7 +22,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 COMPILE := build/lock/bin/uv pip compile --universal --python-version 3.11 --upgrade --generate-hashes \
     --no-config --custom-compile-command "make lock" --quiet
 
-.PHONY: help run test test-unit faults replay-figures bench bench-quick api lock clean
+.PHONY: help run test test-unit faults replay-figures bench bench-quick api reference lock clean
 
 help:
 	@echo "make run        start Redis, both services, their tails and the archive; Ctrl-C stops them"
@@ -33,6 +33,7 @@ help:
 	@echo "make bench      how fast everything is, beside what else does the same: bench/results.md, within 15 minutes"
 	@echo "make bench-quick  the same in two minutes, roughly; writes nothing"
 	@echo "make api        renew docs/api from the code"
+	@echo "make reference  renew docs/reference from docstrings and commands"
 	@echo "make lock       renew requirements.lock (asks the package index)"
 	@echo "make clean      delete what set-up and tests made; keeps the data in DATA_DIR (./var)"
 
@@ -66,6 +67,9 @@ api: $(PACKAGE)
 	$(BIN)/accounts openapi > docs/api/accounts.json
 	$(BIN)/customers openapi > docs/api/customers.json
 	$(BIN)/eventlog catalogue --json | $(BIN)/python -m json.tool > docs/api/events.json
+
+reference: $(PACKAGE)
+	@$(BIN)/python -m tests.reference
 
 lock: $(DEPENDENCIES)
 	$(BIN)/python -m venv --clear build/lock

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
 
-def __getattr__(name: str) -> object:
-    """`create_app`, which `flask --app accounts` looks for; looked up late, so that commands start without Flask."""
-    if name != "create_app":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from accounts.app import create_app  # noqa: PLC0415  # imports Flask
-    from accounts.cli import main  # noqa: PLC0415  # beside Flask's own commands
-    from shared.flask_commands import with_commands  # noqa: PLC0415  # imports Flask
+if TYPE_CHECKING:
+    from flask import Flask
 
-    return with_commands(create_app, main)
+
+def create_app() -> Flask:
+    """What `flask --app accounts …` looks for; the service itself is in accounts/app.py."""
+    from accounts import app, cli  # noqa: PLC0415  # the command `accounts` starts without Flask
+    from shared.under_flask import with_commands  # noqa: PLC0415
+
+    return with_commands(app.create_app, cli.main)

@@ -16,13 +16,13 @@ from marshmallow import ValidationError
 from accounts.answers import list_all_accounts
 from accounts.demo import make_demo
 from accounts.doctor import examine_users
-from accounts.explanation import as_json, as_text, explain
+from accounts.explanation import as_document, as_text, explain
 from accounts.identity import UserExists, Users
 from accounts.ledger import find_wrong_sums
 from accounts.revenue import revenue
 from accounts.schemas import CreateUserBody
 from eventlog import START, EventLog, EventLogError, Position, ProjectionReader
-from eventlog.commands.common import DIFFERENT
+from eventlog.commands.common import DIFFERENT, json_option, print_json
 from eventlog.deciding import DecisionMaker
 from shared.cli import make_commands
 from shared.events import make_codec
@@ -45,8 +45,9 @@ main = make_commands(
 )
 
 
-@main.command()
-def demo() -> None:
+@main.command(examples=[""])
+@json_option
+def demo(as_json: bool) -> None:
     """Make the two demo users and accounts, once. Only with DEMO=1; the tail must run."""
     settings = Settings.from_environment(os.environ)
     if not settings.demo:
@@ -54,14 +55,17 @@ def demo() -> None:
     log = EventLog.connect(settings.redis_url, make_codec(), settings.stream, archive=settings.archive)
     reader = ProjectionReader(settings.projection_directory("accounts", revenue), revenue)
     made = make_demo(Users(settings.data_dir / "accounts"), DecisionMaker(log, reader), datetime.now(UTC))
+    if as_json:
+        print_json({"made": made})
+        return
     click.echo(f"made {', '.join(made)}" if made else "demo users and accounts are there already")
 
 
-@main.command("explain")
+@main.command("explain", examples=["1", "1 --customer 7 --json"])
 @click.argument("account_id", type=_ID)
 @click.option("--customer", "customer_id", type=_ID, help="Only what this customer has to do with.")
-@click.option("--json", "in_json", is_flag=True, help="One JSON document.")
-def explain_total(account_id: int, customer_id: int | None, in_json: bool) -> None:
+@json_option
+def explain_total(account_id: int, customer_id: int | None, as_json: bool) -> None:
     """Print the entries that make up an account's total: `accounts explain 1`.
 
     Exit code 3 if they do not sum up to it, so that the file was changed by something else than its tail.
@@ -73,7 +77,8 @@ def explain_total(account_id: int, customer_id: int | None, in_json: bool) -> No
         raise click.ClickException(f"there is no {found.what}, as far as the tail has read: check the id")
     redis_cli = ["redis-cli", "-u", _without_password(settings.redis_url), "XRANGE", settings.stream]
     trimmed_to = _trimmed_to(settings)
-    for piece in as_json(found, trimmed_to) if in_json else as_text(found, shlex.join(redis_cli), trimmed_to):
+    redis_line = shlex.join(redis_cli)
+    for piece in as_document(found, trimmed_to) if as_json else as_text(found, redis_line, trimmed_to):
         click.echo(piece, nl=False)
     if found.sum_cents != found.total_revenue_cents:
         click.echo(
@@ -98,25 +103,32 @@ def _without_password(redis_url: str) -> str:
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
-@main.group()
+@main.group(examples=["add ada --role admin"])
 def users() -> None:
     """Who may sign in."""
 
 
-@users.command("add")
+@users.command("add", examples=["ada --role admin"])
 @click.argument("username")
 @click.option(
     "--role", type=click.Choice([role.value for role in Role]), default=Role.MEMBER.value, show_default=True
 )
-@click.password_option(help="Asked for if not given.")
-def add_user(username: str, role: str, password: str) -> None:
+@click.option("--password", help="Asked for if not given.")
+@json_option
+def add_user(username: str, role: str, password: str | None, as_json: bool) -> None:
     """Add a user, such as the first admin: `accounts users add ada --role admin`."""
+    if password is None:
+        password = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
     settings = Settings.from_environment(os.environ)
     try:
         user = CreateUserBody().load({"username": username, "password": password, "role": role})
         Users(settings.data_dir / "accounts").add(user["username"], user["password"], user["role"])
     except ValidationError as problem:
-        raise click.ClickException(str(problem.messages)) from problem
+        wrong = (f"{field}: {' '.join(reasons)}" for field, reasons in problem.messages_dict.items())
+        raise click.ClickException("; ".join(wrong)) from problem
     except UserExists as problem:
         raise click.ClickException(str(problem)) from problem
+    if as_json:
+        print_json({"username": username, "role": role})
+        return
     click.echo(f"added {role} {username}")

@@ -122,7 +122,7 @@ def as_text(explanation: Explanation, xrange: str, trimmed_to: Position) -> Iter
         yield f"trimmed from Redis, before {trimmed_to}, so in the archive: eventlog show {first}\n"
 
 
-def as_json(explanation: Explanation, trimmed_to: Position) -> Iterator[str]:
+def as_document(explanation: Explanation, trimmed_to: Position) -> Iterator[str]:
     """One document in pieces, so that a large ledger never is in memory as a whole."""
     head = {
         "account_id": str(explanation.account_id),

@@ -15,13 +15,13 @@ from customers.import_record import ImportRecordFile
 from customers.importing import OPERATOR, Import
 from customers.invoice_file import BrokenLine, Checked, ImportRefused, InvoiceFile
 from eventlog import EventLogError
-from eventlog.commands.common import INTERRUPTED, json_option, print_json
+from eventlog.commands.common import INTERRUPTED, Command, json_option, print_json
 from eventlog.counted import counted
 from eventlog.progress import progress
 from shared.service import Service, pass_service
 
 
-@click.command("import")
+@click.command("import", cls=Command, examples=["november.ndjson"])
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @json_option
 @pass_service

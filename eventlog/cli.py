@@ -9,7 +9,7 @@ import click
 from eventlog.archive_reader import ArchiveReader
 from eventlog.commands.archive import archive, reseed_log
 from eventlog.commands.catalogue import catalogue
-from eventlog.commands.common import OneLineErrors, Place, at_the_log, json_option, print_json
+from eventlog.commands.common import OneLineErrors, Place, at_the_log, json_option, print_json, version_option
 from eventlog.commands.parked import parked
 from eventlog.commands.readers import readers, trim
 from eventlog.commands.show import show
@@ -21,12 +21,13 @@ from eventlog.errors import ArchiveUnusable
 from eventlog.found_projections import list_remembered_logs
 
 
-@click.group(cls=OneLineErrors)
+@click.group(cls=OneLineErrors, examples=["status", "tail --follow", "doctor --json"])
+@version_option
 def main() -> None:
     """Look after the log."""
 
 
-@main.command()
+@main.command(examples=["", "--adopt"])
 @click.option("--adopt", is_flag=True, help="Make a new log of the entries that are there now.")
 @json_option
 @at_the_log
@@ -69,7 +70,7 @@ def init(place: Place, adopt: bool, as_json: bool) -> None:
     click.echo(f"log {log_id} on stream {log.stream}")
 
 
-@main.command()
+@main.command(examples=["", "--json"])
 @json_option
 @at_the_log
 def doctor(place: Place, as_json: bool) -> None:

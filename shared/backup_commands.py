@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from eventlog.backup import BackupRefused, back_up, restore
-from eventlog.commands.common import json_option, print_json
+from eventlog.commands.common import Command, json_option, print_json
 from eventlog.errors import NotBuilt, SwitchRefused, WrongLog
 from eventlog.generations import discard
 from eventlog.progress import progress
@@ -20,7 +20,7 @@ from shared.service import Service, pass_service
 _FILE = click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 
 
-@click.command()
+@click.command(cls=Command, examples=["november.db"])
 @_FILE
 @json_option
 @pass_service
@@ -34,7 +34,7 @@ def backup(service: Service, file: Path, as_json: bool) -> None:
         click.echo(f"{file}: {size:,} bytes, as of number {checkpoint.sequence} at {checkpoint.position}")
 
 
-@click.command("restore")
+@click.command("restore", cls=Command, examples=["november.db"])
 @_FILE
 @json_option
 @pass_service

@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from eventlog.commands.common import OneLineErrors, json_option
+from eventlog.commands.common import Command, OneLineErrors, json_option, version_option
 from eventlog.doctor.findings import Finding
 from eventlog.doctor.report import report
 from eventlog.tail import run_tail
@@ -33,7 +33,7 @@ class _ServiceCommands(OneLineErrors):
     interrupted = "what is served is as it was"
 
 
-@click.command()
+@click.command(cls=Command, examples=[""])
 @pass_service
 def serve(service: Service) -> None:
     """Answer HTTP until SIGTERM or Ctrl-C."""
@@ -58,7 +58,7 @@ def serve(service: Service) -> None:
     ).serve()
 
 
-@click.command()
+@click.command(cls=Command, examples=[""])
 @pass_service
 def tail(service: Service) -> None:
     """Follow the log into the projection until SIGTERM or Ctrl-C."""
@@ -68,7 +68,7 @@ def tail(service: Service) -> None:
     run_tail(service.connect(), service.directory, service.projection)
 
 
-@click.command()
+@click.command(cls=Command, examples=["", "--json"])
 @json_option
 @pass_service
 def doctor(service: Service, as_json: bool) -> None:
@@ -108,7 +108,8 @@ _COMMANDS = (
 def make_commands(service: Service) -> click.Group:
     """The group `customers` or `accounts`; a service adds its own commands to it."""
 
-    @click.group(name=service.name, cls=_ServiceCommands)
+    @click.group(name=service.name, cls=_ServiceCommands, examples=["doctor", "rebuild --switch-if-equal"])
+    @version_option
     @click.pass_context
     def main(context: click.Context) -> None:
         """Run and look after one service; README.md lists the variables it reads."""

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from eventlog import Projection, ProjectionReader
-from eventlog.commands.common import json_option, print_json
+from eventlog.commands.common import Command, CommandGroup, json_option, print_json
 from eventlog.errors import EventLogError, NotBuilt, SwitchRefused
 from eventlog.generations import FILE_NAME, Generations, list_versions, remove_version
 from eventlog.progress import progress
@@ -23,7 +23,7 @@ from shared.rebuild_commands import switch_or_exit
 from shared.service import Service, pass_service
 
 
-@click.command()
+@click.command(cls=Command, examples=[""])
 @json_option
 @pass_service
 def rollback(service: Service, as_json: bool) -> None:
@@ -37,7 +37,7 @@ def rollback(service: Service, as_json: bool) -> None:
     _serve(service, previous, as_json)
 
 
-@click.group(invoke_without_command=True)
+@click.group(cls=CommandGroup, invoke_without_command=True, examples=["", "switch 1", "prune"])
 @json_option
 @click.pass_context
 def generations(context: click.Context, as_json: bool) -> None:
@@ -67,7 +67,7 @@ def _print_generations(found: Iterable[dict[str, Any]]) -> None:
         )
 
 
-@generations.command("switch")
+@generations.command("switch", examples=["1"])
 @click.argument("number", type=int)
 @json_option
 @pass_service
@@ -76,7 +76,7 @@ def switch_to(service: Service, number: int, as_json: bool) -> None:
     _serve(service, service.generations.find(number), as_json)
 
 
-@generations.command()
+@generations.command(examples=["", "--version 1"])
 @click.option("--version", type=int, help="Delete all of another version, which no tail follows any more.")
 @json_option
 @pass_service

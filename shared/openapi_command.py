@@ -7,10 +7,12 @@ from importlib import import_module
 
 import click
 
+from eventlog.commands.common import Command
 from shared.service import Service, pass_service
 
 
-@click.command()
+@click.command(cls=Command, examples=[""])
+@click.option("--json", is_flag=True, expose_value=False, help="What it always does.")
 @pass_service
 def openapi(service: Service) -> None:
     """Print the OpenAPI document of the service, as `/openapi.json` answers it. Needs nothing that runs."""

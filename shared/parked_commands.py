@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from eventlog.commands.common import json_option, print_json
+from eventlog.commands.common import CommandGroup, json_option, print_json
 from eventlog.commands.parked import (
     acknowledge_or_exit,
     describe_parked,
@@ -15,12 +15,12 @@ from eventlog.commands.parked import (
 from shared.service import Service, pass_service
 
 
-@click.group()
+@click.group(cls=CommandGroup, examples=["list", "acknowledge"])
 def parked() -> None:
     """Entries the projection set aside."""
 
 
-@parked.command("list")
+@parked.command("list", examples=["", "--json"])
 @json_option
 @pass_service
 def list_parked(service: Service, as_json: bool) -> None:
@@ -33,7 +33,7 @@ def list_parked(service: Service, as_json: bool) -> None:
         click.echo(describe_parked(entry))
 
 
-@parked.command("acknowledge")
+@parked.command("acknowledge", examples=[""])
 @json_option
 @pass_service
 def acknowledge(service: Service, as_json: bool) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from eventlog.commands.common import DIFFERENT, INTERRUPTED, NOT_YET, json_option, print_json
+from eventlog.commands.common import DIFFERENT, INTERRUPTED, NOT_YET, Command, json_option, print_json
 from eventlog.counted import counted
 from eventlog.errors import NotBuilt
 from eventlog.generations import discard
@@ -22,7 +22,7 @@ from shared.service import Service, pass_service
 _SWITCH_WAIT_S = 30.0
 
 
-@click.command()
+@click.command(cls=Command, examples=["", "--switch-if-equal"])
 @click.option("--switch", is_flag=True, help="Serve the new generation, whatever differs.")
 @click.option("--switch-if-equal", is_flag=True, help="Serve it if no row differs.")
 @json_option
@@ -57,7 +57,7 @@ def rebuild(service: Service, switch: bool, switch_if_equal: bool, as_json: bool
         sys.exit(DIFFERENT)
 
 
-@click.command()
+@click.command(cls=Command, examples=["", "--repair"])
 @click.option("--repair", is_flag=True, help="Where something is wrong, serve what the log gives.")
 @json_option
 @pass_service

@@ -11,7 +11,7 @@ import click
 from eventlog import EventLog, Position
 from eventlog.backup import require_new, write_copy
 from eventlog.checkpoints import Checkpoint
-from eventlog.commands.common import json_option, print_json
+from eventlog.commands.common import Command, json_option, print_json
 from eventlog.comparison import Comparison, compare
 from eventlog.counted import counted
 from eventlog.moments import NamedMoment, last_before, parse_moment
@@ -42,7 +42,7 @@ _MOMENT = _Parsed("moment", parse_moment)
 _POSITION = _Parsed("position", Position.parse)
 
 
-@click.command("as-of")
+@click.command("as-of", cls=Command, examples=["2026-10-01T12:00Z", "7d"])
 @click.argument("moment", type=_MOMENT)
 @click.option("--json", is_flag=True, expose_value=False, help="What it always does.")
 @pass_service
@@ -58,7 +58,7 @@ def as_of(service: Service, moment: NamedMoment) -> None:
             print_json(service.show(look))
 
 
-@click.command("what-if")
+@click.command("what-if", cls=Command, examples=["--without 1795262660328-0"])
 @click.option(
     "--without", "left_out", type=_POSITION, multiple=True, required=True, help="An entry; may be repeated."
 )
@@ -85,7 +85,7 @@ def what_if(service: Service, left_out: tuple[Position, ...], moment: NamedMomen
         _say_differences(comparison)
 
 
-@click.command()
+@click.command(cls=Command, examples=["--from 1795262660328-0 --into replayed.db"])
 @click.option(
     "--from", "start", type=_MOMENT, default="start", show_default=True, help="A moment, as with as-of."
 )

@@ -9,23 +9,28 @@ import threading
 from pathlib import Path
 from types import FrameType
 
+import click
 import fakeredis
 import pytest
 
 from deploy.installation import Installation
 from deploy.tour import tour
 from eventlog import EventLog
+from eventlog.continuity import Verdict
 from eventlog.doctor.findings import Name
 from shared.doctor import ServiceName
 from shared.events import make_codec
+from tests.documented_lines import LEFT_OUT, PAGES, TYPED_BY, commands_of, mentions_of, name_of
 from tests.faults.all_faults import FAULTS
+from tests.followed_page import blocks_of
 from tests.make_run import ROOT
 from tests.pair import running_pair
+from tests.programs import PROGRAMS, options_of
+from tests.reference import REFERENCE, make_pages
 
 STOP = re.compile(r"^\| \d \| `(?P<file>[\w/.]+)` `(?P<function>\w+)` \|", re.MULTILINE)
 CODE_LINK = re.compile(r"`(?P<file>(?:eventlog|shared|customers|accounts|deploy|tests)/[\w/.]+\.(?:py|lua))`")
 LINK = re.compile(r"\]\((?P<target>[^)#:]+)\)")
-PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 
 
 def stops() -> list[tuple[str, str]]:
@@ -92,7 +97,7 @@ def test_the_tour_shows_an_error_instead_of_going_on_with_its_digits() -> None:
     assert printed.stdout.splitlines() == [problem, "customer "]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_what_a_page_points_to_is_there(page: Path) -> None:
     text = page.read_text("utf-8")
     missing = [
@@ -102,12 +107,59 @@ def test_what_a_page_points_to_is_there(page: Path) -> None:
     assert not missing
 
 
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_command_that_a_page_names_is_there(page: Path) -> None:
+    for mention in mentions_of(page):
+        require_known(mention)
+
+
+def require_known(mention: str) -> None:
+    """Command, subcommand and options exist; what stands for something else (`NAME`, `…`) is taken for an argument."""
+    program, *words = mention.split()
+    command: click.Command = PROGRAMS[program]
+    for word in (word.strip("[].,;") for word in words):
+        if word in {"…", "|", ">"}:
+            return
+        if word.startswith("-"):
+            assert word in options_of(command), mention
+        elif isinstance(command, click.Group):
+            assert word in command.commands, mention
+            command = command.commands[word]
+
+
+def test_every_line_to_be_typed_is_typed_by_a_test_or_left_out_for_a_reason() -> None:
+    """A page with commands is in one list or the other; what was left out is still there."""
+    with_commands = {name_of(page): commands_of(page) for page in PAGES if commands_of(page)}
+    untold = {
+        line
+        for name, lines in with_commands.items()
+        for line in lines
+        if name not in TYPED_BY and line not in LEFT_OUT
+    }
+    assert not untold
+    assert TYPED_BY.keys() <= with_commands.keys()
+    assert LEFT_OUT.keys() <= {line for lines in with_commands.values() for line in lines}
+    assert all(Path(page).stem in (ROOT / test).read_text("utf-8") for page, test in TYPED_BY.items())
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_block_is_commands_a_file_or_what_is_shown(page: Path) -> None:
+    for block in blocks_of(page):
+        assert block.language in {"", "sh", "bash", "python", "text"}, block
+        assert block.language != "python" or (block.file_name and name_of(page) in TYPED_BY), block
+
+
 def test_every_variable_the_code_reads_is_in_the_table() -> None:
     readme = (ROOT / "README.md").read_text("utf-8")
     documented = set(re.findall(r"^\| `([A-Z_]+)` \|", readme, re.MULTILINE))
     settings = (ROOT / "shared" / "settings.py").read_text("utf-8")
     read = set(re.findall(r"environment(?:\.get\(|, )\"([A-Z_]+)\"", settings))
     assert read == documented
+
+
+def test_the_guide_to_the_library_names_every_verdict() -> None:
+    page = (ROOT / "docs" / "eventlog.md").read_text("utf-8")
+    assert set(re.findall(r"\| verdict `(\w+)`", page)) == set(Verdict)
 
 
 def test_every_finding_of_a_doctor_has_a_row_in_the_runbook() -> None:
@@ -120,6 +172,11 @@ def test_every_finding_of_a_doctor_has_a_row_in_the_runbook() -> None:
     sections = set(re.findall(r"^## (.*)$", page, re.MULTILINE))
     pointed_to = {title for _, _, mend in rows for title in re.findall(r'"([^"]+)"', mend)}
     assert all(any(section.startswith(title) for section in sections) for title in pointed_to)
+
+
+def test_the_committed_reference_is_that_of_the_code() -> None:
+    committed = {path.name: path.read_text("utf-8") for path in REFERENCE.iterdir()}
+    assert committed == make_pages(), "run `make reference`"
 
 
 def test_every_decision_says_what_was_decided_and_over_what() -> None:

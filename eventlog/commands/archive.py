@@ -14,7 +14,7 @@ from eventlog.archive_check import check_archive
 from eventlog.archive_reader import ArchiveReader, is_chained
 from eventlog.archiving import ARCHIVE_READER, Archiving, run_archive
 from eventlog.checkpoints import Checkpoint
-from eventlog.commands.common import DIFFERENT, NOT_YET, Place, at_the_log, json_option, print_json
+from eventlog.commands.common import DIFFERENT, NOT_YET, Command, Place, at_the_log, json_option, print_json
 from eventlog.counted import counted
 from eventlog.errors import ArchiveAltered, LogUnavailable, TailRunning
 from eventlog.position import START
@@ -24,7 +24,7 @@ from eventlog.reseed import COUNTER_MARGIN, Reseeded, reseed
 from eventlog.tail_lock import TailLock
 
 
-@click.command()
+@click.command(cls=Command, examples=["", "--once", "--check --json"])
 @click.option("--once", is_flag=True, help="End where the log ends now.")
 @click.option("--check", is_flag=True, help="Keep nothing, and prove that what is kept is as it was written.")
 @json_option
@@ -55,7 +55,11 @@ def archive(place: Place, once: bool, check: bool, as_json: bool) -> None:
             )
             sys.exit(NOT_YET)
         with closing(Archive(place.archive)) as file:
-            Archiving(place.log, file).run_to_head()
+            sequence = place.log.state().sequence
+            with progress("keeping") as on_progress:
+                Archiving(place.log, file).run_to_head(
+                    on_batch=lambda now: on_progress(now.sequence, max(now.sequence, sequence))
+                )
             end = file.checkpoint()
         place.log.readers.report(
             ARCHIVE_READER,
@@ -139,7 +143,7 @@ def _count_lacking(place: Place, end: Checkpoint) -> int:
     return max(0, state.trimmed - end.sequence) if end.log_id in {"", state.log_id} else 0
 
 
-@click.command(name="reseed")
+@click.command("reseed", cls=Command, examples=["", "--replace", "--archive archive-copy.db"])
 @click.option(
     "--archive",
     "archives",

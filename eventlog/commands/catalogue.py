@@ -7,11 +7,11 @@ import os
 import click
 
 from eventlog.catalogue import ENTRY_POINTS, find_codecs, make_catalogue
-from eventlog.commands.common import json_option, print_json
+from eventlog.commands.common import Command, json_option, print_json
 from eventlog.log import DEFAULT_STREAM
 
 
-@click.command()
+@click.command(cls=Command, examples=["", "--json"])
 @json_option
 def catalogue(as_json: bool) -> None:
     """List the events of the installed packages, with their fields; needs no log.

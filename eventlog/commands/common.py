@@ -1,12 +1,12 @@
-"""What all operators' commands share: which log is meant, errors in one line, Ctrl-C, and JSON."""
+"""What all operators' commands share: which log is meant, examples, errors in one line, Ctrl-C, and JSON."""
 
 from __future__ import annotations
 
 import os
 import sqlite3
 import sys
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from functools import wraps
 from pathlib import Path
 from typing import Any, Concatenate, Final, NamedTuple, ParamSpec
@@ -14,6 +14,7 @@ from typing import Any, Concatenate, Final, NamedTuple, ParamSpec
 import click
 import msgspec
 from click.core import ParameterSource
+from click.exceptions import NoArgsIsHelpError
 
 from eventlog.archiving import ARCHIVE_NAME
 from eventlog.codec import Codec
@@ -29,15 +30,51 @@ INTERRUPTED: Final = 130  # as shells say it of a program that Ctrl-C ended
 P = ParamSpec("P")
 
 
-class OneLineErrors(click.Group):
-    """What goes wrong for a reason we know is one line with the mend, and exit code 1; Ctrl-C is 130."""
+class Command(click.Command):
+    """A command whose help ends with examples: what is typed behind its name, in order.
+
+    @click.command(cls=Command, examples=["--keep 7d --dry-run"])
+    """
+
+    def __init__(self, *args: Any, examples: Sequence[str] = (), **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self.examples = tuple(examples)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Each on a line of its own, whole, so that it can be copied."""
+        if self.examples:
+            with formatter.section("Examples"):
+                for example in self.examples:
+                    line = f"{ctx.command_path} {example}".rstrip()
+                    formatter.write(f"{'':>{formatter.current_indent}}{line}\n")
+
+
+class CommandGroup(Command, click.Group):
+    """A group of such commands, with examples of its own."""
+
+    command_class = Command
+
+
+class OneLineErrors(CommandGroup):
+    """What goes wrong for a reason we know is one line with the mend, and exit code 1; wrong usage 2; Ctrl-C 130.
+
+    Colours are for a terminal, and for nobody who set NO_COLOR (https://no-color.org).
+    """
 
     known: tuple[type[Exception], ...] = (EventLogError, OSError, sqlite3.Error)
     interrupted = "nothing is half done"
+    group_class = CommandGroup
+
+    def make_context(self, *args: Any, **settings: Any) -> click.Context:
+        with _wrong_usage_in_one_line():
+            return super().make_context(*args, **settings)
 
     def invoke(self, ctx: click.Context) -> object:
+        if os.environ.get("NO_COLOR"):
+            ctx.color = False
         try:
-            return super().invoke(ctx)
+            with _wrong_usage_in_one_line():
+                return super().invoke(ctx)
         except BrokenPipeError:
             # `| head` has seen enough. What is left in the buffer must not be tried again at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -47,6 +84,22 @@ class OneLineErrors(click.Group):
             ctx.exit(INTERRUPTED)
         except self.known as problem:
             raise click.ClickException(str(problem)) from problem
+
+
+class _WrongUsage(click.ClickException):
+    exit_code = click.UsageError.exit_code
+
+
+@contextmanager
+def _wrong_usage_in_one_line() -> Iterator[None]:
+    """With where to read on, instead of click's three lines."""
+    try:
+        yield
+    except NoArgsIsHelpError:  # its message is the help itself
+        raise
+    except click.UsageError as wrong:
+        path = wrong.ctx.command_path if wrong.ctx else ""
+        raise _WrongUsage(f"{wrong.format_message()} (see `{path} --help`)") from wrong
 
 
 class Place(NamedTuple):
@@ -103,6 +156,11 @@ def at_the_log(command: Callable[Concatenate[Place, P], None]) -> Callable[..., 
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document instead of text.")
+
+
+def version_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`--version`; made for each program, for click keeps the name of the first that was asked."""
+    return click.version_option(package_name="revenue-stream", message="%(prog)s %(version)s")(command)
 
 
 def is_for_subcommand() -> bool:

@@ -10,7 +10,15 @@ from typing import Any
 
 import click
 
-from eventlog.commands.common import NOT_YET, Place, at_the_log, is_for_subcommand, json_option, print_json
+from eventlog.commands.common import (
+    NOT_YET,
+    CommandGroup,
+    Place,
+    at_the_log,
+    is_for_subcommand,
+    json_option,
+    print_json,
+)
 from eventlog.errors import NotBuilt
 from eventlog.found_projections import FoundProjection, find_projections
 from eventlog.parking import Parked
@@ -21,7 +29,7 @@ from eventlog.tail import acknowledge_parked
 _ACKNOWLEDGE_WAIT_S = 10.0
 
 
-@click.group(invoke_without_command=True)
+@click.group(cls=CommandGroup, invoke_without_command=True, examples=["--json", "acknowledge revenue"])
 @json_option
 @at_the_log
 def parked(place: Place, as_json: bool) -> None:
@@ -42,7 +50,7 @@ def parked(place: Place, as_json: bool) -> None:
         click.echo(f"Nothing is parked by any projection below {place.data_dir} (DATA_DIR).", err=True)
 
 
-@parked.command()
+@parked.command(examples=["revenue"])
 @click.argument("name")
 @json_option
 @at_the_log

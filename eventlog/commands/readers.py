@@ -5,7 +5,16 @@ from __future__ import annotations
 import click
 
 from eventlog.archive_reader import ArchiveReader
-from eventlog.commands.common import Place, at_the_log, checked_by, is_for_subcommand, json_option, print_json
+from eventlog.commands.common import (
+    Command,
+    CommandGroup,
+    Place,
+    at_the_log,
+    checked_by,
+    is_for_subcommand,
+    json_option,
+    print_json,
+)
 from eventlog.counted import counted
 from eventlog.durations import short_duration
 from eventlog.errors import ArchiveUnusable, TrimRefused
@@ -24,7 +33,7 @@ def describe_reader(reader: ReaderStatus) -> str:
     return f"{reader.name:<24} {reader.kind:<10} {reader.position:<18} {lag}{since}, as last told {told} ago"
 
 
-@click.group(invoke_without_command=True)
+@click.group(cls=CommandGroup, invoke_without_command=True, examples=["--json", "remove revenue-v1"])
 @json_option
 @at_the_log
 def readers(place: Place, as_json: bool) -> None:
@@ -41,7 +50,7 @@ def readers(place: Place, as_json: bool) -> None:
         click.echo("No reader has made itself known yet: a tail does when it follows.", err=True)
 
 
-@readers.command()
+@readers.command(examples=["revenue-v1"])
 @click.argument("name")
 @json_option
 @at_the_log
@@ -55,7 +64,7 @@ def remove(place: Place, name: str, as_json: bool) -> None:
     click.echo(f"{name} is forgotten; if it is alive, it makes itself known again within half a minute.")
 
 
-@click.command()
+@click.command(cls=Command, examples=["--keep 7d --dry-run", "--keep 100000"])
 @click.option(
     "--keep",
     required=True,

@@ -7,7 +7,7 @@ import msgspec
 
 from eventlog.archive_reader import ArchiveReader
 from eventlog.codec import Entry
-from eventlog.commands.common import Place, at_the_log, checked_by, json_option, print_json
+from eventlog.commands.common import Command, Place, at_the_log, checked_by, json_option, print_json
 from eventlog.commands.tail import pretty, read_entry
 from eventlog.continuity import Verdict
 from eventlog.errors import ArchiveUnusable, WrongLog
@@ -15,7 +15,7 @@ from eventlog.mends import NO_LOG_MEND
 from eventlog.position import Position
 
 
-@click.command()
+@click.command(cls=Command, examples=["1795262660328-0"])
 @click.argument("position", callback=checked_by(Position.parse))
 @json_option
 @at_the_log

@@ -7,14 +7,14 @@ from collections.abc import Iterator
 import click
 
 from eventlog.archive_status import describe_archive
-from eventlog.commands.common import Place, at_the_log, json_option, print_json
+from eventlog.commands.common import Command, Place, at_the_log, json_option, print_json
 from eventlog.commands.readers import describe_reader
 from eventlog.counted import counted
 from eventlog.log_status import EntryStatus, LogStatus, describe_log
 from eventlog.position import Position
 
 
-@click.command()
+@click.command(cls=Command, examples=["", "--json"])
 @json_option
 @at_the_log
 def status(place: Place, as_json: bool) -> None:

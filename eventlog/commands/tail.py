@@ -14,7 +14,7 @@ import msgspec
 from eventlog.archive_reader import ArchiveReader
 from eventlog.checkpoints import Checkpoint
 from eventlog.codec import Entry, read_fields
-from eventlog.commands.common import Place, at_the_log, checked_by
+from eventlog.commands.common import Command, Place, at_the_log, checked_by
 from eventlog.continuity import find_divergence
 from eventlog.errors import LogUnavailable
 from eventlog.log import EventLog
@@ -83,7 +83,9 @@ class Wanted(NamedTuple):
         return self.subject is None or self.subject.concerns(shown.type, msgspec.json.decode(shown.payload))
 
 
-@click.command()
+@click.command(
+    cls=Command, examples=["--follow", "--type InvoiceCreated --since 10m", "--subject customer-7 --json"]
+)
 @click.option("-f", "--follow", is_flag=True, help="Go on with what is published, until Ctrl-C.")
 @click.option(
     "--type", "types", multiple=True, metavar="TYPE", help="Only events of this type; may be repeated."

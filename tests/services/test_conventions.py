@@ -478,49 +478,6 @@ def test_a_user_is_shown_to_itself_and_to_admins(pair: Pair) -> None:
 # The command flask
 
 
-def run_flask(service: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    environment = {name: value for name, value in os.environ.items() if name != "JWT_SECRET"} | variables
-    return subprocess.run(
-        [sys.executable, "-m", "flask", "--app", service, *arguments],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-
-
-@pytest.mark.processes
-@pytest.mark.parametrize("service", SERVICES)
-def test_flask_finds_the_app_with_its_routes_and_the_commands_of_the_service(
-    service: str, tmp_path: Path
-) -> None:
-    ours = {"JWT_SECRET": SECRET, "DATA_DIR": str(tmp_path)}
-    routes = run_flask(service, "routes", **ours)
-    assert f"/{service}" in routes.stdout, routes.stderr
-    listed = run_flask(service, "--help", **ours)
-    assert {"doctor", "rebuild", "routes", "run", "tail"} <= set(
-        re.findall(r"^  ([a-z]+)", listed.stdout, re.MULTILINE)
-    )
-    usage = run_flask(service, "rebuild", "--help", **ours)
-    assert usage.returncode == 0, usage.stderr
-    assert f"Usage: {service} rebuild [OPTIONS]" in usage.stdout
-    assert "--switch" in usage.stdout
-    refused = run_flask(service, "generations", "--json", **ours)
-    assert (refused.returncode, refused.stderr) == (0, ""), refused
-    assert json.loads(refused.stdout) == []
-    failed = run_flask(service, "verify", **ours)
-    assert (failed.returncode, len(failed.stderr.splitlines())) == (1, 1), "one line with the mend"
-
-
-@pytest.mark.processes
-def test_flask_says_in_a_line_what_setting_is_missing() -> None:
-    failed = run_flask("accounts", "run")
-    assert failed.returncode != 0
-    assert "JWT_SECRET must be" in failed.stderr
-    assert "Traceback" not in failed.stderr
-
-
 def test_a_service_is_imported_without_flask() -> None:
     for service in SERVICES:
         code = f"import sys, {service}, {service}.cli; sys.exit('flask' in sys.modules)"

@@ -1,0 +1,70 @@
+"""What the documentation tells people to type: where it stands, and which test types it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Final
+
+from tests.followed_page import blocks_of
+from tests.make_run import ROOT
+from tests.programs import PROGRAMS
+
+PAGES: Final = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+
+TYPED_BY: Final = {
+    "README.md": "tests/deploy/test_run.py",
+    "docs/api/README.md": "tests/deploy/test_typed_pages.py",
+    "docs/eventlog.md": "tests/test_followed_pages.py",
+    "docs/tutorial.md": "tests/test_followed_pages.py",
+    "docs/how-to/add-a-projection.md": "tests/test_followed_pages.py",
+    "docs/how-to/add-an-event-type.md": "tests/test_followed_pages.py",
+    "docs/how-to/change-a-payload.md": "tests/test_followed_pages.py",
+    "docs/how-to/call-the-api-safely.md": "tests/deploy/test_typed_pages.py",
+    "docs/how-to/follow-from-another-language.md": "tests/deploy/test_typed_pages.py",
+    "docs/how-it-works.md": "tests/deploy/test_typed_pages.py",
+    "docs/runbook.md": "tests/deploy/test_typed_pages.py",
+}
+
+_AN_INDEX = "asks a package index"
+_ANOTHER_LOG = "makes another log of what is there: tests/faults/test_log_damage.py"
+_CLIENT = "generates into the directory it stands in: tests/services/test_openapi.py types it"
+_MINUTES = "takes minutes: tests/services/test_openapi.py makes fewer requests"
+# The lines that no test types as they stand, and why.
+LEFT_OUT: Final = {
+    "make run": "what tests/deploy/test_run.py starts",
+    "make test": "runs this test",
+    "make faults FAULT=process-kills SEED=1 TRIALS=10": "takes a minute: tests/faults/test_campaign.py",
+    "python3 -m venv .venv": _AN_INDEX,
+    ".venv/bin/pip install ~/revenue-stream pytest": _AN_INDEX,
+    ". .venv/bin/activate": _AN_INDEX,
+    ".venv/bin/eventlog init --adopt": _ANOTHER_LOG,
+    "rm -r var/accounts/revenue var/customers/directory": _ANOTHER_LOG,
+    "mv var/archive var/archive-of-the-lost-log": _ANOTHER_LOG,
+    '.venv/bin/st run http://127.0.0.1:8080/openapi.json --header "Authorization: Bearer $TOKEN"': _MINUTES,
+    ".venv/bin/openapi-python-client generate --path docs/api/accounts.json --meta none --output-path accounts_client": _CLIENT,
+    ".venv/bin/openapi-python-client generate --path docs/api/customers.json --meta none --output-path customers_client": _CLIENT,
+    ".venv/bin/eventlog tail -f": "runs until Ctrl-C: tests/services/test_manner_of_commands.py",
+}
+
+_COMMENT = re.compile(r"\s{2,}# .*")
+_FENCED = re.compile(r"^ *```.*?^ *```$", re.MULTILINE | re.DOTALL)
+_INLINE = re.compile(r"`([^`]+)`")
+_MENTION = re.compile(rf"(?:\.venv/bin/)?((?:{'|'.join(PROGRAMS)})(?: .*)?)")
+
+
+def name_of(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+def commands_of(page: Path) -> list[str]:
+    """Each line of a block of commands, without its comment."""
+    blocks = (block.text for block in blocks_of(page) if block.language in {"", "sh", "bash"})
+    return [_COMMENT.sub("", line) for text in blocks for line in text.splitlines() if line]
+
+
+def mentions_of(page: Path) -> list[str]:
+    """Every command of ours, within sentences and in blocks, from the program's name on."""
+    sentences = _FENCED.sub("", page.read_text("utf-8"))
+    pieces = [*_INLINE.findall(sentences), *commands_of(page)]
+    return [found[1] for piece in pieces if (found := _MENTION.fullmatch(piece))]
