@@ -28,6 +28,7 @@ TYPED_BY: Final = {
 
 _AN_INDEX = "asks a package index"
 _ANOTHER_LOG = "makes another log of what is there: tests/faults/test_log_damage.py"
+_GENERATE = ".venv/bin/openapi-python-client generate --path docs/api/{0}.json --meta none --output-path {0}_client"
 _CLIENT = "generates into the directory it stands in: tests/services/test_openapi.py types it"
 _MINUTES = "takes minutes: tests/services/test_openapi.py makes fewer requests"
 # The lines that no test types as they stand, and why.
@@ -42,8 +43,8 @@ LEFT_OUT: Final = {
     "rm -r var/accounts/revenue var/customers/directory": _ANOTHER_LOG,
     "mv var/archive var/archive-of-the-lost-log": _ANOTHER_LOG,
     '.venv/bin/st run http://127.0.0.1:8080/openapi.json --header "Authorization: Bearer $TOKEN"': _MINUTES,
-    ".venv/bin/openapi-python-client generate --path docs/api/accounts.json --meta none --output-path accounts_client": _CLIENT,
-    ".venv/bin/openapi-python-client generate --path docs/api/customers.json --meta none --output-path customers_client": _CLIENT,
+    _GENERATE.format("accounts"): _CLIENT,
+    _GENERATE.format("customers"): _CLIENT,
     ".venv/bin/eventlog tail -f": "runs until Ctrl-C: tests/services/test_manner_of_commands.py",
 }
 
