@@ -28,7 +28,9 @@ TYPED_BY: Final = {
 
 _AN_INDEX = "asks a package index"
 _ANOTHER_LOG = "makes another log of what is there: tests/faults/test_log_damage.py"
-_GENERATE = ".venv/bin/openapi-python-client generate --path docs/api/{0}.json --meta none --output-path {0}_client"
+_GENERATE = (
+    ".venv/bin/openapi-python-client generate --path docs/api/{0}.json --meta none --output-path {0}_client"
+)
 _CLIENT = "generates into the directory it stands in: tests/services/test_openapi.py types it"
 _MINUTES = "takes minutes: tests/services/test_openapi.py makes fewer requests"
 # The lines that no test types as they stand, and why.
