@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from accounts.answers import AccessToken, Owned, ShownAccount, ShownUser
+from accounts.feed import ProjectionEvent, RevenueEvent, encode_event
 from accounts.ledger import LedgerEntry
 from accounts.revenue import CustomerRevenue
 from accounts.schemas import CreateAccountBody, CreateUserBody, LoginBody
@@ -22,11 +23,15 @@ from shared.operations import (
     writes,
 )
 from shared.problem_kinds import (
+    BAD_REQUEST,
     BUSY,
     FORBIDDEN,
+    LOG_POSITION_UNKNOWN,
     NOT_FOUND,
     NOT_READABLE,
     NOT_WRITTEN,
+    NOT_YET_APPLIED,
+    TOO_MANY_WAITING,
     UNAUTHORIZED,
     USER_EXISTS,
 )
@@ -57,7 +62,7 @@ _ACCOUNT: Final[dict[str, Any]] = {
     "customers": [_CUSTOMER],
     "total_revenue_cents": 12000,
 }
-_LEDGER_ENTRY: Final = {
+_LEDGER_ENTRY: Final[dict[str, Any]] = {
     "sequence": 5,
     "position": "1795219641181-0",
     "event_type": "InvoiceCreated",
@@ -83,6 +88,31 @@ LIST_LEDGER: Final = reads(
     list[LedgerEntry], [_LEDGER_ENTRY], parameters=PAGE, headers=[LINK], problems=[NOT_FOUND]
 )
 IS_OWNED_BY: Final = reads(Owned, {"ok": True}, problems=[NOT_FOUND])
+
+_LAST_EVENT_ID: Final = Parameter(
+    "Last-Event-ID",
+    "header",
+    "Go on behind this `id` of an event, or this position.",
+    {
+        "type": "string",
+        "pattern": "^(0|[1-9][0-9]{0,17})-(0|[1-9][0-9]{0,17})(@[0-9a-f]{8})?$",
+        "examples": ["1795219641181-0@3f2a9c01"],
+    },
+)
+_EVENTS: Final = (
+    ("", "projection", ProjectionEvent("following", "1795219641180-0@3f2a9c01")),
+    ("1795219641181-0@3f2a9c01", "revenue", RevenueEvent("1", 12000, LedgerEntry(**_LEDGER_ENTRY))),
+)
+WATCH_REVENUE: Final = asks(
+    Answer(
+        200,
+        "What happens from then on, for as long as the token is good.",
+        str,
+        "".join(encode_event(name, told, event_id).decode() for event_id, name, told in _EVENTS),
+        media_type="text/event-stream",
+    ),
+    problems=[BAD_REQUEST, LOG_POSITION_UNKNOWN, NOT_READABLE, NOT_YET_APPLIED, TOO_MANY_WAITING],
+)._replace(parameters=[_LAST_EVENT_ID])
 
 _TOKEN: Final = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.e30.c2lnbmF0dXJl"  # noqa: S105  # lets nobody in
 _IN: Final = Answer(

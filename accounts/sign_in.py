@@ -8,12 +8,12 @@ from accounts import operations
 from accounts.answers import AccessToken, ShownUser
 from accounts.identity import TooBusy, UserExists, Users
 from accounts.schemas import CreateUserBody, LoginBody
-from shared.http import answer, require_token
+from shared.http import answer, require_admin, require_token
 from shared.negotiation import preferred_media_type
 from shared.operations import described
 from shared.permissions import Identity
 from shared.problem_kinds import BUSY, USER_EXISTS
-from shared.problems import Problem, forbidden, not_found, unauthorized, unavailable
+from shared.problems import Problem, not_found, unauthorized, unavailable
 from shared.request_body import load_body
 from shared.tokens import LIFETIME, Tokens
 
@@ -48,8 +48,7 @@ def make_sign_in_routes(tokens: Tokens, users: Users) -> Blueprint:
     @described(operations.CREATE_USER)
     def create_user() -> Response:
         """Add a user; admins only."""
-        if not require_token(tokens).is_admin:
-            raise forbidden("Only an admin may add users.")
+        require_admin(tokens, "add users")
         body = load_body(_CREATE_USER)
         try:
             users.add(body["username"], body["password"], body["role"])

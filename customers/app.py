@@ -18,6 +18,8 @@ from shared.events import make_codec
 from shared.health import Health
 from shared.http import make_app
 from shared.log_position import Reads
+from shared.log_routes import make_log_routes
+from shared.projection_routes import make_projection_routes
 from shared.request_ids import add_request_id
 from shared.settings import Settings
 from shared.telemetry import configure_logging
@@ -34,7 +36,10 @@ def create_app(settings: Settings | None = None, log: EventLog | None = None) ->
     health = Health("customers", reader, log, settings.archive)
     app = make_app("customers", _DESCRIPTION, health, settings.cors_origins)
     handler = CommandHandler(DecisionMaker(log, reader), lambda: datetime.now(UTC))
-    app.register_blueprint(make_routes(Tokens(settings.require_secret()), Reads(reader, log), handler))
+    tokens = Tokens(settings.require_secret())
+    app.register_blueprint(make_routes(tokens, Reads(reader, log), handler))
+    app.register_blueprint(make_log_routes(tokens, log))
+    app.register_blueprint(make_projection_routes(tokens, "customers", reader, log, settings.as_variables()))
     return app
 
 

@@ -444,6 +444,20 @@ class EventLog:
             for entry in self._look([("XREVRANGE", self.stream, str(up_to), "-", "COUNT", count)])[0]
         ]
 
+    def read_last(self, up_to: Position = LAST, count: int = 1000) -> list[Entry]:
+        """As `read_back`, and on into what was trimmed; ArchiveUnusable where the archive cannot give that."""
+        found = self.read_back(up_to, count)
+        if len(found) == count:
+            return found
+        snapshot = self.snapshot(START, 1)
+        if not snapshot.state.trimmed:
+            return found
+        unread = snapshot.why_unread(START)
+        if self._archive is None or unread:
+            raise ArchiveUnusable(unread)
+        up_to = found[-1].position.previous() if found else up_to
+        return found + self._archive.read_back(up_to, count - len(found))
+
     def count_entries(self, after: Position, up_to: Position) -> int:
         """How many entries lie behind `after`, up to and including `up_to`. Reads them all."""
         if self._archive is None:

@@ -12,7 +12,7 @@ LOCK_NAME: Final = "tail.lock"
 
 
 class TailLock:
-    """On a projection's home, held by its tail; on a generation that is not served, by what builds it."""
+    """On a projection's home, held by its tail; on a generation that is not served, or a rebuild, by what builds it."""
 
     def __init__(self, directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
@@ -25,6 +25,10 @@ class TailLock:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise TailRunning(f"{self._path} is held: another tail writes this projection") from None
+
+    def fileno(self) -> int:
+        """A process that inherits it holds the lock, too, for as long as it lives."""
+        return self._file.fileno()
 
     def release(self) -> None:
         self._file.close()

@@ -19,7 +19,10 @@ AT_ONCE: Final = 8
 WAITING: Final = 72
 LONGEST_WAIT_S: Final = 1.0
 
-THREADS: Final = 2 * (AT_ONCE + WAITING) + 8  # for reads and for all else, and the last to refuse with
+WATCHERS: Final = 32  # each keeps a thread, and no place in a line, for as long as it watches
+
+# For reads, for all else, for those who watch; and the last to refuse with.
+THREADS: Final = 2 * (AT_ONCE + WAITING) + WATCHERS + 8
 
 _READS: Final = {"GET", "HEAD", "OPTIONS"}
 _NEVER_REFUSED: Final = "/health/"  # whoever watches must see that it is the load

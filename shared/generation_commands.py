@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from itertools import groupby
-from operator import itemgetter
+from operator import attrgetter
 from pathlib import Path
-from typing import Any
 
 import click
 
-from eventlog import Projection, ProjectionReader
+from eventlog import Projection
 from eventlog.commands.common import Command, CommandGroup, json_option, print_json
-from eventlog.errors import EventLogError, NotBuilt, SwitchRefused
-from eventlog.generations import FILE_NAME, Generations, list_versions, remove_version
+from eventlog.errors import EventLogError
+from eventlog.generations import remove_version
 from eventlog.progress import progress
 from eventlog.rebuild import catch_up, rebuild_name
 from eventlog.subscription import reader_name
-from eventlog.tail_lock import is_held
+from shared.built_generations import BuiltGeneration, list_generations, require_previous
 from shared.command_output import describe_moment
 from shared.rebuild_commands import switch_or_exit
 from shared.service import Service, pass_service
@@ -28,13 +27,7 @@ from shared.service import Service, pass_service
 @pass_service
 def rollback(service: Service, as_json: bool) -> None:
     """Catch up the generation that was served before, then serve it again. Twice is back again."""
-    previous = service.generations.previous()
-    if previous is None:
-        raise SwitchRefused(
-            "there is no generation to go back to: none was served before, or it was pruned. See "
-            f"`{service.name} generations`"
-        )
-    _serve(service, previous, as_json)
+    _serve(service, require_previous(service.name, service.generations), as_json)
 
 
 @click.group(cls=CommandGroup, invoke_without_command=True, examples=["", "switch 1", "prune"])
@@ -46,24 +39,24 @@ def generations(context: click.Context, as_json: bool) -> None:
         return
     service = context.find_object(Service)
     assert service is not None  # noqa: S101  # the group it is in has one
-    found = list(_list_generations(service.directory, service.projection))
+    found = list(list_generations(service.directory, service.projection))
     if as_json:
         print_json(found)
         return
-    several = len({each["version"] for each in found}) > 1
-    for version, theirs in groupby(found, key=itemgetter("version")):
+    several = len({each.version for each in found}) > 1
+    for version, theirs in groupby(found, key=attrgetter("version")):
         if several:
             whose = "this code" if version == service.projection.version else "other code"
             click.echo(f"version {version}, of {whose}, which serves its own:")
         _print_generations(theirs)
 
 
-def _print_generations(found: Iterable[dict[str, Any]]) -> None:
+def _print_generations(found: Iterable[BuiltGeneration]) -> None:
     for each in found:
-        since = f"  begun {each['begun_at']}" if each["begun_at"] else ""
+        since = f"  begun {each.begun_at}" if each.begun_at else ""
         click.echo(
-            f"v{each['version']} {each['generation']:>4}  {each['state']:<10} {each['bytes']:>13,} bytes  "
-            f"number {each['sequence']} at {each['position']}{since}"
+            f"v{each.version} {each.generation:>4}  {each.state:<10} {each.bytes:>13,} bytes  "
+            f"number {each.sequence} at {each.position}{since}"
         )
 
 
@@ -121,38 +114,3 @@ def _serve(service: Service, generation: Path, as_json: bool) -> None:
         click.echo(
             f"generation {generation.name} of {service.projection.name} is served, as of {served.position}"
         )
-
-
-def _list_generations(directory: Path, projection: Projection) -> Iterator[dict[str, Any]]:
-    for version in list_versions(directory):
-        theirs = projection if version == projection.version else Projection(projection.name, version, ())
-        built = Generations(directory, theirs)
-        for path in built.list_all():
-            yield {
-                "version": version,
-                "generation": int(path.name),
-                "state": _state(built, path),
-                "begun_at": None
-                if (begun := built.begun_at(path)) is None
-                else f"{begun:%Y-%m-%dT%H:%M:%SZ}",
-                "bytes": sum(found.stat().st_size for found in path.glob(f"{FILE_NAME}*")),
-                **_how_far(directory, theirs, path),
-            }
-
-
-def _state(built: Generations, path: Path) -> str:
-    if path == built.serving():
-        return "served"
-    if is_held(path):
-        return "building"
-    if path == built.previous():
-        return "previous"
-    return "kept" if built.begun_at(path) is None else "unfinished"  # what built it was killed
-
-
-def _how_far(directory: Path, projection: Projection, path: Path) -> dict[str, Any]:
-    try:
-        with ProjectionReader(directory, projection, path).look() as look:
-            return describe_moment(look.checkpoint)
-    except NotBuilt as unusable:
-        return {"log_id": "", "position": "0-0", "sequence": 0, "problem": str(unusable)}

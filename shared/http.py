@@ -17,7 +17,7 @@ from shared.negotiation import require_acceptable
 from shared.operations import operation_of
 from shared.pages.routes import make_pages
 from shared.permissions import Identity
-from shared.problems import bad_parameter, bad_request, register_error_handlers, unauthorized
+from shared.problems import bad_parameter, bad_request, forbidden, register_error_handlers, unauthorized
 from shared.request_ids import REQUEST_ID, request_id
 from shared.requested_page import refuse_unknown_parameters
 from shared.strict_json import LARGEST_BODY_BYTES, is_id
@@ -80,13 +80,26 @@ def make_app(name: str, description: str, health: Health, cors_origins: Collecti
 def require_token(tokens: Tokens) -> Identity:
     """Who asks, from `Authorization: Bearer <token>`; 401 without a good one."""
     g.varies_by_token = True
+    try:
+        return tokens.verify(bearer_token())
+    except InvalidToken as problem:
+        raise unauthorized(str(problem)) from problem
+
+
+def require_admin(tokens: Tokens, what: str) -> Identity:
+    """As `require_token`; 403 for who is no admin, and may not do `what`."""
+    identity = require_token(tokens)
+    if not identity.is_admin:
+        raise forbidden(f"Only an admin may {what}.")
+    return identity
+
+
+def bearer_token() -> str:
+    """The token as it was sent, good or not; 401 without one."""
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
         raise unauthorized("Missing Bearer token in request: log in with POST /auth/login on accounts.")
-    try:
-        return tokens.verify(token.strip())
-    except InvalidToken as problem:
-        raise unauthorized(str(problem)) from problem
+    return token.strip()
 
 
 def path_id(text: str, what: str) -> int:

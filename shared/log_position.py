@@ -17,6 +17,7 @@ from flask import Flask, Response, g, request
 from werkzeug.http import parse_list_header
 
 from eventlog import EventLog, Position, ProjectionReader
+from eventlog.checkpoints import Checkpoint
 from eventlog.continuity import Verdict
 from eventlog.errors import InvalidPosition, LogUnavailable
 from eventlog.projection_reader import Look
@@ -32,12 +33,12 @@ LONGEST_WAIT_S: Final = 10.0
 _MOST_WAITERS = AT_ONCE // 2  # per process, so that waiting reads leave places for the others
 
 _SHORT_LOG_ID = 8  # characters
-_MINIMUM = re.compile(r"(?P<position>[0-9]+-[0-9]+)@(?P<log>[0-9a-f]{8})", re.ASCII)
 _PREFER_WAIT = re.compile(r"wait\s*=\s*(\"?)([0-9]{1,4})\1\s*(?:;.*)?", re.IGNORECASE | re.DOTALL)
+_SHORT_LOG_ID_FORM = re.compile(r"[0-9a-f]{8}", re.ASCII)
 
 
 class Minimum(NamedTuple):
-    """What a read asks for: at least this position, of this log."""
+    """A position that a client was told, of which log; an empty id is of whatever log this is."""
 
     position: Position
     short_log_id: str
@@ -83,14 +84,9 @@ class Reads:
         wait_s = requested_wait_s()
         with self._reader.look() as look:
             now = look.checkpoint
-        if now.log_id and not now.log_id.startswith(minimum.short_log_id):
-            raise _precondition_failed(
-                f"Min-Log-Position is of log {minimum.short_log_id}; this is {now.log_id[:8]}."
-            )
-        if now.log_id and now.position >= minimum.position:
+        if self.is_applied(minimum, now, "Min-Log-Position"):
             return
         far = {"Log-Position": format_log_position(now.position, now.log_id)}
-        self._refuse_beyond_head(minimum, far)
         if not self._waiters.acquire(blocking=False):
             raise unavailable(TOO_MANY_WAITING, "Too many reads wait for the log already.", far)
         try:
@@ -106,17 +102,25 @@ class Reads:
             far,
         )
 
-    def _refuse_beyond_head(self, minimum: Minimum, far: dict[str, str]) -> None:
+    def is_applied(self, asked: Minimum, now: Checkpoint, header: str) -> bool:
+        """Whether the position that a header names is applied; if not, it is in the log.
+
+        412 where it is of another log, or beyond the end of this one; 503 while only a log that is away could tell.
+        """
+        require_log(asked, now.log_id, header)
+        if now.log_id and now.position >= asked.position:
+            return True
+        far = {"Log-Position": format_log_position(now.position, now.log_id)}
         try:
             state = self._log.state()
         except LogUnavailable as problem:
             raise unavailable(
                 NOT_YET_APPLIED, "The log is away, and what is applied here is not that far.", far
             ) from problem
-        if state.log_id is not None and not state.log_id.startswith(minimum.short_log_id):
-            raise _precondition_failed("Min-Log-Position is of another log.")
-        if minimum.position > state.end:
-            raise _precondition_failed(f"Min-Log-Position lies beyond the log's end, {state.end}.")
+        require_log(asked, state.log_id, header)
+        if asked.position > state.end:
+            raise _precondition_failed(f"{header} lies beyond the log's end, {state.end}.")
+        return False
 
 
 def requested_minimum() -> Minimum | None:
@@ -124,15 +128,31 @@ def requested_minimum() -> Minimum | None:
     text = request.headers.get("Min-Log-Position", "0").strip()
     if text == "0":
         return None
-    found = _MINIMUM.fullmatch(text)
-    try:
-        if found is not None:
-            return Minimum(Position.parse(found["position"]), found["log"])
-    except InvalidPosition:
-        pass
+    found = parse_log_position(text)
+    if found is not None and found.short_log_id:
+        return found
     raise bad_header(
         "Min-Log-Position", "must be a Log-Position that an answer carried, such as 1795219641181-0@3f2a9c01"
     )
+
+
+def require_log(asked: Minimum, log_id: str | None, what: str) -> None:
+    """412 where `what` names a position of another log than this."""
+    if log_id and not log_id.startswith(asked.short_log_id):
+        raise _precondition_failed(
+            f"{what} is of log {asked.short_log_id}; this is {log_id[:_SHORT_LOG_ID]}."
+        )
+
+
+def parse_log_position(text: str) -> Minimum | None:
+    """A Log-Position, or a position alone, of whatever log; None for any other text."""
+    position, at, short_log_id = text.partition("@")
+    if at and not _SHORT_LOG_ID_FORM.fullmatch(short_log_id):
+        return None
+    try:
+        return Minimum(Position.parse(position), short_log_id)
+    except InvalidPosition:
+        return None
 
 
 def requested_wait_s() -> float:

@@ -90,8 +90,8 @@ LOG_POSITION_UNKNOWN: Final = Kind(
     "log-position-unknown",
     412,
     "This log has no such position",
-    "`Min-Log-Position` is of another log than the one this service reads, or lies beyond that log's end."
-    " Waiting would not help.",
+    "`Min-Log-Position`, or `Last-Event-ID`, is of another log than the one this service reads, or lies beyond that"
+    " log's end. Waiting would not help.",
     "Forget the position: the log was replaced or restored since you were given it. `/health/ready` may say more.",
     "Min-Log-Position is of another log.",
 )
@@ -159,9 +159,17 @@ TOO_MANY_WAITING: Final = Kind(
     "too-many-waiting",
     503,
     "Try again later",
-    "Too many requests wait for the log, or replay a moment gone by, already.",
+    "Too many requests wait for the log, replay a moment gone by, or watch `/events`, already.",
     "Try again after the seconds in `Retry-After`, or read without `Min-Log-Position` or `as_of`.",
     "Too many reads wait for the log already.",
+)
+TAIL_BUSY: Final = Kind(
+    "tail-busy",
+    503,
+    "Try again later",
+    "The tail, which alone writes the projection, did not get to what was asked in time.",
+    "Look at `GET /projection`: its tail may be catching up or retrying. Ask again; asked twice, it is done once.",
+    "The tail did not get to it in time, and what was served still is.",
 )
 NOT_WRITTEN: Final = Kind(
     "not-written",
@@ -209,6 +217,7 @@ KINDS: Final = {
         NOT_READABLE,
         NOT_YET_APPLIED,
         TOO_MANY_WAITING,
+        TAIL_BUSY,
         NOT_WRITTEN,
         OUTCOME_UNKNOWN,
         BUSY,

@@ -17,13 +17,19 @@ ItemT = TypeVar("ItemT")
 
 def requested_page() -> Page:
     """From the query parameters `limit` and `after`; 400 for what is not a number in bounds."""
-    limit = request.args.get("limit", str(DEFAULT_LIMIT))
-    if not (is_id(limit) and int(limit) <= LARGEST_LIMIT):
-        raise bad_parameter("limit", f"must be a whole number from 1 to {LARGEST_LIMIT}")
+    limit = requested_limit()
     after = request.args.get("after", "0")
     if after != "0" and not is_id(after):
         raise bad_parameter("after", "must be an id")
-    return Page(int(limit), int(after))
+    return Page(limit, int(after))
+
+
+def requested_limit() -> int:
+    """From the query parameter `limit`; 400 for what is not a number in bounds."""
+    limit = request.args.get("limit", str(DEFAULT_LIMIT))
+    if not (is_id(limit) and int(limit) <= LARGEST_LIMIT):
+        raise bad_parameter("limit", f"must be a whole number from 1 to {LARGEST_LIMIT}")
+    return int(limit)
 
 
 def requested_filter(parameter: str) -> int | None:

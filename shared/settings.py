@@ -71,6 +71,14 @@ class Settings(NamedTuple):
         """The file that `eventlog archive` writes."""
         return self.data_dir / ARCHIVE_NAME
 
+    def as_variables(self) -> dict[str, str]:
+        """What a command of ours is given to be about the same log and the same files."""
+        return {
+            "DATA_DIR": str(self.data_dir),
+            "REDIS_URL": self.redis_url,
+            "EVENT_STREAM": self.stream,
+        }
+
     def require_secret(self) -> str:
         """The signing secret; InvalidSettings if it is missing or short."""
         if len(self.jwt_secret.encode()) < SHORTEST_SECRET_BYTES:

@@ -63,6 +63,11 @@ class Tokens:
         except (jwt.InvalidTokenError, ValueError, KeyError, TypeError, RecursionError) as problem:
             raise InvalidToken("The access token is not valid: log in again.") from problem
 
+    def seconds_left(self, token: str) -> float:
+        """For how long a token that was found good stays so."""
+        expires_s: int = self._signed_claims(token)["exp"]
+        return expires_s - self._clock().timestamp()
+
     def _check_signature(self, token: str) -> dict[str, Any]:
         """All that a token's time does not change."""
         claims: dict[str, Any] = jwt.decode(

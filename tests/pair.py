@@ -33,6 +33,8 @@ from shared.tokens import Tokens
 from tests.clock import FIXED_NOW
 from tests.described_answers import require_described
 
+_NOWHERE = "redis://127.0.0.1:1"  # a privileged port, on which no Redis is
+
 SECRET = "a secret of thirty-two bytes or more"
 _CHEAP_HASHER = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)  # the apps hash as in production
 
@@ -111,10 +113,13 @@ class Client:
 class Pair:
     """Both services on one log, with the two demo users and accounts if asked for."""
 
-    def __init__(self, log: EventLog, folder: Path) -> None:
+    def __init__(self, log: EventLog, folder: Path, redis_url: str = _NOWHERE) -> None:
+        """`redis_url` is for the commands that the services start as processes."""
         self.log = log
         self.folder = folder
-        settings = Settings.from_environment({"DATA_DIR": str(folder), "JWT_SECRET": SECRET})
+        settings = Settings.from_environment(
+            {"DATA_DIR": str(folder), "JWT_SECRET": SECRET, "REDIS_URL": redis_url}
+        )
         self.revenue_folder = settings.projection_directory("accounts", revenue)
         self.directory_folder = settings.projection_directory("customers", directory)
         self.accounts_app = accounts.app.create_app(settings, log)
@@ -145,10 +150,14 @@ class Pair:
 
 @contextmanager
 def running_pair(
-    log: EventLog, folder: Path, *, before: Callable[[Pair], None] | None = None
+    log: EventLog,
+    folder: Path,
+    *,
+    before: Callable[[Pair], None] | None = None,
+    redis_url: str = _NOWHERE,
 ) -> Iterator[Pair]:
     """A pair with both tails running; `before` runs before they start."""
-    pair = Pair(log, folder)
+    pair = Pair(log, folder, redis_url)
     if before is not None:
         before(pair)
     pair.accounts_tail.begin()

@@ -8,11 +8,12 @@ import msgspec
 from eventlog.archive_reader import ArchiveReader
 from eventlog.codec import Entry
 from eventlog.commands.common import Command, Place, at_the_log, checked_by, json_option, print_json
-from eventlog.commands.tail import pretty, read_entry
+from eventlog.commands.tail import pretty
 from eventlog.continuity import Verdict
 from eventlog.errors import ArchiveUnusable, WrongLog
 from eventlog.mends import NO_LOG_MEND
 from eventlog.position import Position
+from eventlog.shown_entries import read_entry
 
 
 @click.command(cls=Command, examples=["1795262660328-0"])

@@ -13,7 +13,7 @@ import msgspec
 
 from eventlog.archive_reader import ArchiveReader
 from eventlog.checkpoints import Checkpoint
-from eventlog.codec import Entry, read_fields
+from eventlog.codec import Entry
 from eventlog.commands.common import Command, Place, at_the_log, checked_by
 from eventlog.continuity import find_divergence
 from eventlog.errors import LogUnavailable
@@ -21,31 +21,13 @@ from eventlog.log import EventLog
 from eventlog.mends import wrong_log
 from eventlog.moments import NamedMoment, first_since, parse_moment, time_of
 from eventlog.position import START, Position
+from eventlog.shown_entries import ShownEvent, ShownRaw, read_entry
 
 _CHUNK = 1000
 _SHOWN_AT_FIRST = 10
 _WAKE_EVERY_MS = 1000
 _PAUSE_S = 1.0
-_SEQUENCE = re.compile(rb"[0-9]{1,18}")
 _SUBJECT = re.compile(r"([a-z][a-z0-9_]*)-([0-9A-Za-z_.:-]+)", re.ASCII)
-
-
-class ShownEvent(msgspec.Struct, frozen=True):
-    """A line of `--json`. `sequence` is what the entry says; a foreign one says none, and has no metadata."""
-
-    position: str
-    sequence: int | None
-    type: str
-    payload: msgspec.Raw
-    metadata: msgspec.Raw | None
-
-
-class ShownRaw(msgspec.Struct, frozen=True):
-    """What cannot be read as an event, and why; `fields` are names and values in turn."""
-
-    position: str
-    fields: list[str]
-    reason: str
 
 
 class Subject(NamedTuple):
@@ -142,36 +124,6 @@ def tail(
     except KeyboardInterrupt:
         if not follow:
             raise
-
-
-def read_entry(entry: Entry) -> ShownEvent | ShownRaw:
-    """An entry as it is shown; nothing it holds makes this raise."""
-    try:
-        return _read_event(entry)
-    except (ValueError, RecursionError) as problem:  # msgspec's errors are ValueErrors
-        fields = [field.decode("utf-8", "backslashreplace") for field in entry.fields]
-        return ShownRaw(str(entry.position), fields, str(problem))
-
-
-def _read_event(entry: Entry) -> ShownEvent:
-    found = read_fields(entry)
-    if found is None:
-        raise ValueError("its fields are neither ours nor those of a foreign entry")
-    event_type, payload = found[0].decode(), _one_line(found[1])
-    if not isinstance(msgspec.json.decode(payload), dict):
-        raise ValueError("its Payload is no JSON object")  # noqa: TRY004  # what is wrong is the entry's text
-    claimed = entry.claimed_sequence
-    if claimed is None:
-        return ShownEvent(str(entry.position), None, event_type, payload, None)
-    if not _SEQUENCE.fullmatch(claimed):
-        raise ValueError("its Sequence is no number")
-    return ShownEvent(str(entry.position), int(claimed), event_type, payload, _one_line(entry.fields[7]))
-
-
-def _one_line(text: bytes) -> msgspec.Raw:
-    """The same JSON without white space between its parts; every digit stays."""
-    msgspec.json.decode(text)
-    return msgspec.Raw(msgspec.json.format(text, indent=-1))
 
 
 def _begin(log: EventLog) -> Checkpoint:

@@ -16,7 +16,7 @@ from tests.services.operator import Operator
 
 
 @pytest.fixture
-def served(real_log: EventLog, tmp_path: Path) -> Iterator[Pair]:
+def served(real_log: EventLog, redis_server: EmbeddedRedis, tmp_path: Path) -> Iterator[Pair]:
     """Both services after seven entries: two accounts, Ada of the first with invoices 1 to 3 over 100, 200, 300 cents.
 
     The last entry is parked: an invoice of nobody.
@@ -28,7 +28,7 @@ def served(real_log: EventLog, tmp_path: Path) -> Iterator[Pair]:
         *(an_invoice_created(number, 7, 100 * number) for number in (1, 2, 3)),
         an_invoice_created(4, customer=99),
     ]
-    with running_pair(real_log, tmp_path / "data dir") as pair:
+    with running_pair(real_log, tmp_path / "data dir", redis_url=redis_server.url) as pair:
         log_id = real_log.state().log_id or ""
         real_log.publish(events, decided_at=Moment(log_id, START))
         pair.wait_until_applied()
