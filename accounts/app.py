@@ -12,6 +12,7 @@ from flask import Flask
 
 from accounts.as_of import AsOf
 from accounts.command_handler import CommandHandler
+from accounts.console.routes import make_console
 from accounts.feed import Feed
 from accounts.feed_routes import make_feed_routes
 from accounts.identity import Users
@@ -62,6 +63,7 @@ def create_app(
     handler = CommandHandler(DecisionMaker(log, reader), users, lambda: datetime.now(UTC))
     reads = Reads(reader, log)
     app.register_blueprint(make_sign_in_routes(tokens, users))
+    app.register_blueprint(make_console(tokens, users, reads, settings.customers_url, settings.stream))
     app.register_blueprint(make_routes(tokens, reads, AsOf(reads, log, revenue, "accounts as-of"), handler))
     feed = Feed(reader, log, is_ended_within)
     app.register_blueprint(make_feed_routes(tokens, reads, feed))

@@ -6,7 +6,8 @@ from collections import Counter
 from typing import Final, NamedTuple, cast
 
 from accounts.ledger import LedgerEntry, find_balance
-from eventlog import Position
+from eventlog import Position, Row
+from eventlog.errors import NotBuilt
 from eventlog.projection_reader import Look
 
 PAGE: Final = 1000  # rows
@@ -28,7 +29,10 @@ class Changes:
         self._carried_to: tuple[str, int] | None = None  # of which generation, up to which sequence
 
     def read(self, look: Look, after_sequence: int) -> tuple[list[Change], int]:
-        """Up to `PAGE` changes behind a sequence, and the sequence behind which the next page begins."""
+        """Up to `PAGE` changes behind a sequence, and the sequence behind which the next page begins.
+
+        NotBuilt where something else than the tail took an account out of the file.
+        """
         found = look.query(
             "SELECT account_id, amount_cents, sequence, position, event_type, CAST(customer_id AS TEXT),"
             " CAST(invoice_id AS TEXT), occurred_at FROM ledger WHERE sequence > ? ORDER BY sequence LIMIT ?",
@@ -42,7 +46,7 @@ class Changes:
         moved: Counter[int] = Counter()
         for account_id, cents, *_ in rows:
             moved[account_id] += cents
-        accounts = {account_id: look.find("accounts", account_id) or {} for account_id in moved}
+        accounts = {account_id: _require_account(look, account_id) for account_id in moved}
         for account_id, account in accounts.items():
             if account_id not in self._balances:
                 # Where nothing follows the page, the total says it, however long the ledger is.
@@ -63,6 +67,15 @@ class Changes:
             self._balances = {}  # the totals say it again
         self._carried_to = look.generation, seen_to
         return changes, seen_to
+
+
+def _require_account(look: Look, account_id: int) -> Row:
+    account = look.find("accounts", account_id)
+    if account is None:
+        raise NotBuilt(
+            f"the ledger names account {account_id}, which is not there: `accounts verify --repair`"
+        )
+    return account
 
 
 def find_sequence(look: Look, position: Position) -> int:

@@ -16,6 +16,7 @@ from shared.operations import (
     PAGE,
     Answer,
     Body,
+    Header,
     Parameter,
     asks,
     creates,
@@ -140,3 +141,21 @@ CREATE_USER: Final = asks(
     problems=[FORBIDDEN, USER_EXISTS, NOT_WRITTEN, BUSY],
 )
 FIND_USER: Final = asks(Answer(200, "A user.", ShownUser, _USER), problems=[NOT_FOUND, NOT_READABLE])
+
+_FORM: Final = "application/x-www-form-urlencoded"
+_PAGE_SHOWN: Final = Answer(200, "A page for people.", str, "<!doctype html>…", media_type="text/html")
+_SHOWN_AGAIN: Final = _PAGE_SHOWN._replace(status=401, meaning="The page again, saying what is wrong.")
+_TO_THE_PAGE: Final = Answer(
+    303, "Go on to the page.", headers=[Header("Location", "`/`", {"type": "string"})]
+)
+_COOKIE: Final = Header("Set-Cookie", "The token, for the page at `/` alone.", {"type": "string"})
+
+SHOW_CONSOLE: Final = asks(_PAGE_SHOWN, problems=[BAD_REQUEST], needs_token=False, parameters=PAGE[1:])
+SIGN_IN: Final = asks(
+    _TO_THE_PAGE._replace(headers=[*_TO_THE_PAGE.headers, _COOKIE]),
+    _SHOWN_AGAIN,
+    body=LOG_IN.body and LOG_IN.body._replace(media_type=_FORM),
+    problems=[FORBIDDEN, BUSY],
+    needs_token=False,
+)
+SIGN_OUT: Final = asks(_TO_THE_PAGE, problems=[FORBIDDEN], needs_token=False)

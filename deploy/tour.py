@@ -47,7 +47,7 @@ A tour to paste, whole or line by line, into another terminal in this directory
 {tour(installation)}"""
     return f"""
 customers  {installation.url("customers")}
-accounts   {installation.url("accounts")}
+accounts   {installation.url("accounts")}    open it in a browser: the console
 {demo if settings.demo else ""}
 The log itself:
 

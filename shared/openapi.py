@@ -13,7 +13,7 @@ from apispec.ext.marshmallow import MarshmallowPlugin
 from apispec.ext.marshmallow.common import resolve_schema_cls
 
 from shared.field_error import FieldError
-from shared.operations import JSON, Answer, Body, Header, Operation, Parameter, operation_of
+from shared.operations import Answer, Body, Header, Operation, Parameter, operation_of
 from shared.problem_kinds import KINDS, Kind
 from shared.problems import MEDIA_TYPE
 from shared.request_ids import REQUEST_ID
@@ -185,7 +185,7 @@ def _describe_body(body: Body) -> dict[str, Any]:
     schema: Any = body.schema
     if body.most is not None:
         schema = {"type": "array", "items": body.schema, "minItems": 1, "maxItems": body.most}
-    return {"required": True, "content": {JSON: {"schema": schema, "example": body.example}}}
+    return {"required": True, "content": {body.media_type: {"schema": schema, "example": body.example}}}
 
 
 def _add_answer(responses: dict[str, Any], answer: Answer, shape: Any) -> None:

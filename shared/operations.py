@@ -68,11 +68,15 @@ class Answer(NamedTuple):
 
 
 class Body(NamedTuple):
-    """What a request brings: a schema of marshmallow's, or with `most` an array of up to so many of them."""
+    """What a request brings: a schema of marshmallow's, or with `most` an array of up to so many of them.
+
+    A form has the same fields.
+    """
 
     schema: Schema
     example: Any
     most: int | None = None
+    media_type: str = JSON
 
 
 class Operation(NamedTuple):
@@ -246,9 +250,13 @@ def creates(what: str, body: Body, *, problems: Sequence[Kind] = ()) -> Operatio
 
 
 def asks(
-    *answers: Answer, body: Body | None = None, problems: Sequence[Kind] = (), needs_token: bool = True
+    *answers: Answer,
+    body: Body | None = None,
+    problems: Sequence[Kind] = (),
+    needs_token: bool = True,
+    parameters: Sequence[Parameter] = (),
 ) -> Operation:
     """What neither reads a projection nor writes to the log."""
     taken = [BODY_TOO_LARGE] if body else []
     refused = [NOT_ACCEPTABLE, *([UNAUTHORIZED] if needs_token else [])]
-    return Operation(answers, [*taken, *refused, *problems, *_EVERYWHERE], (), body, needs_token)
+    return Operation(answers, [*taken, *refused, *problems, *_EVERYWHERE], parameters, body, needs_token)

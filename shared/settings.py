@@ -17,7 +17,6 @@ DEFAULT_REDIS_PORT: Final = 16379  # away from 6379, where another Redis may alr
 DEFAULT_CUSTOMERS_PORT: Final = 8080
 DEFAULT_ACCOUNTS_PORT: Final = 8090
 SHORTEST_SECRET_BYTES: Final = 32  # RFC 7518 section 3.2: a key at least as long as the hash
-
 _DEFAULT_PORTS: Final = {"http": "80", "https": "443"}
 _ORIGIN = re.compile(
     r"(?P<scheme>https?)://([a-z0-9.-]+|\[[0-9a-f:]+\])(:(?P<port>[1-9][0-9]{0,4}))?", re.ASCII
@@ -40,21 +39,26 @@ class Settings(NamedTuple):
     customers_port: int
     accounts_port: int
     cors_origins: tuple[str, ...]
+    customers_url: str
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
         """Raise InvalidSettings for the first variable that cannot be used."""
         redis_port = _port(environment, "REDIS_PORT", DEFAULT_REDIS_PORT)
+        host = environment.get("HOST") or "127.0.0.1"
+        customers_port = _port(environment, "CUSTOMERS_PORT", DEFAULT_CUSTOMERS_PORT)
         return cls(
             data_dir=Path(environment.get("DATA_DIR") or DEFAULT_DATA_DIR),
             redis_url=_redis_url(environment) or f"redis://127.0.0.1:{redis_port}",
             stream=environment.get("EVENT_STREAM") or DEFAULT_STREAM,
             jwt_secret=environment.get("JWT_SECRET", ""),
             demo=_flag(environment, "DEMO"),
-            host=environment.get("HOST") or "127.0.0.1",
-            customers_port=_port(environment, "CUSTOMERS_PORT", DEFAULT_CUSTOMERS_PORT),
+            host=host,
+            customers_port=customers_port,
             accounts_port=_port(environment, "ACCOUNTS_PORT", DEFAULT_ACCOUNTS_PORT),
             cors_origins=_origins(environment, "CORS_ORIGINS"),
+            customers_url=_origin(environment, "CUSTOMERS_URL")
+            or f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{customers_port}",  # noqa: S104  # compared, not bound
         )
 
     def projection_directory(self, service: str, projection: Projection) -> Path:
@@ -94,6 +98,16 @@ def _port(environment: Mapping[str, str], variable: str, default: int) -> int:
     if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 65535):
         raise InvalidSettings(f"{variable} is {text!r}: set it to a port from 1 to 65535")
     return int(text)
+
+
+def _origin(environment: Mapping[str, str], variable: str) -> str:
+    """What a browser calls an origin: scheme, host and port; empty where it is not set."""
+    text = environment.get(variable) or ""
+    if text and not _is_origin(text):
+        raise InvalidSettings(
+            f"{variable} is {text!r}: set it to http://host:port or https://host, and no path"
+        )
+    return text
 
 
 def _redis_url(environment: Mapping[str, str]) -> str:

@@ -6,7 +6,7 @@ For tests of what the services answer. As processes: tests/faults/pair.py.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -113,13 +113,18 @@ class Client:
 class Pair:
     """Both services on one log, with the two demo users and accounts if asked for."""
 
-    def __init__(self, log: EventLog, folder: Path, redis_url: str = _NOWHERE) -> None:
-        """`redis_url` is for the commands that the services start as processes."""
+    def __init__(
+        self,
+        log: EventLog,
+        folder: Path,
+        redis_url: str = _NOWHERE,
+        variables: Mapping[str, str] | None = None,
+    ) -> None:
+        """`redis_url` is for the commands that the services start as processes; `variables` set them up."""
         self.log = log
         self.folder = folder
-        settings = Settings.from_environment(
-            {"DATA_DIR": str(folder), "JWT_SECRET": SECRET, "REDIS_URL": redis_url}
-        )
+        ours = {"DATA_DIR": str(folder), "JWT_SECRET": SECRET, "REDIS_URL": redis_url}
+        settings = Settings.from_environment({**(variables or {}), **ours})
         self.revenue_folder = settings.projection_directory("accounts", revenue)
         self.directory_folder = settings.projection_directory("customers", directory)
         self.accounts_app = accounts.app.create_app(settings, log)
@@ -155,9 +160,10 @@ def running_pair(
     *,
     before: Callable[[Pair], None] | None = None,
     redis_url: str = _NOWHERE,
+    variables: Mapping[str, str] | None = None,
 ) -> Iterator[Pair]:
     """A pair with both tails running; `before` runs before they start."""
-    pair = Pair(log, folder, redis_url)
+    pair = Pair(log, folder, redis_url, variables)
     if before is not None:
         before(pair)
     pair.accounts_tail.begin()

@@ -147,6 +147,7 @@ def test_a_run_ended_while_it_starts_leaves_nothing(
         ({"HOST": "::1"}, "HOST is '::1', which cannot be bound"),
         ({"CUSTOMERS_PORT": "99999"}, "CUSTOMERS_PORT is '99999'"),
         ({"DEMO": "x"}, "DEMO is 'x'"),
+        ({"CUSTOMERS_URL": "localhost:8080"}, "CUSTOMERS_URL is 'localhost:8080'"),
     ],
     ids=lambda found: "=".join(*found.items()) if isinstance(found, dict) else "",
 )

@@ -14,6 +14,7 @@ import pytest
 import redis
 from werkzeug.test import TestResponse
 
+import shared.projection_routes
 from accounts.app import create_app
 from accounts.revenue import revenue
 from customers.directory import directory
@@ -199,6 +200,28 @@ def test_parked_entries_are_paged_and_acknowledged(served: Pair, redis_server: E
     assert all(each["acknowledged_at"] for each in ask(client, "/projection/parked"))
     assert client.post("/projection/parked/acknowledge").get_json() == {"acknowledged": 0}
     assert ask(client, "/projection")["parked"] == {"unacknowledged": 0}
+
+
+def test_a_tail_that_does_not_get_to_it_is_said_to_be_busy(
+    served: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shared.projection_routes, "_TAIL_PATIENCE_S", 0.1)
+    client = served.accounts()
+    client.post("/projection/rebuild")
+    assert rebuilt(client)["state"] == "done"
+    served.accounts_tail.stop()
+    hung = TailLock(home_of(served.revenue_folder, revenue))
+    hung.acquire()
+    for path, body in (("parked/acknowledge", None), ("switch", {"generation": 2})):
+        answered = client.post(f"/projection/{path}", json=body)
+        assert problem(answered) == (503, "tail-busy")
+        assert answered.headers["Retry-After"] == "1"
+    hung.release()
+    served.accounts_tail.start()
+    wait_until(
+        lambda: ask(client, "/projection")["parked"] == {"unacknowledged": 0}, lambda: "it was asked for"
+    )
+    assert ask(client, "/projection")["generation"] == 1, "nobody waits for the switch any more"
 
 
 @pytest.mark.parametrize("tail_runs", [True, False])

@@ -62,7 +62,8 @@ ROUTES = [
     Route("customers", "DELETE", "/invoices/{invoice}", None, 204),
     Route("customers", "DELETE", "/customers/{customer}", None, 204),
 ]
-OPEN_PATHS = {"/status", "/health/live", "/health/ready", "/auth/login"}
+SIGN_IN_PATHS = {"/auth/login", "/sign-in", "/sign-out"}
+OPEN_PATHS = {"/status", "/health/live", "/health/ready", "/", "/console/page.css", *SIGN_IN_PATHS}
 OPEN_PATHS |= {"/openapi.json", "/docs", "/problems", "/problems/not-found", "/static/page.css"}
 ABSENT = Things("999", "999", "999")
 VOLATILE = {
@@ -258,7 +259,7 @@ def test_no_route_but_health_and_login_answers_without_a_token(pair: Pair) -> No
     asked = [(path, Client(app, None).request(method, path)) for app, method, path in closed_routes(pair)]
     assert {path for path, _ in asked} > {"/accounts", "/customers/1", "/users", "/auth/refresh"}
     assert {answer.status_code for _, answer in asked} == {401}
-    for path in OPEN_PATHS - {"/auth/login"}:
+    for path in OPEN_PATHS - SIGN_IN_PATHS:
         assert pair.accounts(None).get(path).status_code == 200
     assert pair.accounts(None).post("/auth/login", json={}).status_code == 400
 

@@ -1,0 +1,31 @@
+// Makes elements: element("td", { class: "number" }, "12"). What begins with "on" listens.
+export function element(name, attributes = {}, ...children) {
+  const made = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) {
+    if (key.startsWith("on")) made.addEventListener(key.slice(2), value);
+    else if (value !== false) made.setAttribute(key, value === true ? "" : value);
+  }
+  made.append(...children);
+  return made;
+}
+
+export const byId = (id) => document.getElementById(id);
+
+export const meta = (name) => document.querySelector(`meta[name="${name}"]`).content;
+
+// One row that says a sentence, in place of a table's rows.
+export function sentenceRow(columns, text) {
+  return element("tr", {}, element("td", { colspan: columns, class: "empty" }, text));
+}
+
+// Shows an element's change to who looks at it.
+export function flash(changed) {
+  changed.classList.remove("changed");
+  void changed.offsetWidth; // or the animation would not begin again
+  changed.classList.add("changed");
+}
+
+// Says it to who listens to the page instead of looking at it.
+export function announce(text) {
+  byId("announcement").textContent = text;
+}

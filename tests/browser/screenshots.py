@@ -1,0 +1,73 @@
+"""Makes the pictures of docs/console.md: `python -m tests.browser.screenshots`."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from pathlib import Path
+
+import redis
+from playwright.sync_api import Page, expect
+
+from eventlog import EventLog
+from eventlog.embedded_redis import EmbeddedRedis
+from shared.events import make_codec
+from tests.browser.person import Console, post_invoice, running_browser, running_console, sign_in
+from tests.make_run import ROOT
+
+_FOLDER = ROOT / "docs" / "console"
+_DESK = {"viewport": {"width": 1060, "height": 720}}
+_PHONE = {"viewport": {"width": 360, "height": 740}, "color_scheme": "dark"}
+
+
+def main() -> None:
+    """Each in the order of the page; the last is of a log that was replaced."""
+    _FOLDER.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder, EmbeddedRedis(Path(folder) / "redis") as server:
+        log = EventLog.connect(server.url, make_codec())
+        log.create()
+        with (
+            running_browser() as browser,
+            running_console(log, server.url, Path(folder) / "data", browser) as console,
+        ):
+            _take_all(console, server.url)
+        log.close()
+
+
+def _take_all(console: Console, redis_url: str) -> None:
+    phone = console.open(**_PHONE)
+    _take(phone, "signed-out")
+    page = console.open(**_DESK)
+    sign_in(page)
+    page.get_by_role("button", name="one", exact=True).click()
+    for cents in (4900, 19900, 2500, 4900, 12000, 7990, 4900, 30000):
+        console.post_invoice(cents)
+        page.wait_for_timeout(400)  # for a curve that is worth looking at
+    post_invoice(page, "1", "49.00")
+    expect(page.get_by_text("GET /accounts says")).to_be_visible()
+    expect(page.get_by_text("from 10 entries")).to_be_visible()
+    _take(page, "revenue")
+    page.get_by_role("region", name="Projection").get_by_role("button", name="Rebuild beside it").click()
+    page.get_by_role("dialog").get_by_role("button", name="Rebuild").click()
+    expect(page.get_by_text(re.compile("Generation 2 is built"))).to_be_visible()
+    page.get_by_role("region", name="Stream").get_by_role("row").nth(1).get_by_role("button").click()
+    _take(page, "admin", top="#stream")
+    sign_in(phone)
+    phone.get_by_role("button", name="one", exact=True).click()
+    expect(phone.get_by_text("from 10 entries")).to_be_visible()
+    _take(phone, "phone")
+    with redis.Redis.from_url(redis_url) as client:
+        client.flushall()
+    console.pair.log.create()
+    expect(page.get_by_text("This log is not the one I was reading.")).to_be_visible()
+    _take(page, "another-log")
+
+
+def _take(page: Page, name: str, *, top: str = "body") -> None:
+    page.evaluate("top => document.querySelector(top).scrollIntoView()", top)
+    page.wait_for_timeout(2100)  # until what changed has faded
+    page.screenshot(path=_FOLDER / f"{name}.png")
+
+
+if __name__ == "__main__":
+    main()
