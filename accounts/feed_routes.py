@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from flask import Blueprint, Response, request
 
 from accounts import operations
@@ -36,12 +38,17 @@ def make_feed_routes(tokens: Tokens, reads: Reads, feed: Feed) -> Blueprint:
         asked = _requested_place()
         with feed.reader.look() as look:
             place, now = _find_place(reads, look, asked), look.checkpoint
+        if request.method == "HEAD":
+            return _events(())
         left_s = tokens.seconds_left(bearer_token())
-        watcher = feed.watch(place, now, identity.only_owned_by(), left_s)
-        headers = {"Cache-Control": "no-store"}
-        return Response(watcher, 200, headers, content_type="text/event-stream", direct_passthrough=True)
+        return _events(feed.watch(place, now, identity.only_owned_by(), left_s))
 
     return routes
+
+
+def _events(events: Iterable[bytes]) -> Response:
+    headers = {"Cache-Control": "no-store"}
+    return Response(events, 200, headers, content_type="text/event-stream", direct_passthrough=True)
 
 
 def _requested_place() -> Minimum | None:

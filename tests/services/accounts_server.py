@@ -8,7 +8,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from eventlog.child_process import ending_with
 from eventlog.embedded_redis import EmbeddedRedis, free_port
@@ -20,7 +19,7 @@ from tests.pair import SECRET, Pair
 class AccountsServer:
     """On a port of loopback; what it writes goes to `output`."""
 
-    def __init__(self, process: subprocess.Popen[Any], port: int, output: Path) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], port: int, output: Path) -> None:
         self.process = process
         self.port = port
         self.output = output
