@@ -28,6 +28,7 @@ from shared.health import Health
 from shared.http import make_app
 from shared.log_position import Reads
 from shared.log_routes import make_log_routes
+from shared.pages.catalogue import make_catalogue_pages
 from shared.projection_routes import make_projection_routes
 from shared.request_ids import add_request_id
 from shared.settings import Settings
@@ -68,6 +69,7 @@ def create_app(
     feed = Feed(reader, log, is_ended_within)
     app.register_blueprint(make_feed_routes(tokens, reads, feed))
     app.register_blueprint(make_log_routes(tokens, log))
+    app.register_blueprint(make_catalogue_pages(log.stream))
     app.register_blueprint(make_projection_routes(tokens, "accounts", reader, log, settings.as_variables()))
     return app
 

@@ -19,6 +19,7 @@ from shared.health import Health
 from shared.http import make_app
 from shared.log_position import Reads
 from shared.log_routes import make_log_routes
+from shared.pages.catalogue import make_catalogue_pages
 from shared.projection_routes import make_projection_routes
 from shared.request_ids import add_request_id
 from shared.settings import Settings
@@ -39,6 +40,7 @@ def create_app(settings: Settings | None = None, log: EventLog | None = None) ->
     tokens = Tokens(settings.require_secret())
     app.register_blueprint(make_routes(tokens, Reads(reader, log), handler))
     app.register_blueprint(make_log_routes(tokens, log))
+    app.register_blueprint(make_catalogue_pages(log.stream))
     app.register_blueprint(make_projection_routes(tokens, "customers", reader, log, settings.as_variables()))
     return app
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib.metadata import entry_points
 from typing import Any, Final
 
@@ -58,6 +58,14 @@ def make_catalogue(codecs: Iterable[Codec], stream: str) -> dict[str, Any]:
         },
         "components": {"messages": messages, "schemas": _in_json_schema(schemas)},
     }
+
+
+def describe_field(schema: Mapping[str, Any]) -> str:
+    """`string, date-time`: of a field's JSON Schema what goes into a line."""
+    kept = [schema.get("type"), schema.get("format"), schema.get("pattern")]
+    bounds = ("minimum", "maximum", "minLength", "maxLength")
+    said = [*kept, *(f"{name} {schema[name]}" for name in bounds if name in schema)]
+    return ", ".join(str(part) for part in said if part is not None)
 
 
 def _in_json_schema(described: Any) -> Any:

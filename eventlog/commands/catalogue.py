@@ -6,7 +6,7 @@ import os
 
 import click
 
-from eventlog.catalogue import ENTRY_POINTS, find_codecs, make_catalogue
+from eventlog.catalogue import ENTRY_POINTS, describe_field, find_codecs, make_catalogue
 from eventlog.commands.common import Command, json_option, print_json
 from eventlog.log import DEFAULT_STREAM
 
@@ -33,15 +33,4 @@ def catalogue(as_json: bool) -> None:
     for message in document["components"]["messages"].values():
         click.echo(message["title"])
         for field, schema in schemas[message["name"]]["properties"].items():
-            click.echo(f"  {field:<24}{_describe(schema)}")
-
-
-def _describe(schema: dict[str, object]) -> str:
-    """`string, date-time`, as far as a line goes; --json has it all."""
-    kept = [schema.get("type"), schema.get("format"), schema.get("pattern")]
-    bounds = [
-        f"{name} {schema[name]}"
-        for name in ("minimum", "maximum", "minLength", "maxLength")
-        if name in schema
-    ]
-    return ", ".join(str(part) for part in [*kept, *bounds] if part is not None)
+            click.echo(f"  {field:<24}{describe_field(schema)}")

@@ -23,7 +23,7 @@ _POLICY: Final = (
     " connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 _HTML: Final = Answer(200, "A page for people.", str, "<!doctype html>…", media_type="text/html")
-_PAGE: Final = asks(_HTML, needs_token=False)
+PAGE_SHOWN: Final = asks(_HTML, needs_token=False)
 _DOCUMENT: Final = asks(
     Answer(200, "OpenAPI 3.1.", dict[str, Any], {"openapi": "3.1.0"}),
     Answer(304, "Not changed since the answer of this `ETag`."),
@@ -57,31 +57,34 @@ def make_pages(title: str, description: str) -> Blueprint:
         return response
 
     @pages.get("/docs")
-    @described(_PAGE)
+    @described(PAGE_SHOWN)
     def show_api() -> Response:
         """Show this description as a page, on which to try it."""
-        return _page("api.html", title=title)
+        return show_page("api.html", title=title)
 
     @pages.get("/problems")
-    @described(_PAGE)
+    @described(PAGE_SHOWN)
     def list_problems() -> Response:
         """Show what each `type` of problem means."""
-        return _page("problems.html", kinds=sorted(KINDS.values(), key=lambda kind: (kind.status, kind.name)))
+        return show_page(
+            "problems.html", kinds=sorted(KINDS.values(), key=lambda kind: (kind.status, kind.name))
+        )
 
     @pages.get("/problems/<kind>")
-    @described(_PAGE._replace(problems=[*_PAGE.problems, NOT_FOUND]))
+    @described(PAGE_SHOWN._replace(problems=[*PAGE_SHOWN.problems, NOT_FOUND]))
     def find_problem(kind: str) -> Response:
         """Show what one means, and what to do."""
         found = KINDS.get(kind)
         if found is None:
             raise not_found(f"There is no problem {kind[:100]!r}.")
         example = msgspec.json.format(Problem(found).response().get_data(), indent=2).decode()
-        return _page("problem.html", kind=found, example=example)
+        return show_page("problem.html", kind=found, example=example)
 
     return pages
 
 
-def _page(template: str, **values: Any) -> Response:
+def show_page(template: str, **values: Any) -> Response:
+    """A page made of a template of this package."""
     headers: Mapping[str, str] = {"Content-Security-Policy": _POLICY, "Cache-Control": "no-cache"}
     return Response(render_template(template, **values), headers=headers, mimetype="text/html")
 

@@ -91,6 +91,17 @@ def test_every_type_of_problem_is_a_page_that_says_what_to_do(pair: Pair, servic
 
 
 @pytest.mark.parametrize("service", SERVICES)
+def test_the_catalogue_of_events_is_shown(pair: Pair, service: str) -> None:
+    client = Client(app_of(pair, service), None)
+    committed = json.loads((ROOT / "docs" / "api" / "events.json").read_text())
+    assert client.get("/asyncapi.json").get_json() == committed
+    shown = client.get("/catalogue").get_data(as_text=True)
+    for message in committed["components"]["messages"].values():
+        assert message["title"] in shown
+    assert "purchase_price_cents" in shown
+
+
+@pytest.mark.parametrize("service", SERVICES)
 def test_the_page_of_the_api_needs_nothing_from_elsewhere(pair: Pair, service: str) -> None:
     client = Client(app_of(pair, service), None)
     page = client.get("/docs")

@@ -64,7 +64,15 @@ ROUTES = [
 ]
 SIGN_IN_PATHS = {"/auth/login", "/sign-in", "/sign-out"}
 OPEN_PATHS = {"/status", "/health/live", "/health/ready", "/", "/console/page.css", *SIGN_IN_PATHS}
-OPEN_PATHS |= {"/openapi.json", "/docs", "/problems", "/problems/not-found", "/static/page.css"}
+OPEN_PATHS |= {
+    "/openapi.json",
+    "/docs",
+    "/problems",
+    "/problems/not-found",
+    "/static/page.css",
+    "/catalogue",
+    "/asyncapi.json",
+}
 ABSENT = Things("999", "999", "999")
 VOLATILE = {
     "X-Request-Id",

@@ -1,0 +1,52 @@
+"""The catalogue of events, for people and for programs; it needs no token."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any, Final
+
+import msgspec
+from flask import Blueprint, Response
+
+from eventlog.catalogue import describe_field, make_catalogue
+from shared.events import make_codec
+from shared.operations import Answer, asks, described
+from shared.pages.routes import PAGE_SHOWN, show_page
+
+_DOCUMENT: Final = asks(
+    Answer(200, "AsyncAPI 3.0.", dict[str, Any], {"asyncapi": "3.0.0"}), needs_token=False
+)
+
+
+def make_catalogue_pages(stream: str) -> Blueprint:
+    """`/catalogue` and `/asyncapi.json`, of the events on this stream."""
+    pages = Blueprint("catalogue", __name__)
+
+    @cache
+    def catalogue() -> dict[str, Any]:
+        return make_catalogue([make_codec()], stream)
+
+    @pages.get("/asyncapi.json")
+    @described(_DOCUMENT)
+    def describe_events() -> Response:
+        """Describe the events of the stream, each with its JSON Schema."""
+        return Response(msgspec.json.encode(catalogue()), mimetype="application/json")
+
+    @pages.get("/catalogue")
+    @described(PAGE_SHOWN)
+    def list_events() -> Response:
+        """Show the events of the stream with their fields."""
+        schemas = catalogue()["components"]["schemas"]
+        events = [
+            (
+                message["title"],
+                {
+                    name: describe_field(field)
+                    for name, field in schemas[message["name"]]["properties"].items()
+                },
+            )
+            for message in catalogue()["components"]["messages"].values()
+        ]
+        return show_page("catalogue.html", stream=stream, events=events)
+
+    return pages
