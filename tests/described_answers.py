@@ -10,11 +10,12 @@ from shared.operations import Operation, operation_of
 from shared.problem_kinds import KINDS
 
 
-def require_described(app: Flask, method: str, path: str, answered: TestResponse) -> None:
+def require_described(app: Flask, answered: TestResponse) -> None:
     """An answer of a path of ours has a status that is described, and the media type that is described with it."""
+    method, path = answered.request.method, answered.request.path
     _require_conventions(method, path, answered)
     try:
-        endpoint, _ = app.url_map.bind("localhost").match(path.partition("?")[0], method)
+        endpoint, _ = app.url_map.bind("localhost").match(path, method)
     except HTTPException:
         return  # no such path, or not with this method: nothing describes that
     operation = operation_of(app.view_functions[endpoint])

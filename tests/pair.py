@@ -97,7 +97,7 @@ class Client:
     ) -> TestResponse:
         sent = {**self._headers, **(headers or {})}
         answered = self._client.open(path, method=method, headers=sent, buffered=True, **rest)
-        require_described(self._app, method, path, answered)
+        require_described(self._app, answered)
         return answered
 
     def get(self, path: str, **rest: Any) -> TestResponse:
