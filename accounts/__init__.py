@@ -11,6 +11,6 @@ if TYPE_CHECKING:
 def create_app() -> Flask:
     """What `flask --app accounts …` looks for; the service itself is in accounts/app.py."""
     from accounts import app, cli  # noqa: PLC0415  # the command `accounts` starts without Flask
-    from shared.under_flask import with_commands  # noqa: PLC0415
+    from shared.under_flask import with_commands  # noqa: PLC0415  # likewise
 
     return with_commands(app.create_app, cli.main)

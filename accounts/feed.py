@@ -97,9 +97,8 @@ class Feed:
         self._turn = 0
         self._is_looked_at = False
         self._log_id: str | None = None  # None before the first look
-        self._begins_behind = self._seen_to = (
-            0  # the sequences between which all changes are among the frames
-        )
+        # The sequences between which all changes are among the frames.
+        self._begins_behind = self._seen_to = 0
         self._frames: list[_Frame] = []
         self._log_position: str | None = None
         self._standing: ProjectionEvent | None = None  # None before the first look

@@ -14,7 +14,6 @@ from shared.http import bearer_token, require_token
 from shared.log_position import Minimum, Reads, parse_log_position
 from shared.operations import described
 from shared.problems import bad_header
-from shared.requested_page import refuse_unknown_parameters
 from shared.tokens import Tokens
 
 
@@ -34,7 +33,6 @@ def make_feed_routes(tokens: Tokens, reads: Reads, feed: Feed) -> Blueprint:
         `replaced` when another log is served: begin anew then, from `GET /accounts`.
         """
         identity = require_token(tokens)
-        refuse_unknown_parameters()
         asked = _requested_place()
         with feed.reader.look() as look:
             place, now = _find_place(reads, look, asked), look.checkpoint

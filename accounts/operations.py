@@ -10,10 +10,12 @@ from accounts.ledger import LedgerEntry
 from accounts.revenue import CustomerRevenue
 from accounts.schemas import CreateAccountBody, CreateUserBody, LoginBody
 from shared.operations import (
+    HTML_PAGE,
     JSON,
     LINK,
     LOCATION,
     PAGE,
+    POSITION_PATTERN,
     Answer,
     Body,
     Header,
@@ -96,7 +98,7 @@ _LAST_EVENT_ID: Final = Parameter(
     "Go on behind this `id` of an event, or this position.",
     {
         "type": "string",
-        "pattern": "^(0|[1-9][0-9]{0,17})-(0|[1-9][0-9]{0,17})(@[0-9a-f]{8})?$",
+        "pattern": POSITION_PATTERN,
         "examples": ["1795219641181-0@3f2a9c01"],
     },
 )
@@ -113,7 +115,8 @@ WATCH_REVENUE: Final = asks(
         media_type="text/event-stream",
     ),
     problems=[BAD_REQUEST, LOG_POSITION_UNKNOWN, NOT_READABLE, NOT_YET_APPLIED, TOO_MANY_WAITING],
-)._replace(parameters=[_LAST_EVENT_ID])
+    parameters=[_LAST_EVENT_ID],
+)
 
 _TOKEN: Final = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.e30.c2lnbmF0dXJl"  # noqa: S105  # lets nobody in
 _IN: Final = Answer(
@@ -143,14 +146,13 @@ CREATE_USER: Final = asks(
 FIND_USER: Final = asks(Answer(200, "A user.", ShownUser, _USER), problems=[NOT_FOUND, NOT_READABLE])
 
 _FORM: Final = "application/x-www-form-urlencoded"
-_PAGE_SHOWN: Final = Answer(200, "A page for people.", str, "<!doctype html>…", media_type="text/html")
-_SHOWN_AGAIN: Final = _PAGE_SHOWN._replace(status=401, meaning="The page again, saying what is wrong.")
+_SHOWN_AGAIN: Final = HTML_PAGE._replace(status=401, meaning="The page again, saying what is wrong.")
 _TO_THE_PAGE: Final = Answer(
     303, "Go on to the page.", headers=[Header("Location", "`/`", {"type": "string"})]
 )
 _COOKIE: Final = Header("Set-Cookie", "The token, for the page at `/` alone.", {"type": "string"})
 
-SHOW_CONSOLE: Final = asks(_PAGE_SHOWN, problems=[BAD_REQUEST], needs_token=False, parameters=PAGE[1:])
+SHOW_CONSOLE: Final = asks(HTML_PAGE, problems=[BAD_REQUEST], needs_token=False, parameters=PAGE[1:])
 SIGN_IN: Final = asks(
     _TO_THE_PAGE._replace(headers=[*_TO_THE_PAGE.headers, _COOKIE]),
     _SHOWN_AGAIN,

@@ -67,7 +67,7 @@ def make_sign_in_routes(tokens: Tokens, users: Users) -> Blueprint:
             raise not_found(f"There is no user {username[:100]!r}.")
         return answer(ShownUser(found.username, found.role))
 
-    @routes.errorhandler(TooBusy)
+    @routes.app_errorhandler(TooBusy)  # the console signs in, too
     def _too_busy(_: TooBusy) -> Response:
         return unavailable(BUSY).response()
 

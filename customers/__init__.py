@@ -11,6 +11,6 @@ if TYPE_CHECKING:
 def create_app() -> Flask:
     """What `flask --app customers …` looks for; the service itself is in customers/app.py."""
     from customers import app, cli  # noqa: PLC0415  # the command `customers` starts without Flask
-    from shared.under_flask import with_commands  # noqa: PLC0415
+    from shared.under_flask import with_commands  # noqa: PLC0415  # likewise
 
     return with_commands(app.create_app, cli.main)

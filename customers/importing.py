@@ -23,13 +23,11 @@ from eventlog.errors import OutcomeUnknown, WrongLog
 from eventlog.mends import ENTRIES_MEND, NO_LOG_MEND
 from shared.permissions import Identity, RefusedItem, Role, describe_refusal
 
-_BATCHES_AHEAD: Final = (
-    20  # of the projection: what is read stays about a second old, and a refusal is soon certain
-)
+# Of the projection: what is read stays about a second old, and a refusal is soon certain.
+_BATCHES_AHEAD: Final = 20
 _APPLIED_WITHIN_S: Final = 60.0
-OPERATOR: Final = (
-    "operator "  # begins the actor of what is imported; no user of the services has a blank in the name
-)
+# Begins the actor of what is imported; no user of the services has a blank in the name.
+OPERATOR: Final = "operator "
 _ENTRIES_PER_READ: Final = 1000
 
 _Decided = Decided[RefusedItem]
@@ -84,9 +82,8 @@ class Import:
                     self._begin(batch)
                     next_ = beside.submit(next, coming, None)
                     allowed, refused = self._publish_begun(batch, decided)
-                    self.record = msgspec.structs.replace(
-                        self.record, done=allowed.end
-                    )  # its last may be blank
+                    # Also where its last lines are blank, of which no outcome tells.
+                    self.record = msgspec.structs.replace(self.record, done=allowed.end)
                     yield self.record.done
                     if refused is not None:
                         raise refused

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import entry_points
 from typing import Any, Final
 
@@ -12,9 +12,8 @@ import msgspec
 from eventlog.codec import EVENT_TYPE, METADATA, PAYLOAD, SEQUENCE, Codec
 from eventlog.events import Event, Metadata
 
-ENTRY_POINTS: Final = (
-    "eventlog.codecs"  # a package names the maker of its codec there, for `eventlog catalogue`
-)
+# There a package names the maker of its codec, for `eventlog catalogue`.
+ENTRY_POINTS: Final = "eventlog.codecs"
 
 _COMPONENT: Final = "#/components/schemas/{name}"
 _DESCRIPTION: Final = (
@@ -60,7 +59,15 @@ def make_catalogue(codecs: Iterable[Codec], stream: str) -> dict[str, Any]:
     }
 
 
-def describe_field(schema: Mapping[str, Any]) -> str:
+def list_fields(catalogue: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, str]]]:
+    """Of each message its title, and its fields with what each holds."""
+    schemas = catalogue["components"]["schemas"]
+    for message in catalogue["components"]["messages"].values():
+        fields = schemas[message["name"]]["properties"]
+        yield message["title"], {name: _describe_field(schema) for name, schema in fields.items()}
+
+
+def _describe_field(schema: Mapping[str, Any]) -> str:
     """`string, date-time`: of a field's JSON Schema what goes into a line."""
     kept = [schema.get("type"), schema.get("format"), schema.get("pattern")]
     bounds = ("minimum", "maximum", "minLength", "maxLength")

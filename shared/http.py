@@ -114,8 +114,8 @@ def answer(body: Any, status: int = 200, headers: Mapping[str, str] | None = Non
     return Response(msgspec.json.encode(body), status, dict(headers or {}), mimetype="application/json")
 
 
-def no_content(headers: Mapping[str, str] | None = None) -> Response:
-    """204, without the content type of a body that is not there."""
-    response = Response(status=204, headers=dict(headers or {}))
+def no_content(headers: Mapping[str, str] | None = None, status: int = 204) -> Response:
+    """Without the content type of a body that is not there."""
+    response = Response(status=status, headers=dict(headers or {}))
     del response.headers["Content-Type"]
     return response

@@ -119,7 +119,7 @@ class Reads:
             ) from problem
         require_log(asked, state.log_id, header)
         if asked.position > state.end:
-            raise _precondition_failed(f"{header} lies beyond the log's end, {state.end}.")
+            raise Problem(LOG_POSITION_UNKNOWN, f"{header} lies beyond the log's end, {state.end}.")
         return False
 
 
@@ -139,8 +139,8 @@ def requested_minimum() -> Minimum | None:
 def require_log(asked: Minimum, log_id: str | None, what: str) -> None:
     """412 where `what` names a position of another log than this."""
     if log_id and not log_id.startswith(asked.short_log_id):
-        raise _precondition_failed(
-            f"{what} is of log {asked.short_log_id}; this is {log_id[:_SHORT_LOG_ID]}."
+        raise Problem(
+            LOG_POSITION_UNKNOWN, f"{what} is of log {asked.short_log_id}; this is {log_id[:_SHORT_LOG_ID]}."
         )
 
 
@@ -198,7 +198,3 @@ def describe(status: TailStatus) -> str:
     if status.state is TailState.HALTED and status.verdict is not Verdict.SAME:
         return f"{status.state}; verdict={status.verdict}"
     return str(status.state)
-
-
-def _precondition_failed(detail: str) -> Problem:
-    return Problem(LOG_POSITION_UNKNOWN, detail)

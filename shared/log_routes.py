@@ -15,11 +15,11 @@ from eventlog.position import LAST
 from eventlog.shown_entries import ShownEvent, read_entry
 from shared.http import answer, require_admin
 from shared.log_position import Minimum, parse_log_position, require_log
-from shared.operations import LINK, PAGE, Answer, Parameter, asks, described
+from shared.operations import LINK, PAGE, POSITION_PATTERN, Answer, Parameter, asks, described
 from shared.paging import Page
 from shared.problem_kinds import BAD_REQUEST, FORBIDDEN, LOG_POSITION_UNKNOWN, NOT_READABLE
 from shared.problems import bad_parameter
-from shared.requested_page import one_page, refuse_unknown_parameters, requested_limit
+from shared.requested_page import one_page, requested_limit
 from shared.shown import ShownPosition
 from shared.tokens import Tokens
 
@@ -40,7 +40,7 @@ class LogEntry(msgspec.Struct, frozen=True):
 
 _POSITION: Final = {
     "type": "string",
-    "pattern": "^(0|[1-9][0-9]{0,17})-(0|[1-9][0-9]{0,17})(@[0-9a-f]{8})?$",
+    "pattern": POSITION_PATTERN,
     "examples": ["1795219641181-0"],
 }
 _EXAMPLE: Final = LogEntry(
@@ -58,13 +58,12 @@ _EXAMPLE: Final = LogEntry(
 _LIST_ENTRIES: Final = asks(
     Answer(200, "In the order of the log.", list[LogEntry], [msgspec.to_builtins(_EXAMPLE)], [LINK]),
     problems=[BAD_REQUEST, FORBIDDEN, LOG_POSITION_UNKNOWN, NOT_READABLE],
-)._replace(
     parameters=[
         PAGE[0],
         Parameter("after", "query", "Only what comes behind this position, or `Log-Position`.", _POSITION),
         Parameter("before", "query", "Only the last that come before this one.", _POSITION),
         Parameter("newest", "query", "The last of all.", {"type": "string", "enum": ["true"]}),
-    ]
+    ],
 )
 
 
@@ -81,7 +80,6 @@ def make_log_routes(tokens: Tokens, log: EventLog) -> Blueprint:
         the last of all; with `after` only those behind that. What was trimmed from Redis comes from the archive.
         """
         require_admin(tokens, "read the log")
-        refuse_unknown_parameters("limit", "after", "before", "newest")
         page = Page(requested_limit(), 0)
         asked = {name: _requested_position(name) for name in ("after", "before")}
         newest = _asks_for_newest()

@@ -17,6 +17,7 @@ from shared.operations import Answer, Body, Header, Operation, Parameter, operat
 from shared.problem_kinds import KINDS, Kind
 from shared.problems import MEDIA_TYPE
 from shared.request_ids import REQUEST_ID
+from shared.shown import ID_PATTERN
 from shared.strict_json import CheckedField
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ _PATH_VARIABLES: Final[Mapping[str, Mapping[str, Any]]] = {
     "username": {"type": "string", "minLength": 1},
     "kind": {"type": "string", "enum": sorted(KINDS)},
 }
-_PATH_ID: Final[Mapping[str, Any]] = {"type": "string", "pattern": "^[1-9][0-9]{0,17}$"}
+_PATH_ID: Final[Mapping[str, Any]] = {"type": "string", "pattern": ID_PATTERN}
 
 _REQUEST_ID_ASKED: Final = Parameter(
     REQUEST_ID,

@@ -30,7 +30,7 @@ from shared.problem_kinds import (
     UNAUTHORIZED,
     Kind,
 )
-from shared.shown import ShownId
+from shared.shown import ID_PATTERN, ShownId
 
 ViewT = TypeVar("ViewT", bound=Callable[..., Any])
 
@@ -97,6 +97,11 @@ class Operation(NamedTuple):
     def query_parameters(self) -> list[str]:
         """All that a query may have."""
         return [parameter.name for parameter in self.parameters if parameter.place == "query"]
+
+
+HTML_PAGE: Final = Answer(200, "A page for people.", str, "<!doctype html>…", media_type="text/html")
+# A position, or a whole Log-Position.
+POSITION_PATTERN: Final = "^(0|[1-9][0-9]{0,17})-(0|[1-9][0-9]{0,17})(@[0-9a-f]{8})?$"
 
 
 class Created(msgspec.Struct, frozen=True):
@@ -192,7 +197,7 @@ _EVERYWHERE: Final = (BAD_REQUEST, INTERNAL_ERROR, OVERLOADED)
 
 def filter_parameter(name: str, meaning: str) -> Parameter:
     """The id of what a list is limited to."""
-    return Parameter(name, "query", meaning, {"type": "string", "pattern": "^[1-9][0-9]{0,17}$"})
+    return Parameter(name, "query", meaning, {"type": "string", "pattern": ID_PATTERN})
 
 
 def described(operation: Operation) -> Callable[[ViewT], ViewT]:

@@ -72,10 +72,6 @@ def bad_request(detail: str, errors: Sequence[FieldError] = ()) -> Problem:
     return Problem(BAD_REQUEST, detail, errors=errors)
 
 
-def bad_field(pointer: str, detail: str) -> Problem:
-    return bad_request(f"{pointer}: {detail}", [FieldError(detail, pointer=pointer)])
-
-
 def bad_parameter(parameter: str, detail: str) -> Problem:
     return bad_request(f"{parameter}: {detail}", [FieldError(detail, parameter=parameter)])
 

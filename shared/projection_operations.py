@@ -143,7 +143,8 @@ FIND_PROJECTION: Final = asks(
 LIST_PARKED: Final = asks(
     Answer(200, "In the order of the log.", list[ParkedEntry], [_PARKED], [LINK]),
     problems=[BAD_REQUEST, FORBIDDEN, NOT_READABLE],
-)._replace(parameters=PAGE)
+    parameters=PAGE,
+)
 ACKNOWLEDGE: Final = asks(
     Answer(200, "All that was parked is marked as seen.", Acknowledged, {"acknowledged": 1}),
     problems=_CHANGES,

@@ -29,7 +29,7 @@ from shared.problem_kinds import TAIL_BUSY
 from shared.problems import conflict, not_found, unavailable
 from shared.rebuild_process import RebuildProcess
 from shared.request_body import load_body
-from shared.requested_page import one_page, refuse_unknown_parameters, requested_page
+from shared.requested_page import one_page, requested_page
 from shared.tokens import Tokens
 
 _TAIL_PATIENCE_S: Final = 10.0
@@ -50,7 +50,6 @@ def make_projection_routes(
     def find_projection() -> Response:
         """Show the projection: what is served, how far it is, what else was built, what is parked; admins only."""
         require_admin(tokens, "look after the projection")
-        refuse_unknown_parameters()
         return answer(care.describe())
 
     @routes.get("/projection/parked")
@@ -61,7 +60,6 @@ def make_projection_routes(
         In the order of the log; `after` is the sequence of an entry.
         """
         require_admin(tokens, "look after the projection")
-        refuse_unknown_parameters("limit", "after")
         page = requested_page()
         with reader.look() as look:
             found = look.list_parked(limit=page.look_ahead, after=page.after)
@@ -92,7 +90,6 @@ def make_projection_routes(
     def find_rebuild() -> Response:
         """Show how the last rebuild that was begun here fares; admins only."""
         require_admin(tokens, "look after the projection")
-        refuse_unknown_parameters()
         return answer(rebuilding.look())
 
     @routes.post("/projection/switch")

@@ -44,8 +44,6 @@ def requested_filter(parameter: str) -> int | None:
 
 def refuse_unknown_parameters(*known: str) -> None:
     """400 for a query parameter that would be ignored: a misspelt one, or a second of the same name."""
-    if not request.query_string:
-        return
     for parameter, values in request.args.lists():
         if parameter not in known:
             raise bad_parameter(parameter[:100], "is not a parameter of this path")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, TypeAlias
+from typing import Annotated, Final, TypeAlias
 
 from msgspec import Meta
 
-ShownId: TypeAlias = Annotated[str, Meta(pattern=r"^[1-9][0-9]{0,17}$", examples=["7"])]
+ID_PATTERN: Final = "^[1-9][0-9]{0,17}$"
+
+ShownId: TypeAlias = Annotated[str, Meta(pattern=ID_PATTERN, examples=["7"])]
 ShownPosition: TypeAlias = Annotated[
     str,
     Meta(

@@ -8,15 +8,15 @@ from typing import Any, Final
 from flask import Blueprint, Response, g, render_template, request, url_for
 
 from accounts import operations, revenue
-from accounts.identity import TooBusy, Users
+from accounts.identity import Users
 from accounts.schemas import LoginBody
 from eventlog.errors import EventLogError
+from shared.http import no_content
 from shared.log_position import Reads, describe
 from shared.operations import described
 from shared.permissions import Identity
-from shared.problem_kinds import BUSY
-from shared.problems import bad_request, forbidden, unauthorized, unavailable
-from shared.requested_page import refuse_unknown_parameters, requested_page
+from shared.problems import bad_request, forbidden, unauthorized
+from shared.requested_page import requested_page
 from shared.strict_json import BrokenFields, check_object, describe_errors
 from shared.tokens import LIFETIME, InvalidToken, Tokens
 
@@ -48,7 +48,6 @@ def make_console(tokens: Tokens, users: Users, reads: Reads, customers_url: str,
 
         Without JavaScript it is a list of the accounts, for whoever signed in with `POST /sign-in`.
         """
-        refuse_unknown_parameters("after")
         wanted = requested_page()
         identity = _signed_in(tokens)
         if identity is None:
@@ -77,10 +76,7 @@ def make_console(tokens: Tokens, users: Users, reads: Reads, customers_url: str,
             body = check_object(_LOGIN, request.form.to_dict())
         except BrokenFields as problem:
             raise bad_request(describe_errors(problem.errors), problem.errors) from None
-        try:
-            identity = users.authenticate(body["username"], body["password"])
-        except TooBusy:
-            raise unavailable(BUSY) from None
+        identity = users.authenticate(body["username"], body["password"])
         if identity is None:
             refused = page(401, problem="Username or password is wrong.")
             refused.headers.extend(unauthorized("").headers)
@@ -115,9 +111,7 @@ def _with_point(cents: int) -> str:
 
 
 def _to_the_page() -> Response:
-    answer = Response(status=303, headers={"Location": url_for("console.show_console")})
-    del answer.headers["Content-Type"]
-    return answer
+    return no_content({"Location": url_for("console.show_console")}, 303)
 
 
 def _signed_in(tokens: Tokens) -> Identity | None:

@@ -6,7 +6,7 @@ import os
 
 import click
 
-from eventlog.catalogue import ENTRY_POINTS, describe_field, find_codecs, make_catalogue
+from eventlog.catalogue import ENTRY_POINTS, find_codecs, list_fields, make_catalogue
 from eventlog.commands.common import Command, json_option, print_json
 from eventlog.log import DEFAULT_STREAM
 
@@ -29,8 +29,7 @@ def catalogue(as_json: bool) -> None:
     if as_json:
         print_json(document)
         return
-    schemas = document["components"]["schemas"]
-    for message in document["components"]["messages"].values():
-        click.echo(message["title"])
-        for field, schema in schemas[message["name"]]["properties"].items():
-            click.echo(f"  {field:<24}{describe_field(schema)}")
+    for title, fields in list_fields(document):
+        click.echo(title)
+        for name, described in fields.items():
+            click.echo(f"  {name:<24}{described}")

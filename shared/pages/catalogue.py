@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 from flask import Blueprint, Response
 
-from eventlog.catalogue import describe_field, make_catalogue
+from eventlog.catalogue import list_fields, make_catalogue
 from shared.events import make_codec
 from shared.operations import Answer, asks, described
 from shared.pages.routes import PAGE_SHOWN, show_page
@@ -36,17 +36,6 @@ def make_catalogue_pages(stream: str) -> Blueprint:
     @described(PAGE_SHOWN)
     def list_events() -> Response:
         """Show the events of the stream with their fields."""
-        schemas = catalogue()["components"]["schemas"]
-        events = [
-            (
-                message["title"],
-                {
-                    name: describe_field(field)
-                    for name, field in schemas[message["name"]]["properties"].items()
-                },
-            )
-            for message in catalogue()["components"]["messages"].values()
-        ]
-        return show_page("catalogue.html", stream=stream, events=events)
+        return show_page("catalogue.html", stream=stream, events=list_fields(catalogue()))
 
     return pages

@@ -12,7 +12,7 @@ import msgspec
 from flask import Blueprint, Response, current_app, render_template
 from markupsafe import Markup, escape
 
-from shared.operations import IF_NONE_MATCH, Answer, asks, described
+from shared.operations import HTML_PAGE, IF_NONE_MATCH, Answer, asks, described
 from shared.preconditions import apply_preconditions
 from shared.problem_kinds import KINDS, NOT_FOUND, PRECONDITION_FAILED
 from shared.problems import Problem, not_found
@@ -22,14 +22,14 @@ _POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:;"
     " connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-_HTML: Final = Answer(200, "A page for people.", str, "<!doctype html>…", media_type="text/html")
-PAGE_SHOWN: Final = asks(_HTML, needs_token=False)
+PAGE_SHOWN: Final = asks(HTML_PAGE, needs_token=False)
 _DOCUMENT: Final = asks(
     Answer(200, "OpenAPI 3.1.", dict[str, Any], {"openapi": "3.1.0"}),
     Answer(304, "Not changed since the answer of this `ETag`."),
     problems=[PRECONDITION_FAILED],
     needs_token=False,
-)._replace(parameters=[IF_NONE_MATCH])
+    parameters=[IF_NONE_MATCH],
+)
 _CODE = re.compile("`([^`]+)`")
 
 
@@ -71,7 +71,7 @@ def make_pages(title: str, description: str) -> Blueprint:
         )
 
     @pages.get("/problems/<kind>")
-    @described(PAGE_SHOWN._replace(problems=[*PAGE_SHOWN.problems, NOT_FOUND]))
+    @described(asks(HTML_PAGE, problems=[NOT_FOUND], needs_token=False))
     def find_problem(kind: str) -> Response:
         """Show what one means, and what to do."""
         found = KINDS.get(kind)
