@@ -8,7 +8,6 @@ const CHIPS = {
   live: ["Live", "good"],
   waiting: ["Not connected: trying again", "warn"],
   paused: ["Paused while hidden", "warn"],
-  refused: ["Live changes are not available", "warn"],
   replaced: ["Stopped: another log", "warn"],
 };
 

@@ -7,9 +7,9 @@ const FIRST_PAUSE_MS = 500;
 const LONGEST_PAUSE_MS = 30_000;
 const SILENT_FOR_MS = 40_000; // a heartbeat comes every 15 s
 
-// Dispatches "revenue" and "projection" with their data as `detail`, "state" when `state` changes, and "replaced".
+// Dispatches "revenue" and "projection" with their data as `detail`, and "state" when `state` changes.
 class Live extends EventTarget {
-  // off, connecting, live, waiting, paused, refused or replaced
+  // off, connecting, live, waiting, paused or replaced
   state = "off";
   #last = null;
   #connection = new AbortController();
@@ -76,14 +76,13 @@ class Live extends EventTarget {
       if (this.#last) headers["Last-Event-ID"] = this.#last;
       const both = AbortSignal.any([signal, silence.signal]);
       const response = await fetch("/events", { headers, signal: both, cache: "no-store" });
-      if (response.status === 412) return this.#end("replaced");
+      if (response.status === 412) return this.#end();
       if (response.status === 401 && token === session.token) session.signOut("Your session has ended: sign in again.");
-      if (response.status === 404) return this.#end("refused");
       if (!response.ok) return false;
       this.#become("live");
       for await (const event of readEvents(response.body, heard)) {
         if (signal.aborted) return true;
-        if (event.name === "replaced") return this.#end("replaced");
+        if (event.name === "replaced") return this.#end();
         if (event.name === "expired") return false;
         if (event.id) this.#last = event.id;
         onEvent();
@@ -96,9 +95,8 @@ class Live extends EventTarget {
     }
   }
 
-  #end(state) {
-    this.#become(state);
-    if (state === "replaced") this.dispatchEvent(new Event("replaced"));
+  #end() {
+    this.#become("replaced");
     return true;
   }
 

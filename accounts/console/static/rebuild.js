@@ -30,7 +30,7 @@ export async function watchRebuild() {
       await new Promise((resolve) => setTimeout(resolve, ASKED_EVERY_MS));
     }
   } catch (problem) {
-    say(problem.status === 404 ? "Rebuilds are not available." : problem.message);
+    say(problem.message);
   } finally {
     watching = false;
   }

@@ -1,6 +1,6 @@
 // The stream as it grows, for admins: the newest entries, each opening to its JSON and its command.
 import { byId, element, sentenceRow } from "./elements.js";
-import { entryRows, redisCli } from "./entry_rows.js";
+import { entryRows } from "./entry_rows.js";
 import { Problem } from "./http.js";
 import { live } from "./live.js";
 import { seldom } from "./seldom.js";
@@ -39,7 +39,7 @@ async function readOn() {
     show((await session.ask(path)).content);
   } catch (problem) {
     if (problem instanceof Problem && problem.status === 403) byId("stream").hidden = true;
-    else if (!last) byId("log-entries").replaceChildren(sentenceRow(COLUMNS, unavailable(problem)));
+    else if (!last) byId("log-entries").replaceChildren(sentenceRow(COLUMNS, problem.message));
   } finally {
     reading = false;
   }
@@ -57,14 +57,10 @@ function show(found) {
 }
 
 function makeRows(entry) {
-  const { redis_cli: command = redisCli(entry.position), ...json } = entry;
+  const { redis_cli: command, ...json } = entry;
   return entryRows(
     entry.position,
     [element("td", { class: "number" }, `${entry.sequence ?? ""}`), element("td", {}, entry.event_type || "(no type)")],
     () => ({ json, command }),
   );
-}
-
-function unavailable(problem) {
-  return problem instanceof Problem && problem.status === 404 ? "Not available." : problem.message;
 }
