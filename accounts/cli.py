@@ -8,29 +8,50 @@ import sys
 from contextlib import closing
 from datetime import UTC, datetime
 from typing import Final
-from urllib.parse import urlsplit
 
 import click
-from marshmallow import ValidationError
 
 from accounts.answers import list_all_accounts
 from accounts.demo import make_demo
 from accounts.doctor import examine_users
 from accounts.explanation import as_document, as_text, explain
-from accounts.identity import UserExists, Users
+from accounts.identity import Users
+from accounts.key_commands import keys
 from accounts.ledger import find_wrong_sums
 from accounts.revenue import revenue
-from accounts.schemas import CreateUserBody
+from accounts.user_commands import users
 from eventlog import START, EventLog, EventLogError, Position, ProjectionReader
 from eventlog.commands.common import DIFFERENT, json_option, print_json
 from eventlog.deciding import DecisionMaker
+from eventlog.doctor.findings import Finding, Severity
 from shared.cli import make_commands
+from shared.doctor import ServiceName, judge_keys
 from shared.events import make_codec
-from shared.permissions import Absent, Role
+from shared.log_connection import connect_log
+from shared.permissions import Absent
 from shared.service import Service
-from shared.settings import Settings
+from shared.settings import InvalidSettings, Settings
 
 _ID: Final = click.IntRange(1, 10**18 - 1)
+
+
+def _examine(settings: Settings) -> list[Finding]:
+    from accounts.signing_keys import SigningKeys  # noqa: PLC0415  # cryptography takes long to import
+
+    directory = settings.data_dir / "accounts"
+    return examine_users(Users(directory), demo=settings.demo) + judge_keys(SigningKeys(directory).check())
+
+
+def _require_safe_start(settings: Settings) -> None:
+    """InvalidSettings unless nobody else can sign tokens, or knows a password. In demo mode a key is made here."""
+    from accounts.signing_keys import SigningKeys  # noqa: PLC0415  # cryptography takes long to import
+
+    if settings.demo:
+        SigningKeys(settings.data_dir / "accounts").make_first()
+    for found in _examine(settings):
+        if found.name != ServiceName.NOBODY_CAN_LOG_IN and found.severity is Severity.PROBLEM:
+            raise InvalidSettings(f"{found.detail}: {found.mend}")
+
 
 main = make_commands(
     Service(
@@ -38,7 +59,8 @@ main = make_commands(
         projection=revenue,
         worker="accounts.app:create_worker",
         port=lambda settings: settings.accounts_port,
-        examine=lambda settings: examine_users(Users(settings.data_dir / "accounts"), demo=settings.demo),
+        examine=_examine,
+        require_safe_start=_require_safe_start,
         show=list_all_accounts,
         find_wrong_sums=find_wrong_sums,
     )
@@ -52,7 +74,7 @@ def demo(as_json: bool) -> None:
     settings = Settings.from_environment(os.environ)
     if not settings.demo:
         raise click.ClickException("demo users have known passwords: set DEMO=1 if you want them")
-    log = EventLog.connect(settings.redis_url, make_codec(), settings.stream, archive=settings.archive)
+    log = connect_log(settings, "accounts")
     reader = ProjectionReader(settings.projection_directory("accounts", revenue), revenue)
     made = make_demo(Users(settings.data_dir / "accounts"), DecisionMaker(log, reader), datetime.now(UTC))
     if as_json:
@@ -75,7 +97,7 @@ def explain_total(account_id: int, customer_id: int | None, as_json: bool) -> No
     found = explain(reader, account_id, customer_id)
     if isinstance(found, Absent):
         raise click.ClickException(f"there is no {found.what}, as far as the tail has read: check the id")
-    redis_cli = ["redis-cli", "-u", _without_password(settings.redis_url), "XRANGE", settings.stream]
+    redis_cli = ["redis-cli", "-u", settings.redis("accounts").bare_url, "XRANGE", settings.stream]
     trimmed_to = _trimmed_to(settings)
     redis_line = shlex.join(redis_cli)
     for piece in as_document(found, trimmed_to) if as_json else as_text(found, redis_line, trimmed_to):
@@ -91,44 +113,12 @@ def explain_total(account_id: int, customer_id: int | None, as_json: bool) -> No
 
 def _trimmed_to(settings: Settings) -> Position:
     """Before which nothing is in Redis; START while Redis does not say, as the ledger is explained without it."""
-    with closing(EventLog.connect(settings.redis_url, make_codec(), settings.stream)) as log:
+    with closing(EventLog.connect(settings.redis("accounts"), make_codec(), settings.stream)) as log:
         try:
             return log.state().trimmed_to
         except EventLogError:
             return START
 
 
-def _without_password(redis_url: str) -> str:
-    parts = urlsplit(redis_url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
-
-
-@main.group(examples=["add ada --role admin"])
-def users() -> None:
-    """Who may sign in."""
-
-
-@users.command("add", examples=["ada --role admin"])
-@click.argument("username")
-@click.option(
-    "--role", type=click.Choice([role.value for role in Role]), default=Role.MEMBER.value, show_default=True
-)
-@click.option("--password", help="Asked for if not given.")
-@json_option
-def add_user(username: str, role: str, password: str | None, as_json: bool) -> None:
-    """Add a user, such as the first admin: `accounts users add ada --role admin`."""
-    if password is None:
-        password = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
-    settings = Settings.from_environment(os.environ)
-    try:
-        user = CreateUserBody().load({"username": username, "password": password, "role": role})
-        Users(settings.data_dir / "accounts").add(user["username"], user["password"], user["role"])
-    except ValidationError as problem:
-        wrong = (f"{field}: {' '.join(reasons)}" for field, reasons in problem.messages_dict.items())
-        raise click.ClickException("; ".join(wrong)) from problem
-    except UserExists as problem:
-        raise click.ClickException(str(problem)) from problem
-    if as_json:
-        print_json({"username": username, "role": role})
-        return
-    click.echo(f"added {role} {username}")
+main.add_command(keys)
+main.add_command(users)

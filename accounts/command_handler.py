@@ -39,9 +39,10 @@ class CommandHandler:
                 new_id("accounts"), body["name"], body["description"], owned_by, identity, self._clock()
             )
 
-        return self._writes.carry_out(identity, body, command, decide)
+        return self._writes.settle(self._writes.carry_out(identity, body, command, decide))
 
     def delete_account(self, identity: Identity, account_id: int) -> Published:
-        return self._writes.carry_out(
+        deleted = self._writes.carry_out(
             identity, {}, lambda _: DeleteAccount(account_id, identity, self._clock()), decide
         )
+        return self._writes.settle(deleted)

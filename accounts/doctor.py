@@ -27,6 +27,6 @@ def _judge_users(users: Users, demo: bool) -> Iterator[Finding]:
             ServiceName.DEMO_USERS,
             Severity.PROBLEM,
             f"{names} can log in with a password that everybody can read, and this is not demo mode",
-            'add an admin of your own, then delete them: sqlite3 DATA_DIR/accounts/users.db "DELETE FROM users WHERE '
-            "username IN ('user1', 'user2')\". For a `make run` that is stopped, give this command DEMO=1",
+            "add an admin of your own, then `accounts users disable` them. For what was started with DEMO=1, give this"
+            " command DEMO=1 too",
         )

@@ -26,7 +26,7 @@ from shared.problems import unavailable
 from shared.shown import ShownId
 
 HEARTBEAT_S: Final = 15.0
-_QUIET_S: Final = 1.0  # without anything else to tell, before it is told how far the projection is
+_STANDING_EVERY_S: Final = 1.0  # at most, and at least where it changed: also between revenue events
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.002, 0.05
 _LOG_TELLS_WITHIN_MS: Final = 500  # also how long the end of this process may go unnoticed
 _PATIENCE_S: Final = 1.0  # with a Redis that hangs
@@ -52,11 +52,15 @@ class ProjectionEvent(msgspec.Struct, frozen=True, gc=False):
 
 
 class Place(NamedTuple):
-    """Behind which changes are told: a sequence of this log; where `after` lies further on, that."""
+    """Behind which changes are told: a sequence of this log; where `after` lies further on, that.
+
+    Whoever resumes behind `event_id` misses nothing of them.
+    """
 
     log_id: str
     sequence: int
-    after: Position = START
+    after: Position
+    event_id: str
 
 
 class _Frame(NamedTuple):
@@ -102,6 +106,11 @@ class Feed:
         self._frames: list[_Frame] = []
         self._log_position: str | None = None
         self._standing: ProjectionEvent | None = None  # None before the first look
+
+    @property
+    def watching(self) -> int:
+        """How many watch now."""
+        return self._watchers
 
     def watch(self, place: Place, now: Checkpoint, owned_by: str | None, expires_in_s: float) -> Watcher:
         """What one client is sent: of one owner's accounts or (None) of all. 503 where too many watch.
@@ -203,8 +212,9 @@ class Feed:
                 self._begins_behind = self._frames[-_REMEMBERED - 1].sequence
                 del self._frames[:-_REMEMBERED]
             self._log_id, self._seen_to = log_id or self._log_id or "", seen_to
-            if is_all and log_id:
-                self._log_position = format_log_position(look.checkpoint.position, log_id)
+            if log_id:
+                position = look.checkpoint.position if is_all else frames[-1].position
+                self._log_position = format_log_position(position, log_id)
             if self._standing is not None:
                 self._standing = ProjectionEvent(self._standing.state, self._log_position)
             self._turn += 1
@@ -227,7 +237,7 @@ class Watcher:
         self, feed: Feed, place: Place, standing: ProjectionEvent, owned_by: str | None, expires_in_s: float
     ) -> None:
         self._feed = feed
-        self._log_id, self._sequence, self._after = place
+        self._log_id, self._sequence, self._after, self._first_id = place
         self._standing = standing
         self._owned_by = owned_by
         self._expires_at_s = time.monotonic() + expires_in_s
@@ -247,8 +257,8 @@ class Watcher:
             self._feed.leave()
 
     def _tell(self) -> Iterator[bytes]:
-        yield encode_event("projection", self._standing)
-        told_at_s = time.monotonic()
+        yield encode_event("projection", self._standing, self._first_id)
+        told_at_s = stood_at_s = time.monotonic()
         while not (self._feed.is_ended or self._is_closed):
             if time.monotonic() >= self._expires_at_s:
                 yield encode_event("expired")
@@ -261,22 +271,23 @@ class Watcher:
                 return
             if frames:
                 self._sequence = max(self._sequence, frames[-1].sequence)
-            silent_s = time.monotonic() - told_at_s
-            is_moved = heard.standing not in (None, self._standing)
-            if text := b"".join(self._texts_of(frames)):
-                yield text
-            elif frames:
-                continue
-            elif heard.standing is not None and is_moved and silent_s >= _QUIET_S:
+            text = b"".join(self._texts_of(frames))
+            # Where it looked back, there may be more to tell of what lies before that position.
+            is_moved = heard.standing != self._standing and not (heard.frames is None and frames)
+            if heard.standing and is_moved and time.monotonic() - stood_at_s >= _STANDING_EVERY_S:
                 self._standing = heard.standing
-                yield encode_event("projection", self._standing)
-            elif silent_s >= HEARTBEAT_S:
-                yield b":\n\n"
-            else:
-                due_s = told_at_s + (_QUIET_S if is_moved else HEARTBEAT_S)
+                text += encode_event("projection", self._standing)
+                stood_at_s = time.monotonic()
+            elif not text and time.monotonic() - told_at_s >= HEARTBEAT_S:
+                text = b":\n\n"
+            if text:
+                yield text
+                told_at_s = time.monotonic()
+            elif not frames:
+                due_s = (
+                    stood_at_s + _STANDING_EVERY_S if heard.standing and is_moved else told_at_s + HEARTBEAT_S
+                )
                 self._feed.wait(heard.turn, min(due_s, self._expires_at_s) - time.monotonic())
-                continue
-            told_at_s = time.monotonic()
 
     def _look_back(self) -> list[_Frame]:
         """A page from the projection itself: nobody remembers what lies so far behind, or what log that was."""

@@ -1,4 +1,4 @@
-"""Users and their password hashes: in a file of their own, because secrets have no place in a shared log."""
+"""Users and their password hashes."""
 
 from __future__ import annotations
 
@@ -8,58 +8,64 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import NamedTuple
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
+from accounts.users_file import UsersFile
 from eventlog.counted import counted
 from shared.health import Check
 from shared.permissions import Identity, Role
 
-FILE_NAME: Final = "users.db"
-_BUSY_TIMEOUT_MS = 5000
 _MOST_HASHING = 2  # at once and per process: each takes 64 MiB and a core
 _HASHING_WAIT_S = 5.0
-_TABLE = (
-    "CREATE TABLE IF NOT EXISTS users"
-    " (username TEXT PRIMARY KEY, password_hash TEXT, role TEXT, created_date TEXT) STRICT"
-)
 
 
 class UserExists(Exception):
     """Somebody has this name already."""
 
 
+class NoSuchUser(Exception):
+    """Nobody has this name."""
+
+
 class TooBusy(Exception):
     """Too many passwords are being checked; try again."""
+
+
+class ListedUser(NamedTuple):
+    """As `accounts users list` shows it; the date it was disabled is empty where it may log in."""
+
+    username: str
+    role: Role
+    created_date: str
+    disabled_date: str
 
 
 class Users:
     """Adds and authenticates users. Safe to share between threads and processes."""
 
     def __init__(self, directory: Path, hasher: PasswordHasher | None = None) -> None:
-        self._path = directory / FILE_NAME
-        self._hasher = hasher or PasswordHasher()
+        self._file = UsersFile(directory)
+        self._hasher = hasher or PasswordHasher()  # argon2id
         self._hashing = threading.BoundedSemaphore(_MOST_HASHING)
         self._nobodys_hash: str | None = None
 
     def add(self, username: str, password: str, role: Role) -> None:
         """Raise UserExists if the name is taken; nothing is changed then."""
-        with self._hashing_place():
-            password_hash = self._hasher.hash(password)
-        created_date = datetime.now(UTC).isoformat(timespec="seconds")
+        password_hash = self._hash(password)
         try:
-            with self._file() as file:
+            with self._file.open() as file:
                 file.execute(
                     "INSERT INTO users (username, password_hash, role, created_date) VALUES (?, ?, ?, ?)",
-                    (username, password_hash, role.value, created_date),
+                    (username, password_hash, role.value, _now()),
                 )
         except sqlite3.IntegrityError:
             raise UserExists(f"user {username!r} exists already: choose another name") from None
 
     def authenticate(self, username: str, password: str) -> Identity | None:
-        """Who it is, or None; an unknown name takes as long as a wrong password."""
+        """Who it is, or None; an unknown or disabled name takes as long as a wrong password."""
         found = self._find(username)
         with self._hashing_place():
             if self._nobodys_hash is None:
@@ -69,39 +75,79 @@ class Users:
                 self._hasher.verify(password_hash, password)
             except (VerificationError, InvalidHashError):
                 return None
-        return Identity(username, Role(found[1])) if found else None
+        return Identity(username, Role(found[1])) if found and not found[2] else None
 
     def find(self, username: str) -> Identity | None:
-        """The user as it is now; None if there is none."""
+        """The user as it is now, disabled or not; None if there is none."""
         found = self._find(username)
         return Identity(username, Role(found[1])) if found else None
+
+    def list_users(self) -> list[ListedUser]:
+        """By name."""
+        if not self._file.exists():
+            return []
+        with self._file.open() as file:
+            rows = file.execute(
+                "SELECT username, role, created_date, coalesce(disabled_date, '')"
+                " FROM users LEFT JOIN disabled_users USING (username) ORDER BY username"
+            ).fetchall()
+        return [
+            ListedUser(username, Role(role), created, disabled) for username, role, created, disabled in rows
+        ]
+
+    def change_password(self, username: str, password: str) -> None:
+        """Also ends every session of the user. Raise NoSuchUser."""
+        password_hash = self._hash(password)
+        with self._changing(username) as file:
+            file.execute("UPDATE users SET password_hash = ? WHERE username = ?", (password_hash, username))
+            file.execute("DELETE FROM sessions WHERE username = ?", (username,))
+
+    def disable(self, username: str) -> None:
+        """No login and no refresh from now on; the sessions are ended. Raise NoSuchUser."""
+        with self._changing(username) as file:
+            file.execute("INSERT OR IGNORE INTO disabled_users VALUES (?, ?)", (username, _now()))
+            file.execute("DELETE FROM sessions WHERE username = ?", (username,))
+
+    def enable(self, username: str) -> None:
+        """It may log in again. Raise NoSuchUser."""
+        with self._changing(username) as file:
+            file.execute("DELETE FROM disabled_users WHERE username = ?", (username,))
 
     def check(self) -> Check:
         """For `/health/ready`: whether anybody could log in."""
         try:
-            count = self._count()
+            count = sum(not user.disabled_date for user in self.list_users())
         except sqlite3.Error as problem:
-            return Check("degraded", f"nobody can log in: {problem}", f"restore {self._path} from a backup")
+            return Check(
+                "degraded", f"nobody can log in: {problem}", f"restore {self._file.path} from a backup"
+            )
         if not count:
-            mend = f"`accounts users add NAME --role admin`; or restore {self._path} from a backup"
-            return Check("degraded", "there are no users", mend)
+            mend = f"`accounts users add NAME --role admin`; or restore {self._file.path} from a backup"
+            return Check("degraded", "there are no users who may log in", mend)
         return Check("ok", counted(count, "user"))
 
-    def _count(self) -> int:
-        if not self._path.exists():
-            return 0
-        with self._file() as file:
-            return int(file.execute("SELECT count(*) FROM users").fetchone()[0])
-
-    def _find(self, username: str) -> tuple[str, str] | None:
-        # Only adding a user makes the file: an empty one would look as if it had never been lost.
-        if not self._path.exists():
+    def _find(self, username: str) -> tuple[str, str, bool] | None:
+        """The hash, the role, and whether the user is disabled."""
+        if not self._file.exists():
             return None
-        with self._file() as file:
+        with self._file.open() as file:
             found = file.execute(
-                "SELECT password_hash, role FROM users WHERE username = ?", (username,)
+                "SELECT password_hash, role, username IN (SELECT username FROM disabled_users)"
+                " FROM users WHERE username = ?",
+                (username,),
             ).fetchone()
-        return (str(found[0]), str(found[1])) if found else None
+        return (str(found[0]), str(found[1]), bool(found[2])) if found else None
+
+    @contextmanager
+    def _changing(self, username: str) -> Iterator[sqlite3.Connection]:
+        if self._find(username) is None:
+            raise NoSuchUser(f"there is no user {username[:100]!r}: `accounts users list` shows who there is")
+        with self._file.change() as file:
+            yield file
+
+    def _hash(self, password: str) -> str:
+        with self._hashing_place():
+            return self._hasher.hash(password)
 
     @contextmanager
     def _hashing_place(self) -> Iterator[None]:
@@ -112,17 +158,6 @@ class Users:
         finally:
             self._hashing.release()
 
-    @contextmanager
-    def _file(self) -> Iterator[sqlite3.Connection]:
-        """A connection for one use: users are few and asked for seldom."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        if not self._path.exists():
-            self._path.touch(mode=0o600)
-        # Each statement is its own transaction: one that reads before it writes fails at once beside another.
-        connection = sqlite3.connect(self._path, isolation_level=None)
-        try:
-            connection.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
-            connection.execute(_TABLE)
-            yield connection
-        finally:
-            connection.close()
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

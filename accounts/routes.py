@@ -11,30 +11,26 @@ from accounts.command_handler import CommandHandler
 from accounts.schemas import CreateAccountBody
 from eventlog import Row
 from eventlog.projection_reader import Look
-from shared.http import answer, no_content, path_id, require_token
+from shared.http import answer, no_content, path_id, who_asks
 from shared.log_position import Reads
 from shared.operations import Created, described
 from shared.permissions import Identity
 from shared.problems import not_found
 from shared.request_body import load_body
 from shared.requested_page import one_page, requested_page
-from shared.tokens import Tokens
 
 _CREATE_ACCOUNT = CreateAccountBody()
 
 
-def make_routes(tokens: Tokens, reads: Reads, as_of: AsOf, handler: CommandHandler) -> Blueprint:
-    """Everything about accounts; each path asks for a token first."""
+def make_routes(reads: Reads, as_of: AsOf, handler: CommandHandler) -> Blueprint:
+    """Everything about accounts; each path needs a token."""
     routes = Blueprint("accounts", __name__)
 
     @routes.post("/accounts")
     @described(operations.CREATE_ACCOUNT)
     def create_account() -> Response:
-        """Create an account.
-
-        It is owned by whoever asks; an admin may name another user.
-        """
-        identity = require_token(tokens)
+        """Create an account, owned by whoever asks; an admin may name another user."""
+        identity = who_asks()
         published = handler.create_account(identity, load_body(_CREATE_ACCOUNT))
         return answer(Created(published.result), 201, {"Location": f"/accounts/{published.result}"})
 
@@ -45,7 +41,7 @@ def make_routes(tokens: Tokens, reads: Reads, as_of: AsOf, handler: CommandHandl
 
         Of a member those it owns, of an admin all. `as_of` replays up to 10,000 entries of the log.
         """
-        identity = require_token(tokens)
+        identity = who_asks()
         page = requested_page()
         with as_of.look() if "as_of" in request.args else reads.look() as look:
             found = revenue.list_account_revenue(look, identity.only_owned_by(), page)
@@ -56,7 +52,7 @@ def make_routes(tokens: Tokens, reads: Reads, as_of: AsOf, handler: CommandHandl
     @described(operations.FIND_ACCOUNT)
     def find_account(account_id: str) -> Response:
         """Get an account with its revenue."""
-        identity = require_token(tokens)
+        identity = who_asks()
         key = path_id(account_id, "account id")
         with reads.look() as look:
             found = revenue.find_account_revenue(look, identity.only_owned_by(), key)
@@ -68,7 +64,7 @@ def make_routes(tokens: Tokens, reads: Reads, as_of: AsOf, handler: CommandHandl
     @described(operations.DELETE_ACCOUNT)
     def delete_account(account_id: str) -> Response:
         """Delete an account that has no customers."""
-        identity = require_token(tokens)
+        identity = who_asks()
         handler.delete_account(identity, path_id(account_id, "account id"))
         return no_content()
 
@@ -76,7 +72,7 @@ def make_routes(tokens: Tokens, reads: Reads, as_of: AsOf, handler: CommandHandl
     @described(operations.LIST_CUSTOMERS)
     def list_customers(account_id: str) -> Response:
         """List an account's customers with their revenue."""
-        identity = require_token(tokens)
+        identity = who_asks()
         key = path_id(account_id, "account id")
         page = requested_page()
         with reads.look() as look:
@@ -92,7 +88,7 @@ def make_routes(tokens: Tokens, reads: Reads, as_of: AsOf, handler: CommandHandl
 
         In the order of the log; `after` is the sequence of an entry.
         """
-        identity = require_token(tokens)
+        identity = who_asks()
         key = path_id(account_id, "account id")
         page = requested_page()
         with reads.look() as look:
@@ -106,7 +102,7 @@ def make_routes(tokens: Tokens, reads: Reads, as_of: AsOf, handler: CommandHandl
     @described(operations.IS_OWNED_BY)
     def is_owned_by(account_id: str, username: str) -> Response:
         """Say whether a user owns an account."""
-        identity = require_token(tokens)
+        identity = who_asks()
         key = path_id(account_id, "account id")
         with reads.look() as look:
             account = _require_in_sight(identity, look, key)

@@ -10,7 +10,19 @@ from pathlib import Path
 
 import click
 
-from bench import bulk, growing, hot_account, idle, latency, memory, overload, posting, tailing, workers
+from bench import (
+    bulk,
+    growing,
+    hot_account,
+    idle,
+    latency,
+    memory,
+    overload,
+    posting,
+    signing,
+    tailing,
+    workers,
+)
 from bench.figure import Bench, Curve, Figure, Measured, NotRun
 from bench.results import format_spread, write_results
 
@@ -25,6 +37,7 @@ MEASURES: dict[str, Callable[[Bench], Measured]] = {
     "workers": workers.measure,
     "memory": memory.measure,
     "idle": idle.measure,
+    "signing": signing.measure,
 }
 
 

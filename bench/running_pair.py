@@ -9,14 +9,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from accounts.signing_keys import SigningKeys
+from accounts.token_issuer import TokenIssuer
 from shared.permissions import Identity, Role
-from shared.tokens import Tokens
+from shared.request_classes import RequestClass
 from tests.make_run import ROOT, Run, make_environment, runs_ended
+from tests.tester import TESTER_URL, admit_tester
 
 __all__ = ["HOST", "ROOT", "RunningPair", "running_pair"]
 
 HOST: Final = "127.0.0.1"
-_SECRET: Final = "figures are no secret, but tokens want one"  # noqa: S105  # it says so
+
+_LIMITS: Final = " ".join(f"{each}={10**9 - 1}" for each in RequestClass)  # counted, and not reached
 
 
 class RunningPair(NamedTuple):
@@ -44,13 +48,15 @@ def running_pair(folder: Path) -> Iterator[RunningPair]:
     """With the demo's two accounts; everything is ended afterwards."""
     folder.mkdir()
     environment = make_environment(folder)
+    admit_tester(Path(environment["DATA_DIR"]) / "redis")
     with runs_ended(folder, environment) as start:
-        run = start(JWT_SECRET=_SECRET)
+        run = start(REQUEST_LIMITS=_LIMITS)
         run.wait_until_up()
+        keys = SigningKeys(Path(environment["DATA_DIR"]) / "accounts")
         yield RunningPair(
             run,
             int(environment["CUSTOMERS_PORT"]),
             int(environment["ACCOUNTS_PORT"]),
-            f"redis://{HOST}:{environment['REDIS_PORT']}/0",
-            Tokens(_SECRET).issue(Identity("user1", Role.ADMIN)),
+            TESTER_URL.format(environment["REDIS_PORT"]),
+            TokenIssuer(keys).issue(Identity("user1", Role.ADMIN)),
         )

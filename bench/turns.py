@@ -33,6 +33,10 @@ class Turns:
     def __init__(self, values: Mapping[str, list[float]]) -> None:
         self._values = values
 
+    @property
+    def contestants(self) -> list[str]:
+        return list(self._values)
+
     def spread(self, contestant: str) -> Spread:
         return Spread.of(self._values[contestant])
 

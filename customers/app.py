@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING
 
 from flask import Flask
 
@@ -14,34 +16,68 @@ from customers.routes import make_routes
 from eventlog import EventLog, ProjectionReader
 from eventlog.child_process import end_with_parent
 from eventlog.deciding import DecisionMaker
-from shared.events import make_codec
+from eventlog.process_log import configure_logging
 from shared.health import Health
 from shared.http import make_app
+from shared.log_connection import connect_log
 from shared.log_position import Reads
-from shared.log_routes import make_log_routes
+from shared.log_routes import look_into_log, make_log_routes
+from shared.metrics import WebMetrics
+from shared.metrics_routes import make_metrics_routes
 from shared.pages.catalogue import make_catalogue_pages
 from shared.projection_routes import make_projection_routes
-from shared.request_ids import add_request_id
+from shared.public_keys import check_keys, open_keys
+from shared.request_limits import limit_requests
+from shared.requests_seen import add_request, see_requests
 from shared.settings import Settings
-from shared.telemetry import configure_logging
+from shared.standing import Standing
 from shared.tokens import Tokens
+from shared.tracing import start_tracing
+
+if TYPE_CHECKING:
+    from shared.spans import Spans
 
 _DESCRIPTION = "Customers of the accounts, and their invoices. Log in at the accounts service."
 
 
-def create_app(settings: Settings | None = None, log: EventLog | None = None) -> Flask:
+def create_app(
+    settings: Settings | None = None,
+    log: EventLog | None = None,
+    *,
+    spans: Spans | None = None,
+    metrics: WebMetrics | None = None,
+    logs_requests: bool = False,
+) -> Flask:
     """The app for these settings; without them, for the environment's. Opens no connection yet."""
     settings = settings or Settings.from_environment(os.environ)
-    log = log or EventLog.connect(settings.redis_url, make_codec(), settings.stream, archive=settings.archive)
+    log = log or connect_log(settings, "customers")
+    metrics = metrics or WebMetrics()
     reader = ProjectionReader(settings.projection_directory("customers", directory), directory)
-    health = Health("customers", reader, log, settings.archive)
-    app = make_app("customers", _DESCRIPTION, health, settings.cors_origins)
-    handler = CommandHandler(DecisionMaker(log, reader), lambda: datetime.now(UTC))
-    tokens = Tokens(settings.require_secret())
-    app.register_blueprint(make_routes(tokens, Reads(reader, log), handler))
-    app.register_blueprint(make_log_routes(tokens, log))
+    keys = open_keys(settings.jwks, settings.data_dir / "customers")
+    health = Health("customers", reader, log, settings.archive, {"keys": lambda: check_keys(keys)})
+    tokens = Tokens(keys)
+    limit = partial(limit_requests, tokens=tokens, log=log, per_minute=settings.request_limits)
+    app = make_app(
+        "customers",
+        _DESCRIPTION,
+        health,
+        tokens,
+        limit=limit,
+        cors_origins=settings.cors_origins,
+        spans=spans,
+    )
+    maker = DecisionMaker(
+        log, reader, around_publish=metrics.around_publish(spans.publish if spans else None)
+    )
+    handler = CommandHandler(maker, lambda: datetime.now(UTC))
+    look_into = look_into_log(settings.redis("customers"), settings.stream)
+    app.register_blueprint(make_routes(Reads(reader, log), handler))
+    app.register_blueprint(make_log_routes(log, look_into))
     app.register_blueprint(make_catalogue_pages(log.stream))
-    app.register_blueprint(make_projection_routes(tokens, "customers", reader, log, settings.as_variables()))
+    standing = Standing(reader, log, settings.archive)
+    app.register_blueprint(make_metrics_routes(metrics, standing, settings.metrics_token))
+    app.register_blueprint(make_projection_routes("customers", reader, log, settings.as_variables()))
+    see_requests(app, metrics, logs=logs_requests)
     return app
 
 
@@ -49,5 +85,11 @@ def create_worker() -> Flask:
     """The same in a server's worker process, which must not outlive the server."""
     # SIGKILL: a worker that is just starting, or ending, would pass over a SIGTERM.
     end_with_parent(with_signal=signal.SIGKILL)
-    configure_logging("customers", add_request_id)
-    return create_app()
+    configure_logging("customers", add_request)
+    settings = Settings.from_environment(os.environ)
+    return create_app(
+        settings,
+        spans=start_tracing("customers", os.environ),
+        metrics=WebMetrics(settings.metrics_directory("customers")),
+        logs_requests=True,
+    )

@@ -4,8 +4,28 @@ from __future__ import annotations
 
 from customers.directory import directory, list_all_customers
 from customers.import_command import import_file
+from eventlog.doctor.findings import Finding
 from shared.cli import make_commands
+from shared.doctor import judge_keys
 from shared.service import Service
+from shared.settings import InvalidSettings, Settings
+
+
+def _examine(settings: Settings) -> list[Finding]:
+    from shared.public_keys import check_keys, open_keys  # noqa: PLC0415  # cryptography takes long to import
+
+    return judge_keys(check_keys(open_keys(settings.jwks, settings.data_dir / "customers")))
+
+
+def _require_safe_start(settings: Settings) -> None:
+    """InvalidSettings where a file of keys is not one; at an address they may come later."""
+    from shared.public_keys import KeyFile, check_keys, open_keys  # noqa: PLC0415  # likewise
+
+    keys = open_keys(settings.jwks, settings.data_dir / "customers")
+    found = check_keys(keys)
+    if isinstance(keys, KeyFile) and found.status != "ok":
+        raise InvalidSettings(f"{found.detail}: {found.mend}")
+
 
 main = make_commands(
     Service(
@@ -14,6 +34,8 @@ main = make_commands(
         worker="customers.app:create_worker",
         port=lambda settings: settings.customers_port,
         show=list_all_customers,
+        examine=_examine,
+        require_safe_start=_require_safe_start,
     )
 )
 main.add_command(import_file)

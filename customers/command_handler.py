@@ -35,12 +35,13 @@ class CommandHandler:
                 new_id("customers"), body["name"], int(body["account_id"]), identity, self._clock()
             )
 
-        return self._writes.carry_out(identity, body, command, decide)
+        return self._writes.settle(self._writes.carry_out(identity, body, command, decide))
 
     def delete_customer(self, identity: Identity, customer_id: int) -> Published:
-        return self._writes.carry_out(
+        deleted = self._writes.carry_out(
             identity, {}, lambda _: DeleteCustomer(customer_id, identity, self._clock()), decide
         )
+        return self._writes.settle(deleted)
 
     def create_invoice(self, identity: Identity, body: dict[str, Any]) -> Published:
         def command(new_id: NewId) -> Command:

@@ -198,7 +198,7 @@ class Import:
             if unread := snapshot.why_unread(after):
                 raise ImportRefused(f"whether the last batch was imported cannot be told: {unread}")
             for entry in snapshot.entries:
-                if _is_of(entry, key):
+                if _is_of(entry, key) and not self._log.why_unproven(entry, self.record.log_id):
                     found = entry.position
                 elif found is not None:
                     return found

@@ -11,14 +11,13 @@ from customers import directory, operations
 from customers.command_handler import CommandHandler
 from customers.commands import IdsInARow, InvoiceBody
 from customers.schemas import LARGEST_BATCH, CreateCustomerBody, CreateInvoiceBody
-from shared.http import answer, no_content, path_id, require_token
+from shared.http import answer, no_content, path_id, who_asks
 from shared.log_position import Reads
 from shared.operations import Created, described
 from shared.problems import not_found
 from shared.quick_json import QuickReader
 from shared.request_body import load_batch, load_body, load_quickly
 from shared.requested_page import one_page, requested_filter, requested_page
-from shared.tokens import Tokens
 
 _CREATE_CUSTOMER = CreateCustomerBody()
 _CREATE_INVOICE = QuickReader(CreateInvoiceBody())
@@ -30,8 +29,8 @@ class _NotBatch(BaseConverter):
     regex = "(?!batch$)[^/]+"
 
 
-def make_routes(tokens: Tokens, reads: Reads, handler: CommandHandler) -> Blueprint:
-    """Every path but health; each asks for a token first."""
+def make_routes(reads: Reads, handler: CommandHandler) -> Blueprint:
+    """Every path but health; each needs a token."""
     routes = Blueprint("customers", __name__)
     routes.record_once(lambda state: state.app.url_map.converters.update(not_batch=_NotBatch))
 
@@ -39,7 +38,7 @@ def make_routes(tokens: Tokens, reads: Reads, handler: CommandHandler) -> Bluepr
     @described(operations.CREATE_CUSTOMER)
     def create_customer() -> Response:
         """Create a customer in an account."""
-        identity = require_token(tokens)
+        identity = who_asks()
         published = handler.create_customer(identity, load_body(_CREATE_CUSTOMER))
         return answer(Created(published.result), 201, {"Location": f"/customers/{published.result}"})
 
@@ -47,7 +46,7 @@ def make_routes(tokens: Tokens, reads: Reads, handler: CommandHandler) -> Bluepr
     @described(operations.LIST_CUSTOMERS)
     def list_customers() -> Response:
         """List customers in the order of their ids."""
-        identity = require_token(tokens)
+        identity = who_asks()
         page, account_id = requested_page(), requested_filter("account_id")
         with reads.look() as look:
             found = directory.list_customers(look, identity.only_owned_by(), page, account_id)
@@ -58,7 +57,7 @@ def make_routes(tokens: Tokens, reads: Reads, handler: CommandHandler) -> Bluepr
     @described(operations.FIND_CUSTOMER)
     def find_customer(customer_id: str) -> Response:
         """Get a customer."""
-        identity = require_token(tokens)
+        identity = who_asks()
         key = path_id(customer_id, "customer id")
         with reads.look() as look:
             found = directory.find_customer(look, identity.only_owned_by(), key)
@@ -70,7 +69,7 @@ def make_routes(tokens: Tokens, reads: Reads, handler: CommandHandler) -> Bluepr
     @described(operations.DELETE_CUSTOMER)
     def delete_customer(customer_id: str) -> Response:
         """Delete a customer, and take its invoices and their revenue out."""
-        identity = require_token(tokens)
+        identity = who_asks()
         handler.delete_customer(identity, path_id(customer_id, "customer id"))
         return no_content()
 
@@ -78,7 +77,7 @@ def make_routes(tokens: Tokens, reads: Reads, handler: CommandHandler) -> Bluepr
     @described(operations.CREATE_INVOICE)
     def create_invoice() -> Response:
         """Create an invoice of a customer; its price in whole cents."""
-        identity = require_token(tokens)
+        identity = who_asks()
         published = handler.create_invoice(identity, load_quickly(_CREATE_INVOICE))
         return answer(Created(published.result), 201, {"Location": f"/invoices/{published.result}"})
 
@@ -86,7 +85,7 @@ def make_routes(tokens: Tokens, reads: Reads, handler: CommandHandler) -> Bluepr
     @described(operations.CREATE_INVOICES)
     def create_invoices() -> Response:
         """Create up to 1,000 invoices, all or none, with a body of up to 262,144 bytes."""
-        identity = require_token(tokens)
+        identity = who_asks()
         bodies = cast("list[InvoiceBody]", load_batch(_CREATE_INVOICE, LARGEST_BATCH))
         published = handler.create_invoices(identity, bodies)
         first, last = IdsInARow.parse(published.result)
@@ -96,7 +95,7 @@ def make_routes(tokens: Tokens, reads: Reads, handler: CommandHandler) -> Bluepr
     @described(operations.LIST_INVOICES)
     def list_invoices() -> Response:
         """List invoices in the order of their ids."""
-        identity = require_token(tokens)
+        identity = who_asks()
         page, customer_id = requested_page(), requested_filter("customer_id")
         with reads.look() as look:
             found = directory.list_invoices(look, identity.only_owned_by(), page, customer_id)
@@ -107,7 +106,7 @@ def make_routes(tokens: Tokens, reads: Reads, handler: CommandHandler) -> Bluepr
     @described(operations.FIND_INVOICE)
     def find_invoice(invoice_id: str) -> Response:
         """Get an invoice."""
-        identity = require_token(tokens)
+        identity = who_asks()
         key = path_id(invoice_id, "invoice id")
         with reads.look() as look:
             found = directory.find_invoice(look, identity.only_owned_by(), key)
@@ -119,7 +118,7 @@ def make_routes(tokens: Tokens, reads: Reads, handler: CommandHandler) -> Bluepr
     @described(operations.DELETE_INVOICE)
     def delete_invoice(invoice_id: str) -> Response:
         """Delete an invoice, and take its amount out."""
-        identity = require_token(tokens)
+        identity = who_asks()
         handler.delete_invoice(identity, path_id(invoice_id, "invoice id"))
         return no_content()
 

@@ -7,8 +7,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
+from eventlog.redis_address import RedisAddress
 from shared.settings import InvalidSettings, Settings
 
 PROGRAMS_DIR = Path(sys.executable).parent
@@ -18,17 +18,22 @@ class Installation(NamedTuple):
     """The settings, and a data directory that is absolute whatever the working directory is."""
 
     settings: Settings
-    private_redis: bool
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Installation:
         """Demo mode unless DEMO=0; shared.settings.InvalidSettings for a variable that cannot be used."""
         settings = Settings.from_environment({"DEMO": "1", **environment})
-        return cls(settings._replace(data_dir=settings.data_dir.resolve()), not environment.get("REDIS_URL"))
+        jwks = settings.jwks if "://" in settings.jwks else str(Path(settings.jwks).resolve())
+        return cls(settings._replace(data_dir=settings.data_dir.resolve(), jwks=jwks))
 
     @property
-    def redis_port(self) -> int:
-        return urlsplit(self.settings.redis_url).port or 6379
+    def private_redis(self) -> bool:
+        return self.settings.redis_given is None
+
+    @property
+    def redis(self) -> RedisAddress:
+        """As `make run` itself comes there."""
+        return self.settings.redis("operator")
 
     @property
     def redis_dir(self) -> Path:
@@ -58,10 +63,9 @@ class Installation(NamedTuple):
         settings = self.settings
         return {
             **os.environ,
-            "DATA_DIR": str(settings.data_dir),
-            "REDIS_URL": settings.redis_url,
-            "EVENT_STREAM": settings.stream,
-            "JWT_SECRET": settings.jwt_secret,
+            **settings.as_variables(),
+            "EVENT_KEYS_FILE": str(settings.keys_file.resolve()) if settings.keys_file else "",
+            "JWKS": settings.jwks,
             "DEMO": "1" if settings.demo else "0",
             "HOST": settings.host,
             "CUSTOMERS_PORT": str(settings.customers_port),

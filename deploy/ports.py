@@ -25,7 +25,7 @@ def needed_ports(installation: Installation) -> dict[str, int]:
     settings = installation.settings
     ports = {"CUSTOMERS_PORT": settings.customers_port, "ACCOUNTS_PORT": settings.accounts_port}
     if installation.private_redis:
-        ports["REDIS_PORT"] = installation.redis_port
+        ports["REDIS_PORT"] = installation.settings.redis_port
     return ports
 
 
@@ -43,16 +43,15 @@ def require_free(ports: Mapping[str, int], host: str, patience_s: float) -> None
     deadline = time.monotonic() + patience_s
     while taken := {variable: port for variable, port in ports.items() if not is_free(port, host)}:
         if time.monotonic() > deadline:
-            raise PortsTakenError(
-                "\n".join(
-                    f"port {port} is taken by another program ({variable})"
-                    for variable, port in taken.items()
-                )
-                + "\nChoose other ports, as in: make run "
-                + " ".join(
-                    f"{variable}={port}" for variable, port in _free_instead(ports, taken, host).items()
-                )
+            said = [
+                f"port {port} is taken by another program ({variable})" for variable, port in taken.items()
+            ]
+            instead = " ".join(
+                f"{variable}={port}" for variable, port in _free_instead(ports, taken, host).items()
             )
+            said.append(f"Choose other ports, as in: make run {instead}")
+            said.append(f"Commands in other terminals find that run after: export {instead}")
+            raise PortsTakenError("\n".join(said))
         time.sleep(_PAUSE_S)
 
 

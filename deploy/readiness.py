@@ -7,11 +7,10 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 
-import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
-
 from deploy.supervision import Supervisor
+from eventlog.errors import LogUnavailable
+from eventlog.redis_address import RedisAddress
+from eventlog.redis_client import RedisClient, make_pool
 
 _PAUSE_S = 0.1
 _REPORT_EVERY_S = 10.0
@@ -43,18 +42,15 @@ def wait_until_ready(name: str, problem: Callable[[], str | None], supervisor: S
     print(" ready", flush=True)
 
 
-def redis_problem(url: str) -> str | None:
+def redis_problem(address: RedisAddress) -> str | None:
     """Why Redis does not answer; None if it does."""
+    client = RedisClient(make_pool(address))
     try:
-        with redis.Redis.from_url(
-            url,
-            socket_timeout=_ANSWER_WITHIN_S,
-            socket_connect_timeout=_ANSWER_WITHIN_S,
-            retry=Retry(NoBackoff(), 0),
-        ) as client:
-            client.ping()
-    except redis.RedisError as error:
-        return str(error)
+        client.execute("PING")
+    except LogUnavailable as problem:
+        return str(problem)
+    finally:
+        client.close()
     return None
 
 

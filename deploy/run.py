@@ -16,7 +16,7 @@ from deploy.claim import AlreadyRunningError, Claim
 from deploy.installation import PROGRAMS_DIR, Installation
 from deploy.ports import PortsTakenError, needed_ports, require_free
 from deploy.readiness import StartFailedError, health_problem, redis_problem, wait_until_ready
-from deploy.secret import with_secret
+from deploy.redis_users import write_users
 from deploy.supervision import Supervisor
 from deploy.tour import welcome
 from eventlog.child_process import end_with_parent
@@ -62,7 +62,10 @@ def _run(installation: Installation) -> None:
         find_server()
     installation.make_directories()
     with _claimed(installation) as claim:
-        installation = installation._replace(settings=with_secret(installation.settings))
+        # In demo mode the first makes the keys that the second reads.
+        for service in ("accounts", "customers"):
+            if not _command(installation, service, "serve", "--check"):
+                raise StartFailedError(f"{service} refuses to start: see the line above")
         _run_processes(installation, claim)
 
 
@@ -100,19 +103,22 @@ def _claimed(installation: Installation) -> Iterator[Claim]:
 @contextmanager
 def _redis(installation: Installation, claim: Claim) -> Iterator[Supervisor | None]:
     """The private Redis, or None where REDIS_URL names another; answers in either case."""
-    problem = partial(redis_problem, installation.settings.redis_url)
     if not installation.private_redis:
+        problem = partial(redis_problem, installation.redis)
         print("Waiting for:", flush=True)
         wait_until_ready("Redis at REDIS_URL", problem, None)
         yield None
         return
+    settings = installation.settings
+    write_users(installation.redis_dir, settings.stream, anyone_reads=True, anyone_writes=settings.demo)
+    problem = partial(redis_problem, installation.redis)
     program = [
         sys.executable,
         "-m",
         "eventlog.embedded_redis",
         str(installation.redis_dir),
         "--port",
-        str(installation.redis_port),
+        str(installation.settings.redis_port),
     ]
     supervisor = Supervisor(installation, "redis", {"redis": program}, stop_wait_s=_REDIS_STOP_WAIT_S)
     with _supervised(supervisor, claim):
@@ -160,9 +166,9 @@ def _make_the_log(installation: Installation) -> None:
         )
 
 
-def _command(installation: Installation, program: str, argument: str) -> bool:
+def _command(installation: Installation, program: str, *words: str) -> bool:
     """Run one of our own commands to its end; whether it succeeded. Its output is the user's to read."""
-    line = [str(PROGRAMS_DIR / program), argument]
+    line = [str(PROGRAMS_DIR / program), *words]
     return (
         subprocess.run(line, env=installation.environment(), stdin=subprocess.DEVNULL, check=False).returncode
         == 0

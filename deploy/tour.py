@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import shlex
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from deploy.installation import PROGRAMS_DIR, Installation
+from eventlog.redis_address import DEFAULT_USER
+from shared.settings import Settings
 
 # The read carries the position of the invoice: it waits until accounts has got there.
 _TOUR = """\
@@ -37,6 +39,28 @@ def read_the_stream(installation: Installation) -> str:
     return f"{_program('redis-cli')} {_redis_cli_target(installation)} XREAD STREAMS {stream} 0"
 
 
+def look_at_the_log(installation: Installation) -> str:
+    """Lines that show the log, one of them the entry whose position the tour has noted."""
+    eventlog = _program("eventlog")
+    lines = [f"{eventlog} tail", read_the_stream(installation), f"{eventlog} status"]
+    if installation.settings.demo:
+        lines.insert(1, f"{eventlog} show ${{POSITION%@*}}")
+    return "\n".join(lines)
+
+
+def for_other_terminals(installation: Installation) -> str:
+    """The line of a shell after which our commands find this installation; empty where they do anyway.
+
+    An address that has a password in it is not shown.
+    """
+    here, usual = installation.settings, Installation.from_environment({}).settings
+    chosen, defaults = _variables(here), _variables(usual)
+    if here.redis_given and urlsplit(here.redis_given.url).password:
+        del chosen["REDIS_URL"]
+    differ = [f"{name}={shlex.quote(value)}" for name, value in chosen.items() if value != defaults[name]]
+    return f"export {' '.join(differ)}" if differ else ""
+
+
 def welcome(installation: Installation) -> str:
     """Everything a newcomer needs to know once both services are ready."""
     settings = installation.settings
@@ -45,29 +69,47 @@ A tour to paste, whole or line by line, into another terminal in this directory
 (log in, create a customer and an invoice, see what the accounts have earned):
 
 {tour(installation)}"""
+    export = for_other_terminals(installation)
+    first = f"""
+This run differs from the defaults: paste this first into each other terminal, so that commands find this run:
+
+{export}
+"""
     return f"""
 customers  {installation.url("customers")}
 accounts   {installation.url("accounts")}    open it in a browser: the console
-{demo if settings.demo else ""}
-The log itself:
+{first if export else ""}{demo if settings.demo else ""}
+The log itself{", when the tour is pasted" if settings.demo else ""}:
 
-{read_the_stream(installation)}
+{look_at_the_log(installation)}
 
 Data lies in {_near(settings.data_dir)}, logs in {_near(installation.log_dir)}.
 Ctrl-C stops everything; `make run` goes on from there.
 """
 
 
+def _variables(settings: Settings) -> dict[str, str]:
+    ports = {"CUSTOMERS_PORT": settings.customers_port, "ACCOUNTS_PORT": settings.accounts_port}
+    return {**settings.as_variables(), **{name: str(port) for name, port in ports.items()}}
+
+
 def _redis_cli_target(installation: Installation) -> str:
     if installation.private_redis:
-        return f"-p {installation.redis_port}"
-    url = urlsplit(installation.settings.redis_url)
-    if url.password is None:
+        settings = installation.settings
+        return (
+            f"-p {settings.redis_port}"
+            if settings.demo
+            else f"--user reader --pass '' -p {settings.redis_port}"
+        )
+    address = installation.redis
+    url = urlsplit(address.url)
+    if url.password is None and address.password_file is None and address.ca_file is None:
         return f"-u {shlex.quote(url.geturl())}"
     # never shown: redis-cli asks for it
     words = ["-h", url.hostname or "127.0.0.1", "-p", str(url.port or 6379), "-n", url.path.strip("/") or "0"]
     words += ["--tls"] if url.scheme == "rediss" else []
-    words += ["--user", unquote(url.username)] if url.username else []
+    words += ["--cacert", str(address.ca_file)] if address.ca_file else []
+    words += ["--user", address.user_name] if address.user_name != DEFAULT_USER else []
     return shlex.join([*words, "--askpass"])
 
 

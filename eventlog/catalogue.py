@@ -16,10 +16,15 @@ from eventlog.events import Event, Metadata
 ENTRY_POINTS: Final = "eventlog.codecs"
 
 _COMPONENT: Final = "#/components/schemas/{name}"
+_NO_LONGER_WRITTEN: Final = (
+    "No longer written. What the log holds of it is lifted to the current version as it is read."
+)
 _DESCRIPTION: Final = (
     f"Every entry has four fields: {EVENT_TYPE.decode()}, {PAYLOAD.decode()}, {SEQUENCE.decode()} and "
     f"{METADATA.decode()}. Here the payload of a message is what stands in {PAYLOAD.decode()}, and its headers are the "
-    "other fields. Read it with XREAD; publish with eventlog, which gives the sequence."
+    "other fields. Read it with XREAD; publish with eventlog, which gives the sequence. Where keys are configured, "
+    f"{METADATA.decode()} ends with a signature (key id, colon, HMAC-SHA256 in base64url), and entries without one are "
+    "not applied."
 )
 
 
@@ -34,12 +39,22 @@ def make_catalogue(codecs: Iterable[Codec], stream: str) -> dict[str, Any]:
     classes = sorted(
         {found for codec in codecs for found in codec.event_classes}, key=lambda found: found.__name__
     )
-    _, schemas = msgspec.json.schema_components([*classes, Metadata], ref_template=_COMPONENT)
-    messages = {
-        f"{found.__name__}.v{found.schema_version}": _describe_message(found, schemas) for found in classes
-    }
-    for name, version in sorted({earlier for codec in codecs for earlier in codec.earlier_versions()}):
-        messages[f"{name}.v{version}"] = _describe_earlier(name, version)
+    earlier = sorted(
+        {found for codec in codecs for found in codec.earlier_versions()}, key=lambda found: found[:2]
+    )
+    described = [*classes, *(found.written_as for found in earlier), Metadata]
+    references, schemas = msgspec.json.schema_components(described, ref_template=_COMPONENT)
+    *payloads, metadata = references
+    messages = {}
+    for found, payload in zip(classes, payloads, strict=False):
+        message = _describe_message(found.__name__, found.schema_version, payload, metadata)
+        summary = schemas[_name_in(payload)].get("description")
+        messages[f"{found.__name__}.v{found.schema_version}"] = message | (
+            {"summary": summary} if summary else {}
+        )
+    for (name, version, _), payload in zip(earlier, payloads[len(classes) :], strict=True):
+        message = _describe_message(name, version, payload, metadata)
+        messages[f"{name}.v{version}"] = message | {"summary": _NO_LONGER_WRITTEN}
     on_channel = {name: {"$ref": f"#/components/messages/{name}"} for name in messages}
     channel = {"$ref": "#/channels/stream"}
     return {
@@ -63,7 +78,7 @@ def list_fields(catalogue: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, s
     """Of each message its title, and its fields with what each holds."""
     schemas = catalogue["components"]["schemas"]
     for message in catalogue["components"]["messages"].values():
-        fields = schemas[message["name"]]["properties"]
+        fields = schemas[_name_in(message["payload"])]["properties"]
         yield message["title"], {name: _describe_field(schema) for name, schema in fields.items()}
 
 
@@ -94,37 +109,25 @@ def _version_of(classes: Iterable[type[Event]]) -> str:
     return f"1.{sum(event_class.schema_version for event_class in classes)}.0"
 
 
-def _describe_message(event_class: type[Event], schemas: dict[str, Any]) -> dict[str, Any]:
-    name = event_class.__name__
-    described = {
-        "name": name,
-        "title": f"{name}, version {event_class.schema_version}",
-        "headers": _describe_fields(name),
-        "payload": {"$ref": _COMPONENT.format(name=name)},
-    }
-    if summary := schemas[name].get("description"):
-        described["summary"] = summary
-    return described
+def _name_in(reference: Mapping[str, str]) -> str:
+    return reference["$ref"].rpartition("/")[2]
 
 
-def _describe_earlier(name: str, version: int) -> dict[str, Any]:
-    return {
-        "name": name,
-        "title": f"{name}, version {version}",
-        "summary": "No longer written. What the log holds of it is lifted to the current version as it is read.",
-        "headers": _describe_fields(name),
-        "payload": {"type": "object"},
-    }
-
-
-def _describe_fields(name: str) -> dict[str, Any]:
+def _describe_message(
+    name: str, version: int, payload: Mapping[str, Any], metadata: Mapping[str, Any]
+) -> dict[str, Any]:
     fields = {
         EVENT_TYPE.decode(): {"const": name},
         SEQUENCE.decode(): {"type": "string", "pattern": "^[1-9][0-9]*$"},
         METADATA.decode(): {
             "type": "string",
             "contentMediaType": "application/json",
-            "contentSchema": {"$ref": _COMPONENT.format(name=Metadata.__name__)},
+            "contentSchema": metadata,
         },
     }
-    return {"type": "object", "required": list(fields), "properties": fields}
+    return {
+        "name": name,
+        "title": f"{name}, version {version}",
+        "headers": {"type": "object", "required": list(fields), "properties": fields},
+        "payload": payload,
+    }

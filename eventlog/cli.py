@@ -10,6 +10,7 @@ from eventlog.archive_reader import ArchiveReader
 from eventlog.commands.archive import archive, reseed_log
 from eventlog.commands.catalogue import catalogue
 from eventlog.commands.common import OneLineErrors, Place, at_the_log, json_option, print_json, version_option
+from eventlog.commands.keys import keys
 from eventlog.commands.parked import parked
 from eventlog.commands.readers import readers, trim
 from eventlog.commands.show import show
@@ -52,6 +53,10 @@ def init(place: Place, adopt: bool, as_json: bool) -> None:
             click.echo(f"Now delete {' and '.join(followers)}: their tails rebuild by themselves.")
         if archived:
             click.echo(f"Then move {place.archive.parent} aside: another archive begins by itself.")
+        if log.keys is not None:
+            click.echo(
+                "Before any service starts: `eventlog keys begin`, or all of it is parked as unsigned."
+            )
         return
     existing = log.state().log_id
     remembered = {*list_remembered_logs(data_dir).values(), *_archived_logs(place.archive)}
@@ -67,7 +72,8 @@ def init(place: Place, adopt: bool, as_json: bool) -> None:
     if as_json:
         print_json({"log_id": log_id, "stream": log.stream, "delete": [], "move_aside": None})
         return
-    click.echo(f"log {log_id} on stream {log.stream}")
+    done = "is there already, and stays as it is" if existing else "is made"
+    click.echo(f"log {log_id} on stream {log.stream} {done}")
 
 
 @main.command(examples=["", "--json"])
@@ -93,5 +99,5 @@ def _archived_logs(archive: Path) -> set[str]:
         return set()
 
 
-for command in (archive, catalogue, parked, readers, reseed_log, show, status, tail, trim):
+for command in (archive, catalogue, keys, parked, readers, reseed_log, show, status, tail, trim):
     main.add_command(command)

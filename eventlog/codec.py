@@ -26,9 +26,11 @@ METADATA = b"Metadata"
 _OWN_NAMES = [EVENT_TYPE, PAYLOAD, SEQUENCE, METADATA]
 _OWN_LENGTH = 8  # four fields, each a name and a value
 _FOREIGN_LENGTH = 4
-_LARGEST_ENTRY_BYTES = 1024 * 1024  # far above anything published; what is larger is not parsed
+LARGEST_ENTRY_BYTES = 1024 * 1024  # far above anything published; what is larger is not parsed
 _FIELD_NAMES_AND_SEQUENCE_BYTES = 64
-_MOST_AT_ONCE_BYTES = _LARGEST_ENTRY_BYTES - 1000  # so that none of them is larger than an entry may be
+_SIGNATURE_BYTES = 96  # with its key, its key's id and the quotes
+_MOST_AT_ONCE_BYTES = LARGEST_ENTRY_BYTES - 1000  # so that none of them is larger than an entry may be
+_MOST_ENCODED_BYTES = LARGEST_ENTRY_BYTES - _FIELD_NAMES_AND_SEQUENCE_BYTES - _SIGNATURE_BYTES
 _UPCASTER_ERRORS = (LookupError, AttributeError, TypeError, ValueError, ArithmeticError)
 _LAST_DATETIME_MS = 253_402_300_799_999  # 9999-12-31T23:59:59.999Z, the last that datetime can hold
 
@@ -102,6 +104,14 @@ class EncodedEvent(NamedTuple):
     metadata: bytes
 
 
+class EarlierVersion(NamedTuple):
+    """A version of an event type that is read, and no longer written."""
+
+    event_type: str
+    version: int
+    written_as: type[Event]
+
+
 class _TypeCodec(NamedTuple):
     event_class: type[Event]
     decoder: msgspec.json.Decoder[Event]
@@ -123,6 +133,10 @@ class Codec:
         self._current_versions = {
             (name, type_codec.event_class.schema_version) for name, type_codec in self._types.items()
         }
+        self._earlier_decoders = {
+            (earlier.event_type, earlier.version): msgspec.json.Decoder(earlier.written_as)
+            for earlier in self.earlier_versions()
+        }
         self._metadata_decoder = msgspec.json.Decoder(Metadata)
         self._encoder = msgspec.json.Encoder()
 
@@ -134,10 +148,12 @@ class Codec:
     def event_classes(self) -> frozenset[type[Event]]:
         return frozenset(type_codec.event_class for type_codec in self._types.values())
 
-    def earlier_versions(self) -> Iterator[tuple[str, int]]:
+    def earlier_versions(self) -> Iterator[EarlierVersion]:
         """Of each event type those that are lifted to the current one."""
         for event_class in self.event_classes:
-            yield from ((event_class.__name__, version) for version in range(1, event_class.schema_version))
+            name = event_class.__name__
+            for version in range(1, event_class.schema_version):
+                yield EarlierVersion(name, version, self._upcasters.written_as(name, version))
 
     def encode(self, event: Event, metadata: Metadata) -> EncodedEvent:
         """Raise for what could not be read back.
@@ -168,9 +184,9 @@ class Codec:
                 )
             before, behind = around_id[version]
             encoded = EncodedEvent(name, encode(event), before + encode(event_id) + behind)
-            if sum(map(len, encoded)) > _LARGEST_ENTRY_BYTES - _FIELD_NAMES_AND_SEQUENCE_BYTES:
+            if sum(map(len, encoded)) > _MOST_ENCODED_BYTES:
                 raise ValueError(
-                    f"{event.type_name} does not fit in {_LARGEST_ENTRY_BYTES} bytes: make it smaller"
+                    f"{event.type_name} does not fit in {LARGEST_ENTRY_BYTES} bytes: make it smaller"
                 )
             yield encoded
 
@@ -227,8 +243,8 @@ class Codec:
         `foreign` entries are read by type and payload alone: version 1, their position as event id.
         """
         fields = entry.fields
-        if sum(map(len, fields)) > _LARGEST_ENTRY_BYTES:
-            return Malformed("", f"entry is larger than {_LARGEST_ENTRY_BYTES} bytes")
+        if sum(map(len, fields)) > LARGEST_ENTRY_BYTES:
+            return Malformed("", f"entry is larger than {LARGEST_ENTRY_BYTES} bytes")
         found = read_fields(entry)
         if found is None:
             return Malformed("", f"fields are not {EVENT_TYPE.decode()} and {PAYLOAD.decode()}, each once")
@@ -269,9 +285,11 @@ class Codec:
         return RecordedEvent(event, str(position), sequence, metadata)
 
     def _lifted(self, event_class: type[Event], payload: bytes, version: int) -> Event:
+        name = event_class.__name__
+        self._earlier_decoders[name, version].decode(payload)
         old: Any = msgspec.json.decode(payload, type=dict)
         return msgspec.convert(
-            self._upcasters.lift(event_class.__name__, old, version, event_class.schema_version), event_class
+            self._upcasters.lift(name, old, version, event_class.schema_version), event_class
         )
 
 

@@ -6,12 +6,13 @@ only come from the projection being a little behind, so it is checked against th
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Callable, Sequence
 from typing import Final, Generic, NamedTuple, Protocol, TypeVar
 
 from eventlog.continuity import Verdict
-from eventlog.errors import Conflict, EventLogError, IdsTaken, WrongLog
+from eventlog.errors import Conflict, EventLogError, IdsTaken, NotBuilt, WrongLog
 from eventlog.events import Event
 from eventlog.log import Command, EventLog, Moment, Published
 from eventlog.mends import LOG_MEND
@@ -69,18 +70,30 @@ class Origin(NamedTuple):
     actor: str | None = None
     correlation_id: str | None = None
     command_name: str | None = None
+    traceparent: str | None = None
+
+
+# Calls what it is given last, which publishes, once, with the traceparent that these events are to carry.
+AroundPublish = Callable[[Sequence[Event], str | None, Callable[[str | None], Published]], Published]
 
 
 class DecisionMaker:
     """Decides on a projection's rows and publishes to its log."""
 
     def __init__(
-        self, log: EventLog, reader: ProjectionReader, *, fresh_within_s: float = FRESH_WITHIN_S
+        self,
+        log: EventLog,
+        reader: ProjectionReader,
+        *,
+        fresh_within_s: float = FRESH_WITHIN_S,
+        around_publish: AroundPublish | None = None,
     ) -> None:
+        """`around_publish` is called with what was decided and the traceparent of its origin, for traces."""
         self._log = log
         self._reader = reader
         self._status = TailStatusFile(reader.home)
         self._fresh_within_s = fresh_within_s
+        self._around_publish = around_publish
 
     def carry_out(
         self,
@@ -149,6 +162,15 @@ class DecisionMaker:
                 raise ValueError("a decision has new ids of one table, asked for once")
             return Decided(moment, decision, found[0] if found else None)
 
+    def wait_until_applied(self, position: Position, timeout_s: float) -> bool:
+        """Whether the projection reaches a position in time; False at once unless it follows the log closely."""
+        if self._status.read().state is not TailState.FOLLOWING:
+            return False
+        try:
+            return self._reader.wait_until_applied(position, timeout_s)
+        except (NotBuilt, sqlite3.Error):  # what was published stays so
+            return False
+
     def _go_on_from(self, moved: Conflict | IdsTaken, deadline: float) -> int:
         """Above what the new ids of the next decision must be."""
         if isinstance(moved, IdsTaken) and moved.up_to >= LARGEST_ID:
@@ -163,19 +185,25 @@ class DecisionMaker:
     def _publish(
         self, decision: Decision, moment: Moment, new_ids: NewIds | None, command: Command, origin: Origin
     ) -> Published:
-        return self._log.publish(
-            decision.events,
-            decided_at=moment,
-            guards=decision.guards,
-            touches=decision.touches,
-            command=command,
-            result=decision.result,
-            new_ids=new_ids,
-            actor=origin.actor,
-            correlation_id=origin.correlation_id,
-            command_name=origin.command_name,
-            retry_unknown_for_s=RETRY_UNKNOWN_FOR_S,
-        )
+        def publish(traceparent: str | None) -> Published:
+            return self._log.publish(
+                decision.events,
+                decided_at=moment,
+                guards=decision.guards,
+                touches=decision.touches,
+                command=command,
+                result=decision.result,
+                new_ids=new_ids,
+                actor=origin.actor,
+                correlation_id=origin.correlation_id,
+                command_name=origin.command_name,
+                traceparent=traceparent,
+                retry_unknown_for_s=RETRY_UNKNOWN_FOR_S,
+            )
+
+        if self._around_publish is None:
+            return publish(origin.traceparent)
+        return self._around_publish(decision.events, origin.traceparent, publish)
 
     def _wait_for_first_read(self, deadline: float) -> None:
         """A projection just made knows of no log yet; its tail reads it within moments, or is not there."""

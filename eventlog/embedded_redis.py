@@ -45,6 +45,8 @@ SERVER_SETTINGS: Final[Mapping[str, str]] = {
     "maxmemory-policy": "noeviction",
 }
 
+USERS_NAME: Final = "users.acl"  # in the server's directory; without it whoever comes may do everything
+
 _PREFERRED = (7, 0, 0)
 _PROGRAMS = ("redis-server", "valkey-server")
 _INSTALL = "apt install redis-server (or brew install redis), or set REDIS_URL"
@@ -173,6 +175,7 @@ class EmbeddedRedis:
         self.port = port or free_port()
         self._server = server or find_server()
         self._overrides = dict(overrides or {})
+        self._log_start = 0
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -203,6 +206,7 @@ class EmbeddedRedis:
         if self._process is not None and self._process.poll() is None:
             return
         with _locked(self.directory) as lock, self.log_path.open("ab") as log:
+            self._log_start = log.tell()
             log.write(_told(cut_torn_end(self._server.path, self.directory)).encode())
             log.flush()
             config = _write_config(self.directory, self.port, self._server, self._overrides)
@@ -238,7 +242,7 @@ class EmbeddedRedis:
     def _wait_until_loaded(self) -> None:
         deadline = time.monotonic() + _LOADING_WAIT_S
         with redis.Redis(HOST, self.port, socket_timeout=1, retry=Retry(NoBackoff(), 0)) as client:
-            while not _answers(client):
+            while not self._is_loaded(client):
                 if self._process is None or self._process.poll() is not None:
                     end = self._log_end()
                     raise EmbeddedRedisError(
@@ -249,6 +253,17 @@ class EmbeddedRedis:
                         f"Redis was not ready in {_LOADING_WAIT_S:.0f} s: see {self.log_path}"
                     )
                 time.sleep(_PAUSE_S)
+
+    def _is_loaded(self, client: redis.Redis) -> bool:
+        try:
+            return bool(client.ping())
+        except redis.AuthenticationError:  # said while it loads, too
+            return b"Ready to accept connections" in self.log_path.read_bytes()[self._log_start :]
+        except (
+            redis.ConnectionError,
+            redis.TimeoutError,
+        ):  # a loading server's refusal is a ConnectionError too
+            return False
 
     def _log_end(self) -> str:
         return "\n".join(self.log_path.read_text(errors="replace").splitlines()[-10:])
@@ -331,6 +346,9 @@ def _write_config(directory: Path, port: int, server: Server, overrides: Mapping
     if not is_free(port):
         raise PortTaken(port)
     settings = {**SERVER_SETTINGS, "dir": str(directory.resolve()), "port": str(port), **overrides}
+    users = directory.resolve() / USERS_NAME
+    if users.exists():
+        settings = {"aclfile": str(users), **settings}
     config = directory.resolve() / "redis.conf"
     config.write_text("".join(f"{name} {_quoted(value)}\n" for name, value in settings.items()))
     return config
@@ -358,13 +376,6 @@ def _version_of(path: Path) -> tuple[int, int, int] | None:
 def _quoted(value: str) -> str:
     escaped = value.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
-
-
-def _answers(client: redis.Redis) -> bool:
-    try:
-        return bool(client.ping())
-    except (redis.ConnectionError, redis.TimeoutError):  # a loading server's refusal is a ConnectionError too
-        return False
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from eventlog.continuity import Verdict
     from eventlog.position import Position
+
+
+PERMISSION_MEND: Final = "load deploy/users.acl into it again (docs/how-to/secure-redis.md)"
+WHO_MEND: Final = "say who you are by REDIS_USER and REDIS_PASSWORD_FILE (docs/how-to/secure-redis.md)"
 
 
 class EventLogError(Exception):
@@ -57,6 +61,16 @@ class LogUnavailable(EventLogError):
     """Redis did not answer, or refused for a reason of its own; nothing was written."""
 
 
+class PermissionMissing(LogUnavailable):
+    """Redis does not let this user do what was asked. `user` is who, `what` may not be done; nothing was written."""
+
+    def __init__(self, user: str, what: str) -> None:
+        self.mend = WHO_MEND if user == "default" else PERMISSION_MEND
+        super().__init__(f"Redis does not let user {user!r} {what}: {self.mend}")
+        self.user = user
+        self.what = what
+
+
 class OutcomeUnknown(EventLogError):
     """The append was sent and its answer never came: it may be in the log.
 
@@ -91,6 +105,21 @@ class WeakDurability(EventLogError):
             "Set appendonly yes, appendfsync always, no-appendfsync-on-rewrite no, maxmemory-policy noeviction."
         )
         self.settings = settings
+
+
+class KeysUnusable(EventLogError):
+    """The file of keys that sign entries is missing or wrong: nothing is published or applied without it."""
+
+    def __init__(self, path: Path, problem: str) -> None:
+        super().__init__(
+            f"{path} (EVENT_KEYS_FILE) {problem}: put back the file that the other services have; "
+            f"`eventlog keys new` makes one where there never was one"
+        )
+        self.path = path
+
+
+class KeysRefused(EventLogError):
+    """The file of keys was left as it is."""
 
 
 class ReaderUnreadable(EventLogError):

@@ -19,6 +19,7 @@ from eventlog.errors import (
     CheckpointMoved,
     FileGone,
     HandlerFailed,
+    KeysUnusable,
     LogUnavailable,
     NewerSchema,
     NotBuilt,
@@ -184,7 +185,7 @@ class Follower(ABC):
             except (FileGone, ArchiveUnusable) as unusable:
                 self._report(status, TailStatus(TailState.STOPPED, message=str(unusable)))
                 raise
-            except (WrongLog, NewerSchema, NotBuilt) as halt:
+            except (WrongLog, NewerSchema, NotBuilt, KeysUnusable) as halt:
                 self._report(status, halted(halt))
                 known.tell_anew()
                 stop.wait(HALTED_PAUSE_S)
@@ -234,7 +235,7 @@ def report_status(file: TailStatusFile, name: str, status: TailStatus) -> None:
         _logger.log(level, "%s %s %s", name, status.state, status.message or f"verdict {status.verdict}")
 
 
-def halted(halt: WrongLog | NewerSchema | NotBuilt) -> TailStatus:
+def halted(halt: WrongLog | NewerSchema | NotBuilt | KeysUnusable) -> TailStatus:
     """The status of a tail that applies nothing until this is mended."""
     verdict = halt.verdict if isinstance(halt, WrongLog) else Verdict.SAME
     return TailStatus(TailState.HALTED, verdict, str(halt))

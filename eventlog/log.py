@@ -32,15 +32,20 @@ from eventlog.errors import (
     WrongLog,
 )
 from eventlog.events import Event, Metadata
+from eventlog.key_file import KeyFile
 from eventlog.log_memory import LogMemory
 from eventlog.log_readers import LogReaders
 from eventlog.log_subjects import LogSubjects
 from eventlog.mends import LOG_MEND, NO_LOG_MEND, wrong_log
 from eventlog.new_ids import NewIds
+from eventlog.permissions import TO_PUBLISH, Permissions
 from eventlog.position import LAST, START, Position
+from eventlog.published_ids import PublishedIds
+from eventlog.redis_address import RedisAddress
 from eventlog.redis_client import SOCKET_TIMEOUT_S, Asked, RedisClient, Script, make_pool
 from eventlog.server_state import ServerState, read_server_state
 from eventlog.staging import Staging
+from eventlog.verification import why_unproven
 
 DEFAULT_STREAM: Final = "event-stream"
 
@@ -48,6 +53,7 @@ NAMED_COMMAND_LIFETIME_MS: Final = 24 * 60 * 60 * 1000
 UNNAMED_COMMAND_LIFETIME_MS: Final = 2 * 60 * 1000  # a day of them at full speed would be 15 GB
 
 _PUBLISH, _CREATE_LOG = Script("positions", "publish"), Script("create_log")
+_RESERVE_IDS = Script("reserve_ids")
 
 _LONGEST_WAIT_MS = (
     int(SOCKET_TIMEOUT_S * 1000) - 2000
@@ -139,15 +145,19 @@ class EventLog:
         stream: str = DEFAULT_STREAM,
         *,
         archive: ArchiveReader | None = None,
+        keys: KeyFile | None = None,
         accept_weak_durability: bool = False,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         """`pool` must speak RESP2 and not retry by itself; what was trimmed is read from `archive`.
 
+        With `keys` what is published is signed, and projections park what is not.
         `accept_weak_durability` is for tests.
         """
         self.codec = codec
         self.stream = stream
+        self.keys = keys
+        self._published_ids = PublishedIds()
         self._redis = RedisClient(pool)
         self._clock = clock
         self._meta = f"{{{stream}}}:meta"
@@ -156,6 +166,7 @@ class EventLog:
         self.memory = LogMemory(self._redis, stream, self._subjects)
         self.subjects = LogSubjects(self._redis, self._meta, self._subjects)
         self._named_commands = f"{{{stream}}}:named-commands"
+        self.permissions = Permissions(self._redis, stream)
         self._archive = archive
         self._trimmed_to = START  # as of the last look; only a hint at where to look next
         self._accept_weak_durability = accept_weak_durability
@@ -165,22 +176,26 @@ class EventLog:
     @classmethod
     def connect(
         cls,
-        url: str,
+        address: str | RedisAddress,
         codec: Codec,
         stream: str = DEFAULT_STREAM,
         *,
         archive: Path | None = None,
+        keys: Path | None = None,
         accept_weak_durability: bool = False,
     ) -> EventLog:
-        """The log on this server, and what was trimmed of it in the file `archive`.
+        """The log on this server, by its URL or a RedisAddress.
 
-        Opens no connection and no file yet, so Redis may be away, and the archive not be there.
+        What was trimmed of it is in the file `archive`, what signs it in the file `keys`.
+
+        Opens no connection and no archive yet, so Redis may be away, and the archive not be there. Raises KeysUnusable.
         """
         return cls(
-            make_pool(url),
+            make_pool(address),
             codec,
             stream,
             archive=ArchiveReader(archive) if archive else None,
+            keys=KeyFile(keys) if keys else None,
             accept_weak_durability=accept_weak_durability,
         )
 
@@ -191,9 +206,14 @@ class EventLog:
             self.codec,
             self.stream,
             archive=self._archive,
+            keys=self.keys,
             accept_weak_durability=self._accept_weak_durability,
             clock=self._clock,
         )
+
+    def make_pool(self, timeout_s: float) -> redis.ConnectionPool:
+        """Connections to the log's server, for what is no part of the log; they give up after `timeout_s`."""
+        return self._redis.make_impatient_pool(timeout_s)
 
     def close(self) -> None:
         """Close every connection; the log may be used again afterwards."""
@@ -259,6 +279,7 @@ class EventLog:
         """Settings change while a server runs: what was read of them holds for a few seconds."""
         age_s = time.monotonic() - self._durability_read_at_s
         if self._durability is None or age_s > DURABILITY_HOLDS_S:
+            self.permissions.require(TO_PUBLISH)
             self.check_durability()
 
     def server_state(self) -> ServerState:
@@ -306,6 +327,7 @@ class EventLog:
         correlation_id: str | None = None,
         causation_id: str | None = None,
         command_name: str | None = None,
+        traceparent: str | None = None,
         retry_unknown_for_s: float = 60,
     ) -> Published:
         """Append all events or none, unless a guarded subject was touched after `decided_at`.
@@ -319,6 +341,12 @@ class EventLog:
         if not decided_at.log_id:
             raise WrongLog(Verdict.REPLACED, "there is no log yet", NO_LOG_MEND)
         self._require_durability()
+        keys = self.keys.read() if self.keys else None
+        with_ids: Callable[[str], str] = str
+        if keys and new_ids:  # what is signed cannot be given its ids inside Redis any more
+            with_ids, new_ids = self._reserve(new_ids, decided_at.log_id), None
+            guards, touches = [*map(with_ids, guards)], [*map(with_ids, touches)]
+            result = with_ids(result)
         command = command or Command.unnamed()
         arguments: list[Any] = [decided_at.log_id, str(decided_at.position), command.fingerprint]
         arguments += [command.lifetime_ms, result]
@@ -333,7 +361,7 @@ class EventLog:
                 new_ids.below,
             ]
         arguments += [len(guards), *guards, len(touches), *touches]
-        event_ids = _new_tokens(len(events))
+        event_ids = self._published_ids.take(len(events)) if keys else _new_tokens(len(events))
         metadata = Metadata(
             event_id=event_ids[0],
             occurred_at=self._clock(),
@@ -341,16 +369,38 @@ class EventLog:
             causation_id=causation_id,
             actor=actor,
             command=command_name,
+            traceparent=traceparent,
         )
         for encoded in self.codec.encode_together(events, metadata, event_ids):
-            arguments += encoded
-        keys = self._publish_keys(command, decided_at.log_id)
+            if keys:
+                numbered = encoded._replace(payload=with_ids(encoded.payload.decode()).encode())
+                arguments += keys.sign(decided_at.log_id, numbered)
+            else:
+                arguments += encoded
+        redis_keys = self._publish_keys(command, decided_at.log_id)
         try:
-            answer = self._redis.run_until_known(_PUBLISH, keys, arguments, retry_unknown_for_s)
+            answer = self._redis.run_until_known(_PUBLISH, redis_keys, arguments, retry_unknown_for_s)
         except (LogUnavailable, OutcomeUnknown):
             self._durability = None  # it may be another server, with other settings, that answers next
             raise
         return _read_publish_answer(answer, decided_at, command)
+
+    def _reserve(self, new_ids: NewIds, log_id: str) -> Callable[[str], str]:
+        """How to put ids that nobody else gets in place of provisional ones. Raises IdsTaken or WrongLog."""
+        outcome, detail = self._redis.run(
+            _RESERVE_IDS,
+            [self._meta],
+            [log_id, f"next:{new_ids.counter}", new_ids.how_many, new_ids.above, new_ids.below],
+        )
+        match outcome.decode():
+            case "reserved":
+                return new_ids.given_from(int(detail))
+            case "taken":
+                raise IdsTaken(int(detail))
+            case verdict:
+                raise WrongLog(
+                    Verdict(verdict), f"log {log_id} is not what was read: {detail.decode()}", LOG_MEND
+                )
 
     # Reading
 
@@ -457,6 +507,10 @@ class EventLog:
             raise ArchiveUnusable(unread)
         up_to = found[-1].position.previous() if found else up_to
         return found + self._archive.read_back(up_to, count - len(found))
+
+    def why_unproven(self, entry: Entry, log_id: str) -> str | None:
+        """Why its signature does not show that it was published to that log; empty if it does, None without keys."""
+        return None if self.keys is None else why_unproven(self.keys.read(), log_id, entry)
 
     def count_entries(self, after: Position, up_to: Position) -> int:
         """How many entries lie behind `after`, up to and including `up_to`. Reads them all."""

@@ -6,7 +6,7 @@ from typing import Final
 
 from eventlog.checkpoints import Checkpoint
 from eventlog.continuity import Divergence, Verdict
-from eventlog.errors import WrongLog
+from eventlog.errors import EventLogError, PermissionMissing, WrongLog
 from eventlog.readers import ReaderKind
 
 _ACCEPT: Final = (
@@ -40,6 +40,11 @@ ARCHIVE_MEND: Final = (
     "was trimmed, move DATA_DIR/archive aside: another is built by itself. "
     f"Else: {LOG_MEND[0].lower()}{LOG_MEND[1:]}"
 )
+
+
+def mend_of(problem: EventLogError) -> str:
+    """What an operator does about a log that cannot be asked."""
+    return problem.mend if isinstance(problem, PermissionMissing) else "start Redis; check REDIS_URL"
 
 
 def wrong_log(

@@ -23,6 +23,21 @@ _TIME = re.compile(
 )
 _MONTH = re.compile(r"20[0-9]{2}-1[0-2]", re.ASCII)  # a position of 1970, but nobody means that
 
+_YEAR: Final = "([0-9]{3}[1-9]|[0-9]{2}[1-9]0|[0-9][1-9]00|[1-9]000)"
+_LEAP_YEAR: Final = "([0-9]{2}(0[48]|[2468][048]|[13579][26])|([2468][048]|0[48]|[13579][26])00)"
+_DAY_OF_ANY_YEAR: Final = (
+    "((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12][0-9]|30)|02-(0[1-9]|1[0-9]|2[0-8]))"
+)
+_OFFSET: Final = "(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])"
+_TIME_OF_DAY: Final = f"([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9]([.][0-9]{{1,6}})?)?{_OFFSET}?"
+# What is a moment, in regular expressions that JSON Schema knows too; halves of a position here up to 10^19.
+MOMENT_PATTERNS: Final = (
+    f"^({_YEAR}-{_DAY_OF_ANY_YEAR}|{_LEAP_YEAR}-02-29)(T{_TIME_OF_DAY})?$",
+    "^(?!20[0-9]{2}-1[0-2]$)(0|[1-9][0-9]{0,18})-(0|[1-9][0-9]{0,18})$",
+    "^[0-9]{1,6}[smhdw]$",
+    "^(start|now)$",
+)
+
 
 class InvalidMoment(EventLogError, ValueError):
     """Text that names no moment of a log."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import secrets
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 LARGEST_ID: Final = 2**53 - 1  # scripts count in doubles
@@ -29,6 +31,11 @@ class NewIds(NamedTuple):
                 f"{how_many} new ids at once: at most {10**_PROVISIONAL_DIGITS} can be told apart"
             )
         return cls(counter, str(10**11 + secrets.randbelow(9 * 10**11)), how_many, above, below)
+
+    def given_from(self, first: int) -> Callable[[str], str]:
+        """Texts with `first` in place of `provisional(0)`, and so on: what publish.lua does where nothing is signed."""
+        provisional = re.compile(f"{self.digits}([0-9]{{{_PROVISIONAL_DIGITS}}})")
+        return lambda text: provisional.sub(lambda found: str(first + int(found[1])), text)
 
     def provisional(self, number: int = 0) -> int:
         """Of 18 digits; which is higher than any that `IDS_FOLLOWED_BELOW` follows."""

@@ -15,6 +15,7 @@ from eventlog.generations import FILE_NAME, Generations
 from eventlog.parking import Parked
 from eventlog.pending_rows import PendingRows
 from eventlog.projection import Projection
+from eventlog.seen_events import SeenEvents, read_seen
 from eventlog.sqlite_file import file_identity, one_moment, prepare_for_writing, transaction
 from eventlog.stored_rows import StoredRows
 from eventlog.tables import create_tables
@@ -34,6 +35,8 @@ class ProjectionFile:
         self.projection = projection
         self._committed: PendingRows | None = None
         self._committed_beside = 0
+        self._seen: SeenEvents | None = None
+        self._seen_beside = 0
         generations = Generations(directory, projection)
         if generation is None and (generations.serving() is None or not generations.served_file.exists()):
             # Anew beside what is left of a deleted one: its write-ahead log is of no use to another file.
@@ -79,14 +82,33 @@ class ProjectionFile:
             self._committed_beside = written_by_others
         return rows
 
+    def seen_events(self, before: Checkpoint, unsigned_to: int, first_link: bytes) -> SeenEvents:
+        """What it has met of signed events, as of its checkpoint; a batch adds to it. Raises NotBuilt."""
+        seen, self._seen = self._seen, None
+        written_by_others = self._connection.execute("PRAGMA data_version").fetchone()[0]
+        if (
+            seen is None
+            or written_by_others != self._seen_beside
+            or seen.verified.sequence != before.sequence
+        ):
+            with transaction(self._connection):
+                seen = read_seen(self._connection, before, unsigned_to, first_link)
+            self._seen_beside = written_by_others
+        return seen
+
     def looked_up(self) -> AbstractContextManager[None]:
         """Inside it, rows are looked up at one moment; nothing may be written."""
         return one_moment(self._connection)
 
     def commit(
-        self, before: Checkpoint, after: Checkpoint, rows: PendingRows, parked: Iterable[Parked]
+        self,
+        before: Checkpoint,
+        after: Checkpoint,
+        rows: PendingRows,
+        parked: Iterable[Parked],
+        seen: SeenEvents | None = None,
     ) -> None:
-        """Write rows, parked entries and checkpoint together, or none of them.
+        """Write rows, parked entries, what was met of signed events and checkpoint together, or none of them.
 
         Raises CheckpointMoved, with nothing written, if the checkpoint is not at `before`.
         """
@@ -94,8 +116,10 @@ class ProjectionFile:
             self.move_checkpoint(before, after)
             rows.write(self._connection)
             parking.park(self._connection, parked)
+            if seen is not None:
+                seen.write(self._connection)
         rows.begin_next()
-        self._committed = rows
+        self._committed, self._seen = rows, seen
 
     def move_checkpoint(self, before: Checkpoint, after: Checkpoint) -> None:
         """The compare-and-set, inside the transaction that writes the rows."""

@@ -153,7 +153,7 @@ if named then
       'record', record:match('[^:]+$'), 'fingerprint', fingerprint, 'sequence', written, 'result', result)
   end
   if type(keep()) == 'table' then
-    redis.call('DEL', named)
+    redis.call('PEXPIRE', named, 0) -- deletes it: DEL is for operators
     keep()
   end
 end

@@ -6,6 +6,8 @@ Knows nothing of events or the log.
 from __future__ import annotations
 
 import hashlib
+import re
+import ssl
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -14,9 +16,11 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 import redis
 from redis.backoff import NoBackoff
+from redis.credentials import CredentialProvider
 from redis.retry import Retry
 
-from eventlog.errors import LogUnavailable, OutcomeUnknown
+from eventlog.errors import LogUnavailable, OutcomeUnknown, PermissionMissing
+from eventlog.redis_address import DEFAULT_USER, InvalidAddress, RedisAddress
 
 AnswerT = TypeVar("AnswerT")
 
@@ -29,6 +33,7 @@ class Script:
     """Lua files of this package, joined: run by digest, and sent whole only to a server that has not got it."""
 
     def __init__(self, *names: str) -> None:
+        self.name = f"{names[-1]}.lua"
         files = resources.files("eventlog")
         self._source = "".join(files.joinpath(f"{name}.lua").read_text("utf-8") for name in names)
         self._sha1 = hashlib.sha1(self._source.encode(), usedforsecurity=False).hexdigest()
@@ -50,6 +55,13 @@ class Script:
             connection.send_command("EVAL", self._source, len(keys), *keys, *arguments)
             return connection.read_response()
 
+    def find_call(self, refusal: str) -> str | None:
+        """The command in the line that a refusal names, as servers name nothing else; None where it names none."""
+        line = re.search(r"@user_script: ?(\d+)", refusal)
+        text = self._source.splitlines()[int(line[1]) - 1] if line else ""
+        called = re.search(r"redis\.p?call\('(\w+)'", text)
+        return called[1] if called else None
+
 
 _READ_ALL = Script("read_all")
 
@@ -58,16 +70,56 @@ OUT_OF_MEMORY: Final = (
 )
 
 
-def make_pool(url: str) -> redis.ConnectionPool:
+class _PasswordFile(CredentialProvider):
+    """Read for each connection, so that a password can change while we run."""
+
+    def __init__(self, address: RedisAddress) -> None:
+        self.user_name = address.user_name
+        self._address = address
+
+    def get_credentials(self) -> tuple[str, str]:
+        try:
+            return self.user_name, self._address.password()
+        except InvalidAddress as gone:
+            raise redis.AuthenticationError(str(gone)) from gone
+
+
+def make_pool(address: str | RedisAddress) -> redis.ConnectionPool:
     """A pool for RedisClient. Opens no connection yet, so Redis may be away."""
+    if isinstance(address, str):
+        address = RedisAddress(address)
+    more: dict[str, Any] = {}
+    if address.says_who:
+        more["driver_info"] = None  # told by CLIENT SETINFO, which no user of ours may run
+    url = address.url
+    if address.password_file is not None:
+        url, more["credential_provider"] = address.bare_url, _PasswordFile(address)
+    elif address.user:
+        more |= {"username": address.user}
+    if address.ca_file is not None:
+        more["ssl_ca_certs"] = str(address.ca_file)
     return redis.ConnectionPool.from_url(
         url,
+        **more,
         protocol=2,
         socket_timeout=SOCKET_TIMEOUT_S,
         socket_connect_timeout=_CONNECT_TIMEOUT_S,
         # The client's own retries would publish twice: 1,000 publishes became 1,111 entries.
         retry=Retry(NoBackoff(), 0),
     )
+
+
+_CUT_OFF = re.compile("closed by server|reset by peer")
+_DENIED = re.compile(
+    r"NOPERM|[Nn]o permissions|script can't (run|access)"
+)  # in the words of 6.2, 7 and later
+# The numbers are X509_V_ERR_... of OpenSSL.
+_CERTIFICATE_MENDS = {
+    9: "its certificate is not valid yet: set the clock of this machine by a time server",
+    10: "its certificate has expired: give Redis a new one",
+    62: "its certificate is for another name: write the name that stands in it into REDIS_URL",
+    64: "its certificate is for another address: write the name that stands in it into REDIS_URL",
+}
 
 
 class Asked(NamedTuple, Generic[AnswerT]):
@@ -95,13 +147,29 @@ class RedisClient:
         }
         return redis.ConnectionPool(self._pool.connection_class, **arguments)
 
+    def make_strangers_pool(self) -> redis.ConnectionPool:
+        """A pool to the same server whose connections say nothing of who they are."""
+        # Without an answer to read first, redis-py takes what TLS has still to say for an answer: let it tell its name.
+        ours = {"username", "password", "credential_provider", "driver_info"}
+        arguments = {name: value for name, value in self._pool.connection_kwargs.items() if name not in ours}
+        return redis.ConnectionPool(self._pool.connection_class, **arguments)
+
+    @property
+    def user(self) -> str:
+        """As whom Redis knows us."""
+        arguments = self._pool.connection_kwargs
+        provider = arguments.get("credential_provider")
+        if isinstance(provider, _PasswordFile):
+            return provider.user_name
+        return arguments.get("username") or DEFAULT_USER
+
     def close(self) -> None:
         """Close every connection; the client may be used again afterwards."""
         self._pool.disconnect()
 
     def execute(self, *arguments: Any) -> Any:
         """One command's answer. LogUnavailable chains what Redis or the network said."""
-        with self._connection() as connection, self._unavailable_if_failing():
+        with self._connection() as connection, self._unavailable_if_failing(str(arguments[0])):
             connection.send_command(*arguments)
             return connection.read_response()
 
@@ -113,6 +181,19 @@ class RedisClient:
             if isinstance(refusal.__cause__, redis.ResponseError):
                 return None
             raise
+
+    def is_let(self, *arguments: Any) -> bool:
+        """Whether Redis would run it for this user, for a command that it refuses for another reason anyway."""
+        try:
+            self.execute(*arguments)
+        except PermissionMissing:
+            return False
+        except LogUnavailable as problem:
+            if isinstance(problem.__cause__, redis.AuthenticationError):
+                return False
+            if not isinstance(problem.__cause__, redis.ResponseError):
+                raise
+        return True
 
     def read_all(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
         """Run commands that read, each with its key first, at one moment; every one of them must succeed."""
@@ -195,7 +276,7 @@ class RedisClient:
                 answers: list[Any] = connection.read_response()
             for answer in answers:
                 if isinstance(answer, redis.ResponseError):
-                    raise LogUnavailable(f"Redis refused: {_mended(answer)}") from answer
+                    raise self._refused(answer) from answer
             return answers
 
         def drop() -> None:
@@ -206,7 +287,7 @@ class RedisClient:
 
     def run(self, script: Script, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
         """Run a script once."""
-        with self._connection() as connection, self._unavailable_if_failing():
+        with self._connection() as connection, self._unavailable_if_failing(script):
             return script.run(connection, keys, arguments)
 
     def run_until_known(
@@ -227,7 +308,7 @@ class RedisClient:
                     except redis.DataError:
                         raise  # an argument that cannot be sent: the caller's mistake, and nothing was
                     except (redis.BusyLoadingError, redis.ResponseError) as refusal:
-                        raise LogUnavailable(f"Redis refused the append: {_mended(refusal)}") from refusal
+                        raise self._refused(refusal, script, " the append") from refusal
                     except (redis.RedisError, OSError) as lost:
                         may_have_run = True
                         raise LogUnavailable(f"Redis did not answer: {lost}") from lost
@@ -272,13 +353,33 @@ class RedisClient:
             self._give_up(connection)
 
     @contextmanager
-    def _unavailable_if_failing(self) -> Iterator[None]:
+    def _unavailable_if_failing(self, asked: Script | str = "") -> Iterator[None]:
+        """`asked` is what it is that may be refused, where it is one thing."""
         try:
             yield
         except redis.ResponseError as problem:
-            raise LogUnavailable(f"Redis refused: {_mended(problem)}") from problem
+            raise self._refused(problem, asked) from problem
         except (redis.RedisError, OSError) as problem:
             raise LogUnavailable(f"Redis did not answer: {self._explained(problem)}") from problem
+
+    @property
+    def _speaks_tls(self) -> bool:
+        return issubclass(self._pool.connection_class, redis.SSLConnection)
+
+    def _refused(self, refusal: Exception, asked: Script | str = "", meant: str = "") -> LogUnavailable:
+        said = str(refusal)
+        if not is_denied(said):
+            return LogUnavailable(f"Redis refused{meant}: {_mended(refusal)}")
+        if "access" in said:
+            return PermissionMissing(self.user, "use one of the keys of this stream")
+        told = re.search(r"run the '([\w|-]+)'", said)
+        if told:
+            what = told[1]
+        elif isinstance(asked, Script):
+            what = asked.find_call(said) or f"a command of {asked.name}"
+        else:
+            what = asked or "a command"
+        return PermissionMissing(self.user, f"run {what.upper() if told else what}")
 
     def _explained(self, problem: Exception) -> str:
         """What was said, by whom, and what to do; never the password."""
@@ -286,13 +387,20 @@ class RedisClient:
         address = place.get("path") or f"{place.get('host')}:{place.get('port')}"
         match problem:
             case redis.AuthenticationError():
-                mend = "put the right user and password into REDIS_URL: redis://user:password@host:port"
+                mend = (
+                    f"it is not let in as user {self.user!r}: put the right one into REDIS_USER or REDIS_URL, and "
+                    "their password into the file that REDIS_PASSWORD_FILE names, or the URL"
+                )
             case redis.ResponseError() if "DB index" in str(problem):
                 mend = f"it has not got database {place.get('db')}, with which REDIS_URL ends"
             case redis.InvalidResponse():
                 mend = "something else than Redis listens there: check REDIS_URL and REDIS_PORT"
             case _:
-                mend = "start it, or check REDIS_URL and REDIS_PORT"
+                mend = _mend_of_tls(problem) or "start it, or check REDIS_URL and REDIS_PORT"
+                if isinstance(problem, redis.TimeoutError) and self._speaks_tls:
+                    mend += ", which must be its port for TLS"
+                elif _CUT_OFF.search(str(problem)) and not self._speaks_tls:
+                    mend += "; is it a port for TLS, which rediss:// is for?"
         said = str(problem).rstrip(".")
         return f"{said}: {mend}" if address in said else f"{said} ({address}): {mend}"
 
@@ -301,6 +409,25 @@ def _as_script(commands: Sequence[tuple[Any, ...]]) -> tuple[list[Any], list[Any
     """The keys and the arguments of the script that runs them."""
     keys = dict.fromkeys(command[1] for command in commands)
     return list(keys), [word for command in commands for word in (len(command), *command)]
+
+
+def is_denied(said: str) -> bool:
+    """Whether Redis said no because of who asked; of what a script asked it says so in words only."""
+    return bool(_DENIED.search(said))
+
+
+def _mend_of_tls(problem: BaseException | None) -> str | None:
+    """None where the certificates are not what is wrong."""
+    while problem is not None and not isinstance(problem, ssl.SSLError):
+        problem = problem.__cause__ or problem.__context__
+    if isinstance(problem, ssl.SSLCertVerificationError):
+        return _CERTIFICATE_MENDS.get(
+            problem.verify_code,
+            "let REDIS_CA_FILE name the certificate of who signed that of Redis",
+        )
+    if problem is not None and "WRONG_VERSION_NUMBER" in str(problem):
+        return "it speaks no TLS there: take its TLS port, or write redis:// in REDIS_URL"
+    return None if problem is None else "TLS was not agreed on: see the log of Redis"
 
 
 def _mended(refusal: Exception) -> str:

@@ -11,31 +11,36 @@ from eventlog.codec import Entry, read_fields
 _SEQUENCE = re.compile(rb"[0-9]{1,18}")
 
 
-class ShownEvent(msgspec.Struct, frozen=True):
-    """`sequence` is what the entry says; a foreign one says none, and has no metadata."""
+class ShownEvent(msgspec.Struct, frozen=True, omit_defaults=True):
+    """`sequence` is what the entry says; a foreign one says none, and has no metadata.
+
+    `unproven` is why its signature does not prove it, empty if it does; None where nobody looked.
+    """
 
     position: str
     sequence: int | None
     type: str
     payload: msgspec.Raw
     metadata: msgspec.Raw | None
+    unproven: str | None = None
 
 
-class ShownRaw(msgspec.Struct, frozen=True):
+class ShownRaw(msgspec.Struct, frozen=True, omit_defaults=True):
     """What cannot be read as an event, and why; `fields` are names and values in turn."""
 
     position: str
     fields: list[str]
     reason: str
+    unproven: str | None = None
 
 
-def read_entry(entry: Entry) -> ShownEvent | ShownRaw:
+def read_entry(entry: Entry, unproven: str | None = None) -> ShownEvent | ShownRaw:
     """An entry as it is shown; nothing it holds makes this raise."""
     try:
-        return _read_event(entry)
+        return msgspec.structs.replace(_read_event(entry), unproven=unproven)
     except (ValueError, RecursionError) as problem:  # msgspec's errors are ValueErrors
         fields = [field.decode("utf-8", "backslashreplace") for field in entry.fields]
-        return ShownRaw(str(entry.position), fields, str(problem))
+        return ShownRaw(str(entry.position), fields, str(problem), unproven)
 
 
 def _read_event(entry: Entry) -> ShownEvent:

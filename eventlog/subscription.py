@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from operator import attrgetter
 from pathlib import Path
+from typing import NamedTuple
 
 from eventlog.acknowledged import find_acknowledged
+from eventlog.archive_chain import first_link
 from eventlog.checkpoints import Checkpoint, require_no_step_back
 from eventlog.codec import Decoded, Malformed, Newer, UnknownType
 from eventlog.continuity import NumberedEntry
@@ -18,13 +21,17 @@ from eventlog.events import Event, RecordedEvent
 from eventlog.follower import BATCH_SIZE, Follower, moved_over
 from eventlog.generations import Generations, home_of
 from eventlog.log import EventLog
+from eventlog.mends import wrong_log
 from eventlog.parking import Parked
 from eventlog.pending_rows import PendingRows
 from eventlog.position import LAST, Position
 from eventlog.projection import Projection, Refused
 from eventlog.projection_file import ProjectionFile, open_generation
 from eventlog.readers import ReaderKind
+from eventlog.seen_events import SeenEvents
+from eventlog.signed_log import require_unchanged
 from eventlog.tail_requests import RequestKind, TailRequest
+from eventlog.verification import Unproven, Verification
 
 _ENTRY, _FOREIGN = attrgetter("entry"), attrgetter("foreign")
 
@@ -35,6 +42,23 @@ SwitchTo = Callable[[Path, RequestKind, Callable[[], bool]], None]
 def reader_name(projection: Projection) -> str:
     """As which its tail is known to the log: `revenue-v2`."""
     return f"{projection.name}-v{projection.version}"
+
+
+class AppliedBatch(NamedTuple):
+    """What `on_applied` is told, once rows and checkpoint are committed: between two Unix times, in nanoseconds.
+
+    `recorded` are the entries that could be read as events, in order; `parked` may be among them.
+    """
+
+    projection: str
+    began_ns: int
+    ended_ns: int
+    entries: int
+    recorded: Sequence[RecordedEvent[Event]]
+    parked: Sequence[Parked]
+
+
+OnApplied = Callable[[AppliedBatch], None]
 
 
 class Subscription(Follower):
@@ -51,7 +75,9 @@ class Subscription(Follower):
         *,
         batch_size: int = BATCH_SIZE,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        on_applied: OnApplied | None = None,
     ) -> None:
+        """`on_applied` must not raise: the batch that it is told of is committed."""
         projection = file.projection
         super().__init__(
             log,
@@ -63,6 +89,7 @@ class Subscription(Follower):
         )
         self._file = file
         self._clock = clock
+        self._on_applied = on_applied
         self._applied_to = Checkpoint(file.projection.name, file.projection.version)  # as of the last run
         # What is parked again, for the same reason, needs no second look.
         self._seen = {
@@ -79,27 +106,57 @@ class Subscription(Follower):
 
         Entries behind `up_to` are left for another time.
 
-        Raises WrongLog or NewerSchema when it must halt, HandlerFailed when a handler is at fault,
-        LogUnavailable, CheckpointMoved or sqlite3.Error when trying again may help. The checkpoint
+        Raises WrongLog, NewerSchema, NotBuilt or KeysUnusable when it must halt, HandlerFailed when a handler is at
+        fault, LogUnavailable, CheckpointMoved or sqlite3.Error when trying again may help. The checkpoint
         then stands before the first entry that was not applied.
         """
         before = self._file.checkpoint()
         snapshot, numbered = self._read_batch(before, up_to)
         log_id = snapshot.state.log_id or ""
-        batch = _Batch(self._log, self._file.projection, self._file.pending_rows(), self._clock, self._seen)
+        unproven, seen = self._verify(before, log_id, numbered)
+        batch = _Batch(
+            self._log,
+            self._file.projection,
+            self._file.pending_rows(),
+            self._clock,
+            self._seen,
+            keeps_recorded=self._on_applied is not None,
+        )
+        began_ns = time.time_ns()
         with self._file.looked_up():
-            problem = batch.apply_all(numbered)
+            problem = batch.apply_all(numbered, unproven)
         applied = numbered[: batch.applied]
+        if len(applied) < len(numbered):
+            _, seen = self._verify(before, log_id, applied)  # what it has met ends where it ended
         self._note_behind(snapshot, before, len(applied), len(numbered) - len(applied))
         after = moved_over(before, applied)._replace(
             log_id=log_id, passed_over=before.passed_over | batch.passed_over
         )
         if after != before:
-            self._file.commit(before, after, batch.rows, batch.parked)
+            self._file.commit(before, after, batch.rows, batch.parked, seen)
+            if self._on_applied is not None:
+                self._on_applied(batch.told(began_ns))
         self._applied_to = after
         if problem is not None:
             raise problem
         return len(applied)
+
+    def _verify(
+        self, before: Checkpoint, log_id: str, numbered: Sequence[NumberedEntry]
+    ) -> tuple[Sequence[Unproven | None], SeenEvents | None]:
+        """Which entries are not proven, and what was met with them; nothing is looked at without keys."""
+        if self._log.keys is None:
+            return (), None
+        keys = self._log.keys.read()  # behind the entries, so that it has the keys they were signed with
+        beginning = keys.beginnings.get(log_id)
+        if beginning and numbered and not before.sequence:
+            require_unchanged(self._log, log_id, beginning)  # before anything of them is applied
+        seen = self._file.seen_events(before, beginning.sequence if beginning else 0, first_link(log_id))
+        verification = Verification(keys, log_id, seen)
+        unproven = verification.verify(numbered)
+        if verification.changed is not None:
+            raise wrong_log(verification.changed, before, self._kind)
+        return unproven, seen
 
     def switch_to(
         self, generation: Path, kind: RequestKind, is_wanted: Callable[[], bool] = lambda: True
@@ -206,6 +263,8 @@ class _Batch:
         rows: PendingRows,
         clock: Callable[[], datetime],
         seen: Mapping[tuple[int, Position, str], Parked],
+        *,
+        keeps_recorded: bool,
     ) -> None:
         self.rows = rows
         self.parked: list[Parked] = []
@@ -215,11 +274,18 @@ class _Batch:
         self._projection = projection
         self._clock = clock
         self._seen = seen
+        self._keeps_recorded = keeps_recorded
+        self._decoded: Sequence[Decoded | Unproven] = ()
 
-    def apply_all(self, numbered: Sequence[NumberedEntry]) -> EventLogError | None:
-        """Apply entry by entry; at the first that must not be passed, stop and answer why."""
+    def apply_all(
+        self, numbered: Sequence[NumberedEntry], unproven: Sequence[Unproven | None] = ()
+    ) -> EventLogError | None:
+        """Apply entry by entry, or park it where it is `unproven`; at the first that must not be passed, answer why."""
         project, left_out = self._project, self._projection.left_out
-        for found, decoded in zip(numbered, self._decode_all(numbered), strict=True):
+        decoded_entries = self._decode_all(numbered, unproven)
+        if self._keeps_recorded:
+            decoded_entries = self._decoded = list(decoded_entries)
+        for found, decoded in zip(numbered, decoded_entries, strict=True):
             if not (left_out and found.entry.position in left_out):
                 if isinstance(decoded, RecordedEvent):
                     problem = project(found, decoded)
@@ -230,7 +296,21 @@ class _Batch:
             self.applied += 1
         return None
 
-    def _decode_all(self, numbered: Sequence[NumberedEntry]) -> Iterable[Decoded]:
+    def told(self, began_ns: int) -> AppliedBatch:
+        """Of what was applied, just now."""
+        recorded = [each for each in self._decoded[: self.applied] if isinstance(each, RecordedEvent)]
+        return AppliedBatch(
+            self._projection.name, began_ns, time.time_ns(), self.applied, recorded, self.parked
+        )
+
+    def _decode_all(
+        self, numbered: Sequence[NumberedEntry], unproven: Sequence[Unproven | None]
+    ) -> Iterable[Decoded | Unproven]:
+        if any(unproven):
+            return (
+                refused or self._decode(found, foreign=found.foreign)
+                for found, refused in zip(numbered, unproven, strict=True)
+            )
         if numbered and not any(map(_FOREIGN, numbered)):
             recorded = self._codec.decode_own(list(map(_ENTRY, numbered)), numbered[0].sequence)
             if recorded is not None:
@@ -241,16 +321,16 @@ class _Batch:
         return self._codec.decode(found.entry, found.sequence, foreign=foreign)
 
     def _set_aside(
-        self, found: NumberedEntry, unread: Malformed | UnknownType | Newer
+        self, found: NumberedEntry, unread: Malformed | UnknownType | Newer | Unproven
     ) -> EventLogError | None:
-        if found.adopted and not isinstance(unread, UnknownType):
+        if found.adopted and not isinstance(unread, UnknownType | Unproven):
             # Its number was never ours to check: read as it was before the log was adopted.
             decoded = self._decode(found, foreign=True)
             if isinstance(decoded, RecordedEvent):
                 return self._project(found, decoded)
             unread = decoded
         match unread:
-            case Malformed(event_type, reason):
+            case Malformed(event_type, reason) | Unproven(event_type, reason):
                 self._park(found, event_type, reason)
             case UnknownType(event_type):
                 self.passed_over |= {event_type}

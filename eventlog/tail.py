@@ -19,7 +19,7 @@ from eventlog.generations import Generations, home_of
 from eventlog.log import EventLog
 from eventlog.projection import Projection
 from eventlog.projection_file import ProjectionFile
-from eventlog.subscription import Subscription, SwitchTo, carry_out_switches, serve_instead
+from eventlog.subscription import OnApplied, Subscription, SwitchTo, carry_out_switches, serve_instead
 from eventlog.tail_lock import TailLock
 from eventlog.tail_requests import RequestKind, TailRequest
 from eventlog.tail_status import TailStatusFile
@@ -30,13 +30,16 @@ _REQUEST_POLL_S = 0.05
 _logger = logging.getLogger(__name__)
 
 
-def run_tail(log: EventLog, directory: Path, projection: Projection) -> None:
+def run_tail(
+    log: EventLog, directory: Path, projection: Projection, on_applied: OnApplied | None = None
+) -> None:
     """Follow until SIGTERM or SIGINT, finishing the batch at hand; wait first while another tail runs.
 
     Raises FileGone if the file was deleted: start again to build it anew.
     """
     follow_until_stopped(
-        home_of(directory, projection), lambda stop: follow_projection(log, directory, projection, stop)
+        home_of(directory, projection),
+        lambda stop: follow_projection(log, directory, projection, stop, on_applied=on_applied),
     )
 
 
@@ -46,6 +49,8 @@ def follow_projection(
     projection: Projection,
     stop: threading.Event,
     wake_every_ms: int = WAKE_EVERY_MS,
+    *,
+    on_applied: OnApplied | None = None,
 ) -> None:
     """What a tail does, with the lock held, until `stop` is set. Raises FileGone.
 
@@ -61,7 +66,7 @@ def follow_projection(
             carry_out_switches(Generations(directory, projection), _make_switch(log, directory, projection))
             stop.wait(HALTED_PAUSE_S)
             continue
-        with closing(Subscription(log, file)) as subscription:
+        with closing(Subscription(log, file, on_applied=on_applied)) as subscription:
             with suppress(NotBuilt, sqlite3.Error), file.damage_named():  # the next batch meets it too
                 file.carry_over_acknowledgements()
             subscription.run_forever(stop, wake_every_ms=wake_every_ms)

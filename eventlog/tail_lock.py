@@ -34,6 +34,16 @@ class TailLock:
         self._file.close()
 
 
+def is_free(lock: Path) -> bool:
+    """Whether the file is there and surely nobody holds it, of whatever user; it is only read."""
+    try:
+        with lock.open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
 def is_held(directory: Path) -> bool:
     """Whether some process holds the lock now."""
     if not (directory / LOCK_NAME).exists():

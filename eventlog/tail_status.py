@@ -34,6 +34,9 @@ class TailState(StrEnum):
     DEAD = "dead"
 
 
+NO_TAIL: Final = frozenset({TailState.DEAD, TailState.STOPPED})
+
+
 class TailStatus(msgspec.Struct, frozen=True):
     """`verdict` is `same` unless a halt was for the log's sake; `message` says what is wrong and what to do."""
 
@@ -85,6 +88,10 @@ class TailStatusFile:
             # The block that the old status has is enough; spaces cover what is left of it.
             with self._path.open("r+b") as file:
                 file.write(text.ljust(os.fstat(file.fileno()).st_size))
+
+    def age_s(self) -> float:
+        """How long ago the last sign of life was; FileNotFoundError if there was none."""
+        return max(0.0, time.time() - self._path.stat().st_mtime)
 
     def read(self) -> TailStatus:
         """The last report; `dead` if there is none or its heartbeat has stopped."""

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
 from shared.problem_kinds import OVERLOADED
-from shared.problems import unavailable
+from shared.problems import Problem, unavailable
 from shared.request_ids import REQUEST_ID, request_id
 
 if TYPE_CHECKING:
@@ -21,17 +21,30 @@ LONGEST_WAIT_S: Final = 1.0
 
 WATCHERS: Final = 32  # each keeps a thread, and no place in a line, for as long as it watches
 
-# For reads, for all else, for those who watch; and the last to refuse with.
-THREADS: Final = 2 * (AT_ONCE + WAITING) + WATCHERS + 8
+ARRIVING: Final = 128  # bodies that are on their way; each keeps a thread until it is here
 
-_READS: Final = {"GET", "HEAD", "OPTIONS"}
-_NEVER_REFUSED: Final = "/health/"  # whoever watches must see that it is the load
+# For reads, for all else, for those who watch, and for bodies on their way; and the last to refuse with.
+THREADS: Final = 2 * (AT_ONCE + WAITING) + WATCHERS + ARRIVING + 8
+
+READS: Final = {"GET", "HEAD", "OPTIONS"}
+_NEVER_REFUSED: Final = ("/health/", "/metrics")  # whoever watches must see that it is the load
 
 
-# Made once: a refusal must cost next to nothing.
-_REFUSED: Final = unavailable(OVERLOADED).response()
-_REFUSED_BODY: Final = _REFUSED.get_data()
-_REFUSED_HEADERS: Final = _REFUSED.headers.to_wsgi_list()
+class Refusal:
+    """An answer that is made once: to refuse must cost next to nothing."""
+
+    def __init__(self, problem: Problem) -> None:
+        response = problem.response()
+        self._status = response.status
+        self._headers = response.headers.to_wsgi_list()
+        self._body = response.get_data()
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        start_response(self._status, [*self._headers, (REQUEST_ID, request_id(environ))])
+        return [] if environ["REQUEST_METHOD"] == "HEAD" else [self._body]
+
+
+REFUSE_OVERLOADED: Final = Refusal(unavailable(OVERLOADED))
 
 
 class Admission:
@@ -44,10 +57,9 @@ class Admission:
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if environ["PATH_INFO"].startswith(_NEVER_REFUSED):
             return self._app(environ, start_response)
-        line = self.reads if environ["REQUEST_METHOD"] in _READS else self.writes
+        line = self.reads if environ["REQUEST_METHOD"] in READS else self.writes
         if not line.begin():
-            start_response(_REFUSED.status, [*_REFUSED_HEADERS, (REQUEST_ID, request_id(environ))])
-            return [] if environ["REQUEST_METHOD"] == "HEAD" else [_REFUSED_BODY]
+            return REFUSE_OVERLOADED(environ, start_response)
         try:
             return self._app(environ, start_response)
         finally:

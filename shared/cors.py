@@ -14,12 +14,12 @@ _METHODS: Final = "GET, HEAD, POST, DELETE"
 # What requests carry beside what every page may send.
 _REQUEST_HEADERS: Final = (
     "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, Last-Event-ID, Min-Log-Position, Prefer,"
-    f" {REQUEST_ID}"
+    f" traceparent, {REQUEST_ID}"
 )
 # What answers carry beside what every page may read.
 _ANSWER_HEADERS: Final = (
     "ETag, Idempotency-Key, Idempotency-Replayed, Link, Location, Log-Position, Preference-Applied, Projection-State,"
-    f" Retry-After, {REQUEST_ID}"
+    f" RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, Retry-After, {REQUEST_ID}"
 )
 _MAX_AGE_S: Final = "7200"  # the longest that Chromium keeps it
 

@@ -38,7 +38,7 @@ def generations(context: click.Context, as_json: bool) -> None:
     if context.invoked_subcommand is not None:
         return
     service = context.find_object(Service)
-    assert service is not None  # noqa: S101  # the group it is in has one
+    assert service is not None  # nosec B101  # noqa: S101  # the group it is in has one
     found = list(list_generations(service.directory, service.projection))
     if as_json:
         print_json(found)

@@ -21,6 +21,7 @@ from eventlog.doctor.server import judge_durability
 from eventlog.doctor.tails import find_holders, judge_dead
 from eventlog.errors import NotBuilt, WrongLog
 from eventlog.log import Durability
+from eventlog.mends import mend_of
 from eventlog.tail_lock import LOCK_NAME
 from eventlog.tail_status import TailState
 from shared.freshness import Freshness
@@ -111,10 +112,10 @@ class Health:
         except WrongLog as problem:
             return Check("degraded", str(problem.verdict), str(problem))
         except EventLogError as problem:
-            return Check("degraded", str(problem), "start Redis; check REDIS_URL")
+            return Check("degraded", str(problem), mend_of(problem))
 
     def _check_applied(self, applied: _Applied) -> dict[str, Check]:
-        parked = judge_parked(applied.parked, self._service)
+        parked = judge_parked(applied.parked, self._reader.projection.name, self._service)
         projection = Check("ok", f"applied up to {applied.checkpoint.position}")
         if applied.wrong_tables:
             wrong = "; ".join(applied.wrong_tables)
@@ -136,7 +137,7 @@ class Health:
         try:
             judged = judge_durability(self._log)
         except EventLogError as problem:
-            return Check("degraded", str(problem), "start Redis; check REDIS_URL")
+            return Check("degraded", str(problem), mend_of(problem))
         if not judged:
             return Check("ok", Durability.PROVEN.value)
         details, mends = zip(*((each.detail, each.mend) for each in judged), strict=True)
@@ -147,7 +148,7 @@ class Health:
         try:
             archive = find_archive_status(self._log, self._archive, log)
         except EventLogError as problem:
-            return Check("degraded", str(problem), "start Redis; check REDIS_URL")
+            return Check("degraded", str(problem), mend_of(problem))
         if archive is None:
             return Check("ok", "there is none: nothing can be trimmed")
         if archive.keeps and archive.lag_events <= LAGGING_ENTRIES:

@@ -8,7 +8,8 @@ import msgspec
 from flask import Blueprint, Response
 
 from shared.health import Check, Health, Status
-from shared.operations import Answer, asks, described
+from shared.operations import RETRY_AFTER, Answer, asks, described
+from shared.permissions import Allowed
 from shared.problems import RETRY_AFTER_S
 
 
@@ -21,8 +22,14 @@ class Readiness(msgspec.Struct, frozen=True):
 
 _NOT_BUILT: Final = Check("failed", "nothing is built yet", "start the tail, and see its log")
 _DEAD: Final = Check("degraded", "dead: nobody holds the lock", "start the tail")
-_SAYS_OK: Final = asks(Answer(200, "It answers.", str, "OK", media_type="text/plain"), needs_token=False)
-_LIVE: Final = asks(Answer(200, "It answers.", dict[str, str], {"status": "ok"}), needs_token=False)
+_SAYS_OK: Final = asks(
+    Answer(200, "It answers.", str, "OK", media_type="text/plain"),
+    allowed=Allowed.ANYONE,
+    request_class=None,
+)
+_LIVE: Final = asks(
+    Answer(200, "It answers.", dict[str, str], {"status": "ok"}), allowed=Allowed.ANYONE, request_class=None
+)
 _READY: Final = asks(
     Answer(
         200,
@@ -35,8 +42,10 @@ _READY: Final = asks(
         "Reads cannot be answered.",
         Readiness,
         msgspec.to_builtins(Readiness("failed", {"projection": _NOT_BUILT})),
+        [RETRY_AFTER],
     ),
-    needs_token=False,
+    allowed=Allowed.ANYONE,
+    request_class=None,
 )
 
 

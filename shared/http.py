@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from flask import Flask, Response, g, request
 
 from shared.admission import Admission
+from shared.arrivals import Arrivals
 from shared.cors import Cors
 from shared.health import Health
 from shared.health_routes import make_health_routes
 from shared.log_position import register_log_position_headers
 from shared.negotiation import require_acceptable
-from shared.operations import operation_of
+from shared.operations import Operation, operation_of
 from shared.pages.routes import make_pages
-from shared.permissions import Identity
+from shared.permissions import Allowed, Identity
 from shared.problems import bad_parameter, bad_request, forbidden, register_error_handlers, unauthorized
 from shared.request_ids import REQUEST_ID, request_id
 from shared.requested_page import refuse_unknown_parameters
+from shared.safe_headers import SafeHeaders
 from shared.strict_json import LARGEST_BODY_BYTES, is_id
 from shared.tokens import InvalidToken, Tokens
 from shared.writes import add_write_headers
+
+if TYPE_CHECKING:
+    from shared.spans import Spans
 
 
 class _PlainApp(Flask):
@@ -31,22 +36,52 @@ class _PlainApp(Flask):
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
         return func
 
+    def add_url_rule(
+        self,
+        rule: str,
+        endpoint: str | None = None,
+        view_func: Callable[..., Any] | None = None,
+        provide_automatic_options: bool | None = None,
+        **options: Any,
+    ) -> None:
+        """ValueError for a route that does not state who may ask for it; the files of pages are for anyone."""
+        is_file = endpoint is not None and endpoint.endswith(".static")
+        if view_func is not None and operation_of(view_func) is None and not is_file:
+            raise ValueError(f"who may ask for {rule}? Describe its view with shared.operations")
+        super().add_url_rule(rule, endpoint, view_func, provide_automatic_options, **options)
+
     def make_default_options_response(self) -> Response:
         """204 and `Allow`; Flask's own has the type of a body that is not there."""
         response = super().make_default_options_response()
         return no_content({"Allow": response.headers["Allow"]})
 
 
-def make_app(name: str, description: str, health: Health, cors_origins: Collection[str] = ()) -> Flask:
-    """An app that answers nothing but health, and tells of itself, yet."""
+def make_app(
+    name: str,
+    description: str,
+    health: Health,
+    tokens: Tokens,
+    *,
+    limit: Callable[[Flask], None],
+    cors_origins: Collection[str] = (),
+    spans: Spans | None = None,
+) -> Flask:
+    """An app that answers nothing but health, and tells of itself, yet.
+
+    `limit` makes it count requests, those of whoever is not let in, too.
+    """
     app = _PlainApp(name, static_folder=None)
-    app.wsgi_app = Admission(app.wsgi_app)  # type: ignore[method-assign]  # Flask's way to put something around it
+    app.wsgi_app = Arrivals(Admission(app.wsgi_app))  # type: ignore[method-assign]  # Flask's way to put something around
     if cors_origins:
         app.wsgi_app = Cors(app.wsgi_app, cors_origins)  # type: ignore[method-assign]  # as above
+    app.wsgi_app = SafeHeaders(app.wsgi_app)  # type: ignore[method-assign]  # as above
     # One more than a body may have: werkzeug cuts a body without Content-Length there, and does not say so.
     app.config["MAX_CONTENT_LENGTH"] = LARGEST_BODY_BYTES + 1
     app.url_map.strict_slashes = True
     app.url_map.merge_slashes = False  # //accounts is no path of ours, and no redirect to one
+    if spans is not None:
+        spans.begin_with_requests(app)  # before what may refuse them
+    limit(app)
     register_error_handlers(app)
     register_log_position_headers(app)
     app.register_blueprint(make_health_routes(health))
@@ -54,22 +89,27 @@ def make_app(name: str, description: str, health: Health, cors_origins: Collecti
 
     @app.before_request
     def _refuse() -> None:
-        """What is wrong with a request whatever its view does; most have neither a query nor an Accept to look at."""
+        """What is wrong with a request whatever its view does: who asks, first of all.
+
+        Most have neither a query nor an Accept to look at.
+        """
         environ = request.environ
+        operation = _find_operation(app)
+        if operation is not None:
+            _admit(tokens, operation.allowed)
         query, accept = environ.get("QUERY_STRING", ""), environ.get("HTTP_ACCEPT", "*/*")
         if not query and accept == "*/*":
             return
         if not query.isascii():
             raise bad_request("The query is not ASCII: percent-encode it.")
-        operation = operation_of(app.view_functions[request.endpoint]) if request.endpoint else None
-        if operation is None or request.method == "OPTIONS":
+        if operation is None:
             return
         if query:
             refuse_unknown_parameters(*operation.query_parameters)
         require_acceptable(accept, operation)
 
     @app.after_request
-    def _add_request_id(response: Response) -> Response:
+    def _add_what_every_answer_has(response: Response) -> Response:
         response.headers.add(REQUEST_ID, request_id(request.environ))
         return response
 
@@ -77,29 +117,47 @@ def make_app(name: str, description: str, health: Health, cors_origins: Collecti
     return app
 
 
-def require_token(tokens: Tokens) -> Identity:
-    """Who asks, from `Authorization: Bearer <token>`; 401 without a good one."""
+def _find_operation(app: Flask) -> Operation | None:
+    """What is asked for; None for the methods or the file of a path, and where there is no such path or method."""
+    if not request.endpoint or request.method == "OPTIONS":
+        return None
+    return operation_of(app.view_functions[request.endpoint])
+
+
+def _admit(tokens: Tokens, allowed: Allowed) -> None:
+    """Leave in `g` who asks, by `Authorization: Bearer <token>`; 401 or 403 for whoever may not."""
+    if not allowed.needs_token:
+        return
     g.varies_by_token = True
-    try:
-        return tokens.verify(bearer_token())
-    except InvalidToken as problem:
-        raise unauthorized(str(problem)) from problem
+    identity: Identity | None = vars(g).get("identity")  # found already, where requests are counted
+    if identity is None:
+        try:
+            identity = tokens.verify(bearer_token())
+        except InvalidToken as problem:
+            raise unauthorized(str(problem)) from problem
+    if not identity.may_ask(allowed):
+        raise forbidden(f"Only an admin may ask for {request.method} {request.url_rule}.")
+    g.identity = identity
 
 
-def require_admin(tokens: Tokens, what: str) -> Identity:
-    """As `require_token`; 403 for who is no admin, and may not do `what`."""
-    identity = require_token(tokens)
-    if not identity.is_admin:
-        raise forbidden(f"Only an admin may {what}.")
+def who_asks() -> Identity:
+    """Whom the request's token speaks for, in the view of an operation that needs one."""
+    identity: Identity = g.identity
     return identity
 
 
 def bearer_token() -> str:
     """The token as it was sent, good or not; 401 without one."""
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not token.strip():
+    token = sent_token()
+    if not token:
         raise unauthorized("Missing Bearer token in request: log in with POST /auth/login on accounts.")
-    return token.strip()
+    return token
+
+
+def sent_token() -> str:
+    """The token as it was sent, good or not; empty without one."""
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
 
 
 def path_id(text: str, what: str) -> int:

@@ -10,7 +10,7 @@ import hashlib
 import re
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Final, NamedTuple
 
 from flask import Flask, Response, g, request
@@ -58,12 +58,16 @@ class Reads:
         self._freshness = Freshness(reader.home, log)
         self._waiters = threading.BoundedSemaphore(_MOST_WAITERS)
 
-    @contextmanager
-    def look(self) -> Iterator[Look]:
+    def look(self) -> AbstractContextManager[Look]:
         """The rows as of one moment, no older than `Min-Log-Position` asks for."""
         minimum = requested_minimum()
         if minimum is not None:
             self._wait_for(minimum)
+        return self.look_now()
+
+    @contextmanager
+    def look_now(self) -> Iterator[Look]:
+        """The rows as of this moment, whatever the request asks for."""
         find_status: Callable[[], TailStatus] | None = None
         try:
             with self._reader.look() as look:

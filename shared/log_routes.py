@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
@@ -12,22 +13,22 @@ from eventlog import START, EventLog, Position
 from eventlog.codec import Entry
 from eventlog.errors import ArchiveUnusable
 from eventlog.position import LAST
+from eventlog.redis_address import RedisAddress
 from eventlog.shown_entries import ShownEvent, read_entry
-from shared.http import answer, require_admin
-from shared.log_position import Minimum, parse_log_position, require_log
+from shared.http import answer
+from shared.log_position import parse_log_position, require_log
 from shared.operations import LINK, PAGE, POSITION_PATTERN, Answer, Parameter, asks, described
-from shared.paging import Page
-from shared.problem_kinds import BAD_REQUEST, FORBIDDEN, LOG_POSITION_UNKNOWN, NOT_READABLE
+from shared.permissions import Allowed
+from shared.problem_kinds import LOG_POSITION_UNKNOWN, NOT_READABLE
 from shared.problems import bad_parameter
-from shared.requested_page import one_page, requested_limit
+from shared.requested_page import link_to, requested_limit
 from shared.shown import ShownPosition
-from shared.tokens import Tokens
 
 
 class LogEntry(msgspec.Struct, frozen=True):
     """As it was written; `payload` is text, and what is missing null, where it is none of ours.
 
-    `redis_cli` shows it in Redis, as long as it is not trimmed.
+    `redis_cli` shows it in Redis, as long as it is not trimmed; the address is the one that this service has.
     """
 
     position: ShownPosition
@@ -53,65 +54,72 @@ _EXAMPLE: Final = LogEntry(
         "occurred_at": "2026-01-31T12:00:00Z",
         "correlation_id": "xPc0mXVZ3iXzpnyN",
     },
-    "redis-cli XRANGE event-stream 1795219641181-0 1795219641181-0",
+    "redis-cli -u redis://127.0.0.1:16379 XRANGE event-stream 1795219641181-0 1795219641181-0",
+)
+_FROM: Final = ("after", "before", "newest")
+_ONE_OF_THEM: Final = f"{', '.join(f'`{name}`' for name in _FROM)} exclude each other: 400 for two of them."
+_LINK: Final = LINK._replace(
+    meaning='To what stands before and behind, where there is any: `rel="prev"`, `rel="next"`.'
 )
 _LIST_ENTRIES: Final = asks(
-    Answer(200, "In the order of the log.", list[LogEntry], [msgspec.to_builtins(_EXAMPLE)], [LINK]),
-    problems=[BAD_REQUEST, FORBIDDEN, LOG_POSITION_UNKNOWN, NOT_READABLE],
+    Answer(200, "In the order of the log.", list[LogEntry], [msgspec.to_builtins(_EXAMPLE)], [_LINK]),
+    allowed=Allowed.ADMIN,
+    problems=[LOG_POSITION_UNKNOWN, NOT_READABLE],
     parameters=[
         PAGE[0],
         Parameter("after", "query", "Only what comes behind this position, or `Log-Position`.", _POSITION),
-        Parameter("before", "query", "Only the last that come before this one.", _POSITION),
-        Parameter("newest", "query", "The last of all.", {"type": "string", "enum": ["true"]}),
+        Parameter("before", "query", f"Only the last that come before this one. {_ONE_OF_THEM}", _POSITION),
+        Parameter(
+            "newest", "query", f"The last of all. {_ONE_OF_THEM}", {"type": "string", "enum": ["true"]}
+        ),
     ],
 )
 
 
-def make_log_routes(tokens: Tokens, log: EventLog) -> Blueprint:
-    """`/log/entries`."""
+def make_log_routes(log: EventLog, look_into: str) -> Blueprint:
+    """`/log/entries`; `look_into` is what `look_into_log` gives."""
     routes = Blueprint("log", __name__)
 
     @routes.get("/log/entries")
     @described(_LIST_ENTRIES)
     def list_log_entries() -> Response:
-        """List entries of the log; admins only.
+        """List entries of the log.
 
         From its beginning, or behind `after`, page by page. With `before` the last ones before it, with `newest=true`
-        the last of all; with `after` only those behind that. What was trimmed from Redis comes from the archive.
+        the last of all. What was trimmed from Redis comes from the archive.
         """
-        require_admin(tokens, "read the log")
-        page = Page(requested_limit(), 0)
-        asked = {name: _requested_position(name) for name in ("after", "before")}
-        newest = _asks_for_newest()
-        after, before = (_position_in(log, name, position) for name, position in asked.items())
-        if newest and before is None:
-            before = LAST
-        if before is None:
-            found, link = one_page(page, _read_behind(log, after or START, page.look_ahead), _position)
+        limit = requested_limit()
+        _refuse_two_of_them()
+        after, before = (_requested_position(log, name) for name in ("after", "before"))
+        if before is None and not _asks_for_newest():
+            found = _read_behind(log, after or START, limit)
         else:
-            up_to = before if before == LAST else before.previous()
-            found = [
-                each for each in log.read_last(up_to, page.limit)[::-1] if each.position > (after or START)
-            ]
-            link = {}
-        return answer([_show(entry, log.stream) for entry in found], headers=link)
+            found = log.read_last(before.previous() if before else LAST, limit)[::-1]
+        links = _links(log, limit, found) if found else _links_from_nothing(log, limit)
+        headers = {"Link": ", ".join(links)} if links else {}
+        return answer([_show(entry, look_into) for entry in found], headers=headers)
 
     return routes
 
 
-def _requested_position(parameter: str) -> Minimum | None:
+def look_into_log(address: RedisAddress, stream: str) -> str:
+    """The command to which the first and the last position are added; it names no user and no password."""
+    return shlex.join(["redis-cli", "-u", address.bare_url, "XRANGE", stream])
+
+
+def _refuse_two_of_them() -> None:
+    given = [name for name in _FROM if name in request.args]
+    if len(given) > 1:
+        raise bad_parameter(given[1], f"excludes {given[0]}: give one of {', '.join(_FROM)}")
+
+
+def _requested_position(log: EventLog, parameter: str) -> Position | None:
     text = request.args.get(parameter)
     if text is None:
         return None
     asked = parse_log_position(text)
     if asked is None:
         raise bad_parameter(parameter, "must be a position, such as 1795219641181-0")
-    return asked
-
-
-def _position_in(log: EventLog, parameter: str, asked: Minimum | None) -> Position | None:
-    if asked is None:
-        return None
     if asked.short_log_id:
         require_log(asked, log.state().log_id, parameter)
     return asked.position
@@ -124,8 +132,31 @@ def _asks_for_newest() -> bool:
     return text is not None
 
 
-def _position(entry: Entry) -> str:
-    return str(entry.position)
+def _links(log: EventLog, limit: int, shown: Sequence[Entry]) -> list[str]:
+    """To the pages before and behind these entries."""
+    first, last = shown[0].position, shown[-1].position
+    links = []
+    if _has_before(log, first):
+        links.append(link_to("prev", {"limit": limit, "before": str(first)}))
+    if last < log.state().end:
+        links.append(link_to("next", {"limit": limit, "after": str(last)}))
+    return links
+
+
+def _links_from_nothing(log: EventLog, limit: int) -> list[str]:
+    """Back into the log, from before its beginning or from behind its end."""
+    if log.state().end == START:
+        return []
+    if "before" in request.args:
+        return [link_to("next", {"limit": limit})]
+    return [link_to("prev", {"limit": limit, "newest": "true"})]
+
+
+def _has_before(log: EventLog, position: Position) -> bool:
+    try:
+        return bool(log.read_last(position.previous(), 1))
+    except ArchiveUnusable:
+        return True  # what was trimmed: the page before says so
 
 
 def _read_behind(log: EventLog, after: Position, count: int) -> list[Entry]:
@@ -136,9 +167,9 @@ def _read_behind(log: EventLog, after: Position, count: int) -> list[Entry]:
     return snapshot.entries
 
 
-def _show(entry: Entry, stream: str) -> LogEntry:
+def _show(entry: Entry, look_into: str) -> LogEntry:
     shown = read_entry(entry)
-    redis_cli = shlex.join(["redis-cli", "XRANGE", stream, shown.position, shown.position])
+    redis_cli = f"{look_into} {shown.position} {shown.position}"
     if isinstance(shown, ShownEvent):
         payload: Any = shown.payload  # as it was written: decoded, a number might be another
         metadata: Any = shown.metadata

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.metadata import version
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 import msgspec
@@ -19,6 +20,7 @@ from shared.problems import MEDIA_TYPE
 from shared.request_ids import REQUEST_ID
 from shared.shown import ID_PATTERN
 from shared.strict_json import CheckedField
+from shared.traceparent import TRACEPARENT
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from marshmallow.fields import Field
 
 _COMPONENT: Final = "#/components/schemas/{name}"
+_FURTHER: Final = ("log", "projection", "health", "catalogue", "pages", "console")  # for who looks after it
 _VARIABLE = re.compile(r"<(?:[a-z_]+:)?([a-z_]+)>")
 _PATH_VARIABLES: Final[Mapping[str, Mapping[str, Any]]] = {
     "username": {"type": "string", "minLength": 1},
@@ -37,6 +40,12 @@ _REQUEST_ID_ASKED: Final = Parameter(
     REQUEST_ID,
     "header",
     "An id of this request, 1 to 128 visible characters of ASCII; instead of any other, one is made.",
+    {"type": "string"},
+)
+_TRACEPARENT_ASKED: Final = Parameter(
+    TRACEPARENT,
+    "header",
+    "The trace that this request is part of (W3C Trace Context); what cannot be read is passed over.",
     {"type": "string"},
 )
 _REQUEST_ID_ANSWERED: Final = Header(
@@ -68,7 +77,7 @@ class ProblemDetails(msgspec.Struct, omit_defaults=True):
 
 
 def make_document(app: Flask, title: str, description: str) -> dict[str, Any]:
-    """Of every route of the app; raises ValueError for one that nothing is said of."""
+    """Of every route of the app, but the files of pages."""
     plugin = MarshmallowPlugin(schema_name_resolver=_name_of)
     spec = APISpec(
         title,
@@ -90,19 +99,29 @@ def make_document(app: Flask, title: str, description: str) -> dict[str, Any]:
         },
     )
     spec.components.parameter(REQUEST_ID, "header", _describe_parameter(_REQUEST_ID_ASKED))
+    spec.components.parameter(TRACEPARENT, "header", _describe_parameter(_TRACEPARENT_ASKED))
     spec.components.header(REQUEST_ID, _describe_header(_REQUEST_ID_ANSWERED))
     routes = list(_list_routes(app))
-    shapes = _describe_shapes(spec, [route.operation for route in routes])
+    operations = [route.operation for route in routes]
+    shapes, headers = _describe_shapes(spec, operations), _describe_headers(spec, operations)
     for route in routes:
-        spec.path(route.path, operations={route.method.lower(): _describe_route(route, shapes)})
+        spec.path(route.path, operations={route.method.lower(): _describe_route(route, shapes, headers)})
+    for tag in sorted({route.tag: None for route in routes}, key=lambda tag: _rank(tag, title)):
+        spec.tag({"name": tag})
     written = spec.to_dict()
     document = {
-        name: written[name] for name in ("openapi", "info", "servers", "security", "paths", "components")
+        name: written[name]
+        for name in ("openapi", "info", "servers", "security", "tags", "paths", "components")
     }
     for name, schema in document["components"]["schemas"].items():
         if name.endswith("Body"):
             _close(schema)
     return document
+
+
+def _rank(tag: str, title: str) -> tuple[bool, int]:
+    """What the service is there for comes first."""
+    return tag != title, _FURTHER.index(tag) if tag in _FURTHER else -1
 
 
 def _close(schema: dict[str, Any]) -> None:
@@ -120,11 +139,9 @@ def _name_of(schema: type[Schema]) -> str:
 def _list_routes(app: Flask) -> Iterable[_Route]:
     for rule in sorted(app.url_map.iter_rules(), key=lambda rule: rule.rule):
         view = app.view_functions[rule.endpoint]
-        if rule.endpoint.endswith(".static"):  # the parts of pages
-            continue
         operation = operation_of(view)
-        if operation is None:
-            raise ValueError(f"nothing is said of {rule.rule}: describe its view with shared.operations")
+        if operation is None:  # the files of pages
+            continue
         path, tag = _VARIABLE.sub(r"{\1}", rule.rule), rule.endpoint.partition(".")[0].replace("_", " ")
         for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
             yield _Route(path, method, view, operation, tag)
@@ -140,25 +157,41 @@ def _describe_shapes(spec: APISpec, operations: Sequence[Operation]) -> dict[int
     return {id(answer): schema for answer, schema in zip(answers, described[1:], strict=True)}
 
 
-def _describe_route(route: _Route, shapes: Mapping[int, Any]) -> dict[str, Any]:
+def _describe_headers(spec: APISpec, operations: Sequence[Operation]) -> Callable[[Header], Any]:
+    """How to write a header: where all of a name are alike, by that name, which is then among the components."""
+    of_name: dict[str, list[Header]] = {}
+    for operation in operations:
+        for header in chain.from_iterable(operation.headers_by_status().values()):
+            same_name = of_name.setdefault(header.name, [])
+            if header not in same_name:
+                same_name.append(header)
+    shared = [name for name, same_name in of_name.items() if len(same_name) == 1]
+    for name in sorted(shared):
+        spec.components.header(name, _describe_header(of_name[name][0]))
+    return lambda header: header.name if header.name in shared else _describe_header(header)
+
+
+def _describe_route(
+    route: _Route, shapes: Mapping[int, Any], write: Callable[[Header], Any]
+) -> dict[str, Any]:
     operation = route.operation
     summary, _, description = (route.view.__doc__ or "").strip().partition("\n")
     described: dict[str, Any] = {"operationId": route.view.__name__, "summary": summary, "tags": [route.tag]}
-    if description.strip():
-        described["description"] = " ".join(description.split())
+    described["description"] = " ".join([*description.split(), operation.allowed.value])
     parameters = [*_path_parameters(route.path), *operation.parameters]
-    described["parameters"] = [*map(_describe_parameter, parameters), REQUEST_ID]
+    described["parameters"] = [*map(_describe_parameter, parameters), REQUEST_ID, TRACEPARENT]
     if operation.body is not None:
         described["requestBody"] = _describe_body(operation.body)
-    if not operation.needs_token:
+    if not operation.allowed.needs_token:
         described["security"] = []
     responses: dict[str, Any] = {}
     for answer in operation.answers:
         _add_answer(responses, answer, shapes.get(id(answer)))
     for kind in operation.problems:
         _add_problem(responses, kind)
-    for response in responses.values():
-        response.setdefault("headers", {})[REQUEST_ID] = REQUEST_ID
+    for status, headers in operation.headers_by_status().items():
+        written = {header.name: write(header) for header in headers}
+        responses[str(status)]["headers"] = {**written, REQUEST_ID: REQUEST_ID}
     described["responses"] = dict(sorted(responses.items()))
     return described
 
@@ -191,8 +224,6 @@ def _describe_body(body: Body) -> dict[str, Any]:
 
 def _add_answer(responses: dict[str, Any], answer: Answer, shape: Any) -> None:
     described = responses.setdefault(str(answer.status), {"description": answer.meaning})
-    if answer.headers:
-        described["headers"] = {header.name: _describe_header(header) for header in answer.headers}
     if shape is not None:
         content = described.setdefault("content", {})
         content[answer.media_type] = {"schema": shape, "example": answer.example}
@@ -209,12 +240,6 @@ def _add_problem(responses: dict[str, Any], kind: Kind) -> None:
     )
     shown = ProblemDetails(f"/problems/{kind.name}", kind.title, kind.status, kind.detail)
     content["examples"][kind.name] = {"value": msgspec.to_builtins(shown)}
-    headers = described.setdefault("headers", {})
-    for name, meaning in _PROBLEM_HEADERS.get(kind.status, {}).items():
-        headers[name] = {"description": meaning, "schema": {"type": "string"}}
-
-
-_PROBLEM_HEADERS: Final = {401: {"WWW-Authenticate": "How to sign in."}, 503: {"Retry-After": "Seconds."}}
 
 
 def _describe_header(header: Header) -> dict[str, Any]:

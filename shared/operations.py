@@ -12,24 +12,31 @@ import msgspec
 from marshmallow import Schema
 
 from shared.paging import DEFAULT_LIMIT, LARGEST_LIMIT
+from shared.permissions import Allowed
 from shared.problem_kinds import (
     BAD_REQUEST,
     BODY_TOO_LARGE,
+    BODY_TOO_SLOW,
     CONFLICT,
+    FORBIDDEN,
     IDEMPOTENCY_KEY_REUSED,
     INTERNAL_ERROR,
+    KEYS_UNKNOWN,
     LOG_POSITION_UNKNOWN,
     NOT_ACCEPTABLE,
+    NOT_FOUND,
     NOT_READABLE,
     NOT_WRITTEN,
     NOT_YET_APPLIED,
     OUTCOME_UNKNOWN,
     OVERLOADED,
     PRECONDITION_FAILED,
+    TOO_MANY_REQUESTS,
     TOO_MANY_WAITING,
     UNAUTHORIZED,
     Kind,
 )
+from shared.request_classes import RequestClass
 from shared.shown import ID_PATTERN, ShownId
 
 ViewT = TypeVar("ViewT", bound=Callable[..., Any])
@@ -47,7 +54,7 @@ class Header(NamedTuple):
 
 
 class Parameter(NamedTuple):
-    """What a request may carry beside its body: `place` is `query`, `path` or `header`."""
+    """What a request may carry beside its body: `place` is `query`, `path`, `header` or `cookie`."""
 
     name: str
     place: str
@@ -80,13 +87,32 @@ class Body(NamedTuple):
 
 
 class Operation(NamedTuple):
-    """All that is said of one path and method."""
+    """All that is said of one path and method; `problem_headers` may come with any of its problems.
+
+    Without a `request_class` its requests are not counted.
+    """
 
     answers: Sequence[Answer]
     problems: Sequence[Kind]
+    allowed: Allowed
     parameters: Sequence[Parameter] = ()
     body: Body | None = None
-    needs_token: bool = True
+    problem_headers: Sequence[Header] = ()
+    request_class: RequestClass | None = None
+
+    def headers_of(self, problem: Kind) -> list[Header]:
+        """What comes with a problem of this kind."""
+        return [*_PROBLEM_HEADERS.get(problem.status, ()), *self.problem_headers]
+
+    def headers_by_status(self) -> dict[int, list[Header]]:
+        """What comes with each status that it answers."""
+        found: dict[int, list[Header]] = {}
+        for answer in self.answers:
+            found.setdefault(answer.status, []).extend(answer.headers)
+        for kind in self.problems:
+            headers = found.setdefault(kind.status, [])
+            headers += [header for header in self.headers_of(kind) if header not in headers]
+        return found
 
     @property
     def media_types(self) -> tuple[str, ...]:
@@ -117,13 +143,37 @@ LOG_POSITION: Final = Header(
     {"type": "string", "pattern": "^[0-9]+-[0-9]+@[0-9a-f]{8}$", "examples": ["1795219641181-0@3f2a9c01"]},
     always=False,
 )
-_PROJECTION_STATE: Final = Header(
+PROJECTION_STATE: Final = Header(
     "Projection-State",
     "`following`, or why the answer may be stale: `halted; verdict=rewound`.",
     {"type": "string", "examples": ["following"]},
     always=False,
 )
-_ETAG: Final = Header("ETag", "Of this answer to this token.", {"type": "string"}, always=False)
+ETAG: Final = Header(
+    "ETag",
+    "Of this answer, and to this token where one is needed.",
+    {"type": "string", "pattern": '^(W/)?"[!#-~]*"$'},
+    always=False,
+)
+_NOT_CHANGED: Final = Answer(304, "Not changed since the answer of this `ETag`.")
+WWW_AUTHENTICATE: Final = Header("WWW-Authenticate", "How to sign in.", {"type": "string"})
+RETRY_AFTER: Final = Header("Retry-After", "Seconds.", {"type": "string", "pattern": "^[0-9]+$"})
+_PROBLEM_HEADERS: Final[Mapping[int, Sequence[Header]]] = {
+    401: [WWW_AUTHENTICATE],
+    429: [RETRY_AFTER],
+    503: [RETRY_AFTER],
+}
+_COUNT: Final = {"type": "string", "pattern": "^[0-9]+$"}
+RATE_LIMIT: Final = Header(
+    "RateLimit-Limit", "How many requests like this one you may send in a minute.", _COUNT, always=False
+)
+RATE_LIMIT_REMAINING: Final = Header(
+    "RateLimit-Remaining", "How many of them are left.", _COUNT, always=False
+)
+RATE_LIMIT_RESET: Final = Header(
+    "RateLimit-Reset", "In how many seconds all of them are there again.", _COUNT, always=False
+)
+_RATE_LIMITS: Final = (RATE_LIMIT, RATE_LIMIT_REMAINING, RATE_LIMIT_RESET)
 _PREFERENCE_APPLIED: Final = Header(
     "Preference-Applied",
     "How long it would have waited.",
@@ -185,6 +235,12 @@ IF_NONE_MATCH: Final = Parameter(
     "304 if the answer still has this `ETag`, or one of several.",
     {"type": "string", "examples": ['"6f1c2d1b9e9a4c27a7d5f25d9c1b8a40"']},
 )
+IF_MATCH: Final = Parameter(
+    "If-Match",
+    "header",
+    "412 if the answer no longer has this `ETag`, or one of several; `*` is any.",
+    {"type": "string", "examples": ['"6f1c2d1b9e9a4c27a7d5f25d9c1b8a40"']},
+)
 _KEY: Final = Parameter(
     "Idempotency-Key",
     "header",
@@ -193,6 +249,15 @@ _KEY: Final = Parameter(
 )
 
 _EVERYWHERE: Final = (BAD_REQUEST, INTERNAL_ERROR, OVERLOADED)
+# What is answered to whoever may not.
+_REFUSED: Final[Mapping[Allowed, Sequence[Kind]]] = {
+    Allowed.ANYONE: [],
+    Allowed.MACHINE: [UNAUTHORIZED, FORBIDDEN],
+    Allowed.SIGNED_IN: [UNAUTHORIZED, KEYS_UNKNOWN],
+    Allowed.IN_SIGHT: [UNAUTHORIZED, KEYS_UNKNOWN],
+    Allowed.OWNER: [UNAUTHORIZED, KEYS_UNKNOWN, NOT_FOUND],
+    Allowed.ADMIN: [UNAUTHORIZED, KEYS_UNKNOWN, FORBIDDEN],
+}
 
 
 def filter_parameter(name: str, meaning: str) -> Parameter:
@@ -220,48 +285,87 @@ def reads(
     shape: Any,
     example: Any,
     *,
+    allowed: Allowed,
     parameters: Sequence[Parameter] = (),
     headers: Sequence[Header] = (),
-    problems: Sequence[Kind] = (),
 ) -> Operation:
     """A read of the projection."""
-    fresh = [LOG_POSITION, _PROJECTION_STATE, _PREFERENCE_APPLIED, _ETAG]
+    fresh = [LOG_POSITION, PROJECTION_STATE, _PREFERENCE_APPLIED, ETAG]
     answers = [
         Answer(200, "As of `Log-Position`.", shape, example, [*fresh, *headers]),
-        Answer(304, "Not changed since the answer of this `ETag`.", headers=fresh),
+        _NOT_CHANGED._replace(headers=[*fresh, *headers]),
     ]
-    refused = [UNAUTHORIZED, NOT_ACCEPTABLE, LOG_POSITION_UNKNOWN, PRECONDITION_FAILED]
+    refused = [*_REFUSED[allowed], NOT_ACCEPTABLE, LOG_POSITION_UNKNOWN, PRECONDITION_FAILED]
     not_now = [NOT_READABLE, NOT_YET_APPLIED, TOO_MANY_WAITING]
-    return Operation(
+    operation = Operation(
         answers,
-        [*refused, *not_now, *problems, *_EVERYWHERE],
-        [*parameters, _MIN_LOG_POSITION, _PREFER, IF_NONE_MATCH],
+        [*refused, *not_now, *_EVERYWHERE],
+        allowed,
+        [*parameters, _MIN_LOG_POSITION, _PREFER, IF_NONE_MATCH, IF_MATCH],
+        problem_headers=fresh,
+    )
+    return _counted(operation, RequestClass.READS)
+
+
+def shows(answer: Answer, *, problems: Sequence[Kind] = ()) -> Operation:
+    """What stays the same as long as this version of the service runs, for everybody."""
+    return asks(
+        answer._replace(headers=[ETAG]),
+        _NOT_CHANGED._replace(headers=[ETAG]),
+        allowed=Allowed.ANYONE,
+        problems=[PRECONDITION_FAILED, *problems],
+        parameters=[IF_NONE_MATCH, IF_MATCH],
+        problem_headers=[ETAG],
+        request_class=None,
     )
 
 
-def writes(answer: Answer, *, body: Body | None = None, problems: Sequence[Kind] = ()) -> Operation:
+def writes(
+    answer: Answer,
+    *,
+    allowed: Allowed,
+    body: Body | None = None,
+    problems: Sequence[Kind] = (),
+    request_class: RequestClass = RequestClass.WRITES,
+) -> Operation:
     """A command that ends in one append to the log."""
     done = answer._replace(headers=[*answer.headers, LOG_POSITION, _IDEMPOTENCY_KEY, _IDEMPOTENCY_REPLAYED])
-    refused = [UNAUTHORIZED, CONFLICT, BODY_TOO_LARGE, IDEMPOTENCY_KEY_REUSED]
+    refused = [*_REFUSED[allowed], CONFLICT, BODY_TOO_LARGE, BODY_TOO_SLOW, IDEMPOTENCY_KEY_REUSED]
     refused += [NOT_ACCEPTABLE] if answer.shape else []
-    return Operation([done], [*refused, NOT_WRITTEN, OUTCOME_UNKNOWN, *problems, *_EVERYWHERE], [_KEY], body)
+    refused += [NOT_WRITTEN, OUTCOME_UNKNOWN, *problems, *_EVERYWHERE]
+    key = _IDEMPOTENCY_KEY._replace(always=False)
+    return _counted(Operation([done], refused, allowed, [_KEY], body, problem_headers=[key]), request_class)
 
 
-def creates(what: str, body: Body, *, problems: Sequence[Kind] = ()) -> Operation:
+def creates(what: str, body: Body, *, allowed: Allowed, problems: Sequence[Kind] = ()) -> Operation:
     """A command that makes one thing, which `find_<what>` finds."""
     link = {"operationId": f"find_{what}", "parameters": {f"{what}_id": "$response.body#/id"}}
-    done = Answer(201, "It is in the log.", Created, {"id": "7"}, [LOCATION], links={f"find_{what}": link})
-    return writes(done, body=body, problems=problems)
+    done = Answer(201, "It is in the log.", Created, {"id": "1"}, [LOCATION], links={f"find_{what}": link})
+    return writes(done, allowed=allowed, body=body, problems=problems)
 
 
 def asks(
     *answers: Answer,
+    allowed: Allowed,
     body: Body | None = None,
     problems: Sequence[Kind] = (),
-    needs_token: bool = True,
     parameters: Sequence[Parameter] = (),
+    problem_headers: Sequence[Header] = (),
+    request_class: RequestClass | None = RequestClass.READS,
 ) -> Operation:
     """What neither reads a projection nor writes to the log."""
-    taken = [BODY_TOO_LARGE] if body else []
-    refused = [NOT_ACCEPTABLE, *([UNAUTHORIZED] if needs_token else [])]
-    return Operation(answers, [*taken, *refused, *problems, *_EVERYWHERE], parameters, body, needs_token)
+    taken = [BODY_TOO_LARGE, BODY_TOO_SLOW] if body else []
+    refused = [NOT_ACCEPTABLE, *_REFUSED[allowed]]
+    refused += [*taken, *problems, *_EVERYWHERE]
+    operation = Operation(answers, refused, allowed, parameters, body, problem_headers)
+    return operation if request_class is None else _counted(operation, request_class)
+
+
+def _counted(operation: Operation, request_class: RequestClass) -> Operation:
+    """With what each answer says of the limit, and the problem beyond it."""
+    return operation._replace(
+        answers=[answer._replace(headers=[*answer.headers, *_RATE_LIMITS]) for answer in operation.answers],
+        problems=[*operation.problems, TOO_MANY_REQUESTS],
+        problem_headers=[*operation.problem_headers, *_RATE_LIMITS],
+        request_class=request_class,
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
+from enum import Enum, StrEnum
 from typing import NamedTuple
 
 from eventlog import Refused, Row
@@ -14,6 +14,26 @@ class Role(StrEnum):
 
     ADMIN = "admin"
     MEMBER = "member"
+
+
+class Allowed(Enum):
+    """Who may ask for something; the value says it of one path, to whoever reads the API's description.
+
+    Each operation states one of these, and it is held before the operation's view runs. What is the asker's own, the
+    rows say: `Identity.account_in_sight` and `only_owned_by`.
+    """
+
+    ANYONE = "Anyone may ask, without a token."
+    MACHINE = "The machine itself may ask, and whoever has `METRICS_TOKEN`."
+    SIGNED_IN = "Whoever has a good token may ask."
+    IN_SIGHT = "Whoever has a good token may ask; a member is answered of its own alone, an admin of all."
+    OWNER = "Its owner may ask, and admins; for anybody else it is not there."
+    ADMIN = "Only admins may ask."
+
+    @property
+    def needs_token(self) -> bool:
+        """That of a user."""
+        return self not in {Allowed.ANYONE, Allowed.MACHINE}
 
 
 class Absent(NamedTuple):
@@ -43,6 +63,10 @@ class Identity(NamedTuple):
     @property
     def is_admin(self) -> bool:
         return self.role is Role.ADMIN
+
+    def may_ask(self, allowed: Allowed) -> bool:
+        """False only where the role forbids it, whatever it is asked of."""
+        return self.is_admin or allowed is not Allowed.ADMIN
 
     def account_in_sight(self, account: Row | None) -> Row | None:
         """The account, if it exists for this identity: what is foreign is told like what is absent."""

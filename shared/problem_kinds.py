@@ -41,7 +41,7 @@ FORBIDDEN: Final = Kind(
     "Not allowed",
     "The token is good, but its role may not do this.",
     "Ask somebody who is an admin.",
-    "Only an admin may add users.",
+    "Only an admin may ask for POST /users.",
 )
 NOT_FOUND: Final = Kind(
     "not-found",
@@ -68,6 +68,14 @@ NOT_ACCEPTABLE: Final = Kind(
     "The `Accept` header names only media types that this path does not answer in.",
     "Ask for `application/json`, or leave the header out.",
     "This path answers application/json.",
+)
+BODY_TOO_SLOW: Final = Kind(
+    "body-too-slow",
+    408,
+    "The body did not come in time",
+    "The request has a body, and all of it was not here within 20 seconds. Nothing was done.",
+    "Send it again, over a connection that carries it in time.",
+    "The body was not here in time; nothing was done.",
 )
 CONFLICT: Final = Kind(
     "conflict",
@@ -119,6 +127,16 @@ IDEMPOTENCY_KEY_REUSED: Final = Kind(
     "You sent this `Idempotency-Key` before, with another method, path or body. Nothing was done this time.",
     "To repeat the first request, send it unchanged. For a new one use a new key.",
     "This Idempotency-Key came with another request before: send the same request, or use a new key.",
+)
+TOO_MANY_REQUESTS: Final = Kind(
+    "too-many-requests",
+    429,
+    "Too many requests",
+    "More requests of this kind came within a minute from you, or without a good token from your address, than are"
+    " allowed. Nothing was done.",
+    "Send it again after the seconds in `Retry-After`. `RateLimit-Remaining` tells how many are left, before it comes"
+    " to this; many invoices go in one `POST /invoices/batch`.",
+    "60,000 writes a minute are allowed.",
 )
 INTERNAL_ERROR: Final = Kind(
     "internal-error",
@@ -188,6 +206,22 @@ OUTCOME_UNKNOWN: Final = Kind(
     "The log did not confirm: it may have been written or not. "
     "Send the same request again with the Idempotency-Key of this answer; it cannot be done twice.",
 )
+KEYS_UNKNOWN: Final = Kind(
+    "keys-unknown",
+    503,
+    "Try again later",
+    "The token was not looked at: the keys that tokens are checked with are not known here yet. Nothing was done.",
+    "Try again after the seconds in `Retry-After`. If it lasts, `/health/ready` says what mends it.",
+    "Tokens cannot be checked just now; /health/ready says why.",
+)
+TOO_MANY_FAILED_LOGINS: Final = Kind(
+    "too-many-failed-logins",
+    429,
+    "Too many wrong passwords",
+    "Too many sign-ins failed from this address, or for this user. The password was not looked at.",
+    "Try again after the seconds in `Retry-After`; each further failure doubles them, up to 15 minutes.",
+    "Too many sign-ins failed: wait before the next one.",
+)
 BUSY: Final = Kind(
     "busy",
     503,
@@ -206,18 +240,22 @@ KINDS: Final = {
         NOT_FOUND,
         METHOD_NOT_ALLOWED,
         NOT_ACCEPTABLE,
+        BODY_TOO_SLOW,
         CONFLICT,
         USER_EXISTS,
         LOG_POSITION_UNKNOWN,
         PRECONDITION_FAILED,
         BODY_TOO_LARGE,
         IDEMPOTENCY_KEY_REUSED,
+        TOO_MANY_REQUESTS,
         INTERNAL_ERROR,
         OVERLOADED,
         NOT_READABLE,
         NOT_YET_APPLIED,
         TOO_MANY_WAITING,
         TAIL_BUSY,
+        KEYS_UNKNOWN,
+        TOO_MANY_FAILED_LOGINS,
         NOT_WRITTEN,
         OUTCOME_UNKNOWN,
         BUSY,

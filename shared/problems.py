@@ -21,6 +21,7 @@ from shared.problem_kinds import (
     FORBIDDEN,
     IDEMPOTENCY_KEY_REUSED,
     INTERNAL_ERROR,
+    KEYS_UNKNOWN,
     METHOD_NOT_ALLOWED,
     NOT_FOUND,
     NOT_READABLE,
@@ -30,6 +31,7 @@ from shared.problem_kinds import (
     UNAUTHORIZED,
     Kind,
 )
+from shared.tokens import KeysUnknown
 
 MEDIA_TYPE: Final = "application/problem+json"
 RETRY_AFTER_S: Final = "1"
@@ -126,6 +128,11 @@ def register_error_handlers(app: Flask) -> None:
     def _outcome_unknown(problem: OutcomeUnknown) -> Response:
         _logger.warning("outcome unknown: %s", problem)
         return unavailable(OUTCOME_UNKNOWN).response()
+
+    @app.errorhandler(KeysUnknown)
+    def _keys_unknown(problem: KeysUnknown) -> Response:
+        _logger.warning("%s", problem)
+        return unavailable(KEYS_UNKNOWN).response()
 
     @app.errorhandler(EventLogError)
     @app.errorhandler(sqlite3.Error)

@@ -8,17 +8,18 @@ import msgspec
 from marshmallow import Schema
 
 from shared.built_generations import BuiltGeneration
-from shared.operations import LINK, PAGE, Answer, Body, asks
+from shared.operations import LINK, LOCATION, PAGE, Answer, Body, asks
+from shared.permissions import Allowed
 from shared.problem_kinds import (
-    BAD_REQUEST,
+    BODY_TOO_SLOW,
     CONFLICT,
-    FORBIDDEN,
     NOT_FOUND,
     NOT_READABLE,
     NOT_WRITTEN,
     TAIL_BUSY,
 )
 from shared.rebuild_process import RebuildState
+from shared.request_classes import RequestClass
 from shared.shown import ShownPosition
 from shared.strict_json import WholeNumberField
 
@@ -134,28 +135,47 @@ _REBUILT: Final = {
 _SERVED: Final = Answer(
     200, "It is served.", Switched, {"generation": 2, "log_position": "1795219641181-0@3f2a9c01"}
 )
-_CHANGES: Final = (FORBIDDEN, CONFLICT, NOT_WRITTEN, TAIL_BUSY)
+_CHANGES: Final = (CONFLICT, NOT_WRITTEN, TAIL_BUSY)
 
 FIND_PROJECTION: Final = asks(
     Answer(200, "As it is now.", ServedProjection, _PROJECTION),
-    problems=[BAD_REQUEST, FORBIDDEN, NOT_READABLE],
+    allowed=Allowed.ADMIN,
+    problems=[NOT_READABLE],
 )
 LIST_PARKED: Final = asks(
     Answer(200, "In the order of the log.", list[ParkedEntry], [_PARKED], [LINK]),
-    problems=[BAD_REQUEST, FORBIDDEN, NOT_READABLE],
+    allowed=Allowed.ADMIN,
+    problems=[NOT_READABLE],
     parameters=PAGE,
 )
 ACKNOWLEDGE: Final = asks(
     Answer(200, "All that was parked is marked as seen.", Acknowledged, {"acknowledged": 1}),
-    problems=_CHANGES,
+    allowed=Allowed.ADMIN,
+    problems=[*_CHANGES, BODY_TOO_SLOW],
+    request_class=RequestClass.PROJECTION,
 )
+_TO_SEE_IT: Final = LOCATION._replace(meaning="The path that says how it fares.")
 REBUILD: Final = asks(
-    Answer(202, "It has begun.", RebuildStarted, {"state": "running"}),
-    problems=[FORBIDDEN, CONFLICT, NOT_WRITTEN],
+    Answer(202, "It has begun.", RebuildStarted, {"state": "running"}, [_TO_SEE_IT]),
+    allowed=Allowed.ADMIN,
+    problems=[CONFLICT, NOT_WRITTEN, BODY_TOO_SLOW],
+    request_class=RequestClass.PROJECTION,
 )
 FIND_REBUILD: Final = asks(
     Answer(200, "How the last one fares, or fared.", RebuildState, _REBUILT),
-    problems=[BAD_REQUEST, FORBIDDEN, NOT_READABLE],
+    allowed=Allowed.ADMIN,
+    problems=[NOT_READABLE],
 )
-SWITCH: Final = asks(_SERVED, body=Body(SwitchBody(), {"generation": 2}), problems=[*_CHANGES, NOT_FOUND])
-ROLL_BACK: Final = asks(_SERVED, problems=_CHANGES)
+SWITCH: Final = asks(
+    _SERVED,
+    allowed=Allowed.ADMIN,
+    body=Body(SwitchBody(), {"generation": 2}),
+    problems=[*_CHANGES, NOT_FOUND],
+    request_class=RequestClass.PROJECTION,
+)
+ROLL_BACK: Final = asks(
+    _SERVED,
+    allowed=Allowed.ADMIN,
+    problems=[*_CHANGES, BODY_TOO_SLOW],
+    request_class=RequestClass.PROJECTION,
+)

@@ -22,7 +22,7 @@ from eventlog.tail import acknowledge_parked, switch_generation
 from shared import projection_operations as operations
 from shared.built_generations import list_generations, require_previous
 from shared.freshness import Freshness
-from shared.http import answer, require_admin
+from shared.http import answer
 from shared.log_position import describe, format_log_position
 from shared.operations import described
 from shared.problem_kinds import TAIL_BUSY
@@ -30,7 +30,6 @@ from shared.problems import conflict, not_found, unavailable
 from shared.rebuild_process import RebuildProcess
 from shared.request_body import load_body
 from shared.requested_page import one_page, requested_page
-from shared.tokens import Tokens
 
 _TAIL_PATIENCE_S: Final = 10.0
 _LOG_PATIENCE_S: Final = 1.0
@@ -38,7 +37,7 @@ _SWITCH = operations.SwitchBody()
 
 
 def make_projection_routes(
-    tokens: Tokens, service: str, reader: ProjectionReader, log: EventLog, variables: Mapping[str, str]
+    service: str, reader: ProjectionReader, log: EventLog, variables: Mapping[str, str]
 ) -> Blueprint:
     """`/projection` and below it; `variables` are those that a command of this service reads."""
     routes = Blueprint("projection", __name__)
@@ -48,18 +47,16 @@ def make_projection_routes(
     @routes.get("/projection")
     @described(operations.FIND_PROJECTION)
     def find_projection() -> Response:
-        """Show the projection: what is served, how far it is, what else was built, what is parked; admins only."""
-        require_admin(tokens, "look after the projection")
+        """Show the projection: what is served, how far it is, what else was built, what is parked."""
         return answer(care.describe())
 
     @routes.get("/projection/parked")
     @described(operations.LIST_PARKED)
     def list_parked() -> Response:
-        """List the entries that were set aside; admins only.
+        """List the entries that were set aside.
 
         In the order of the log; `after` is the sequence of an entry.
         """
-        require_admin(tokens, "look after the projection")
         page = requested_page()
         with reader.look() as look:
             found = look.list_parked(limit=page.look_ahead, after=page.after)
@@ -69,18 +66,16 @@ def make_projection_routes(
     @routes.post("/projection/parked/acknowledge")
     @described(operations.ACKNOWLEDGE)
     def acknowledge() -> Response:
-        """Mark all that is parked now as seen; admins only. What is served does not change."""
-        require_admin(tokens, "look after the projection")
+        """Mark all that is parked now as seen. What is served does not change."""
         return answer(operations.Acknowledged(care.acknowledge()))
 
     @routes.post("/projection/rebuild")
     @described(operations.REBUILD)
     def rebuild() -> Response:
-        """Begin to build a new generation from the log, and to compare it with what is served; admins only.
+        """Begin to build a new generation from the log, and to compare it with what is served.
 
         It is not served by that, but where nothing is.
         """
-        require_admin(tokens, "look after the projection")
         if not rebuilding.start():
             raise conflict("A rebuild runs already.")
         return answer(operations.RebuildStarted(), 202, {"Location": "/projection/rebuild"})
@@ -88,22 +83,19 @@ def make_projection_routes(
     @routes.get("/projection/rebuild")
     @described(operations.FIND_REBUILD)
     def find_rebuild() -> Response:
-        """Show how the last rebuild that was begun here fares; admins only."""
-        require_admin(tokens, "look after the projection")
+        """Show how the last rebuild that was begun here fares."""
         return answer(rebuilding.look())
 
     @routes.post("/projection/switch")
     @described(operations.SWITCH)
     def switch() -> Response:
-        """Catch up a generation, then serve it; admins only."""
-        require_admin(tokens, "look after the projection")
+        """Catch up a generation, then serve it."""
         return answer(care.serve(load_body(_SWITCH)["generation"]))
 
     @routes.post("/projection/rollback")
     @described(operations.ROLL_BACK)
     def roll_back() -> Response:
-        """Catch up the generation that was served before, then serve it again; admins only. Twice is back again."""
-        require_admin(tokens, "look after the projection")
+        """Catch up the generation that was served before, then serve it again. Twice is back again."""
         return answer(care.serve_previous())
 
     return routes

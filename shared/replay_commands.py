@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 import click
 
@@ -39,6 +40,7 @@ class _Parsed(click.ParamType[NamedMoment]):
 
 
 _MOMENT = _Parsed("moment", parse_moment)
+_MOMENT_HELP: Final = "2026-10-01, 2026-10-01T12:00Z, a position, 10m for ten minutes ago, start or now."
 _POSITION = _Parsed("position", Position.parse)
 
 
@@ -62,7 +64,7 @@ def as_of(service: Service, moment: NamedMoment) -> None:
 @click.option(
     "--without", "left_out", type=_POSITION, multiple=True, required=True, help="An entry; may be repeated."
 )
-@click.option("--as-of", "moment", type=_MOMENT, default="now", show_default=True)
+@click.option("--as-of", "moment", type=_MOMENT, default="now", show_default=True, help=_MOMENT_HELP)
 @json_option
 @pass_service
 def what_if(service: Service, left_out: tuple[Position, ...], moment: NamedMoment, as_json: bool) -> None:
@@ -86,9 +88,7 @@ def what_if(service: Service, left_out: tuple[Position, ...], moment: NamedMomen
 
 
 @click.command(cls=Command, examples=["--from 1795262660328-0 --into replayed.db"])
-@click.option(
-    "--from", "start", type=_MOMENT, default="start", show_default=True, help="A moment, as with as-of."
-)
+@click.option("--from", "start", type=_MOMENT, default="start", show_default=True, help=_MOMENT_HELP)
 @click.option(
     "--into", type=click.Path(path_type=Path, dir_okay=False), help="Keep the scratch file under this name."
 )

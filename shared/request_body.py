@@ -11,6 +11,7 @@ from shared.field_error import FieldError
 from shared.problems import bad_request, body_too_large
 from shared.quick_json import QuickReader
 from shared.strict_json import (
+    LARGEST_BATCH_BYTES,
     LARGEST_BODY_BYTES,
     BrokenFields,
     InvalidJson,
@@ -20,7 +21,6 @@ from shared.strict_json import (
     parse_json,
 )
 
-LARGEST_BATCH_BYTES: Final = 256 * 1024
 MOST_ERRORS: Final = 20  # named in one answer
 
 

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import MutableMapping
-from typing import TYPE_CHECKING, Any, Final
-
-from flask import has_request_context, request
+from typing import TYPE_CHECKING, Final
 
 from eventlog.log import new_token
 
@@ -24,10 +21,3 @@ def request_id(environ: WSGIEnvironment) -> str:
     if not _ID.fullmatch(named):
         named = environ[_NAMED] = new_token()
     return named
-
-
-def add_request_id(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """A step of `configure_logging`: lines that a request writes say which one."""
-    if has_request_context():
-        event["request_id"] = request_id(request.environ)
-    return event

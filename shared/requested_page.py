@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 from urllib.parse import urlencode
 
@@ -59,4 +59,9 @@ def one_page(
         return found, {}
     shown = found[: page.limit]
     query = {**request.args.to_dict(), "limit": page.limit, "after": id_of(shown[-1])}
-    return shown, {"Link": f'<{request.path}?{urlencode(query)}>; rel="next"'}
+    return shown, {"Link": link_to("next", query)}
+
+
+def link_to(relation: str, query: Mapping[str, int | str]) -> str:
+    """Another page of this path, as a `Link` header has it (RFC 8288)."""
+    return f'<{request.path}?{urlencode(query)}>; rel="{relation}"'

@@ -13,7 +13,7 @@ from eventlog import EventLog, Projection, ProjectionReader
 from eventlog.doctor.findings import Finding
 from eventlog.generations import Generations
 from eventlog.projection_reader import Look
-from shared.events import make_codec
+from shared.log_connection import connect_log
 from shared.settings import Settings
 
 
@@ -21,7 +21,8 @@ class Service(NamedTuple):
     """What the commands of a service differ in.
 
     `show` gives what its main list answered at the moment of a look, as JSON; `find_wrong_sums` what does
-    not add up in one, a sentence each; `examine` finds what only this service can have wrong.
+    not add up in one, a sentence each; `examine` finds what only this service can have wrong;
+    `require_safe_start` raises InvalidSettings where it may not answer HTTP at all.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Service(NamedTuple):
     show: Callable[[Look], Sequence[Any]]
     find_wrong_sums: Callable[[Look], list[str]] = lambda _look: []
     examine: Callable[[Settings], list[Finding]] = lambda _settings: []
+    require_safe_start: Callable[[Settings], None] = lambda _settings: None
 
     def read_settings(self) -> Settings:
         """From the environment; InvalidSettings if they cannot be used."""
@@ -38,8 +40,7 @@ class Service(NamedTuple):
 
     def connect(self) -> EventLog:
         """The log, not yet connected to."""
-        settings = self.read_settings()
-        return EventLog.connect(settings.redis_url, make_codec(), settings.stream, archive=settings.archive)
+        return connect_log(self.read_settings(), self.name)
 
     @property
     def directory(self) -> Path:

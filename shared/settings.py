@@ -10,17 +10,26 @@ from urllib.parse import urlsplit
 
 from eventlog import Projection
 from eventlog.archiving import ARCHIVE_NAME
+from eventlog.errors import KeysUnusable
+from eventlog.key_file import KeyFile
 from eventlog.log import DEFAULT_STREAM
+from eventlog.redis_address import InvalidAddress, RedisAddress
+from shared.key_files import PUBLIC_KEYS_NAME
+from shared.request_classes import PER_MINUTE, RequestClass
 
 DEFAULT_DATA_DIR: Final = "./var"
 DEFAULT_REDIS_PORT: Final = 16379  # away from 6379, where another Redis may already run
 DEFAULT_CUSTOMERS_PORT: Final = 8080
 DEFAULT_ACCOUNTS_PORT: Final = 8090
-SHORTEST_SECRET_BYTES: Final = 32  # RFC 7518 section 3.2: a key at least as long as the hash
+MOST_PROXIES: Final = 10
+_REQUEST_LIMIT = re.compile(rf"(?P<name>{'|'.join(RequestClass)})=(?P<count>[0-9]{{1,9}})", re.ASCII)
 _DEFAULT_PORTS: Final = {"http": "80", "https": "443"}
+_OF_BEFORE: Final = "JWT_SECRET"  # one secret for both services, before there were keys
 _ORIGIN = re.compile(
     r"(?P<scheme>https?)://([a-z0-9.-]+|\[[0-9a-f:]+\])(:(?P<port>[1-9][0-9]{0,4}))?", re.ASCII
 )
+
+_METRICS_TOKEN = re.compile(r"[\x21-\x7e]{16,256}", re.ASCII)
 
 
 class InvalidSettings(Exception):
@@ -31,27 +40,37 @@ class Settings(NamedTuple):
     """Both services read the same variables; README.md has the table."""
 
     data_dir: Path
-    redis_url: str
+    redis_given: RedisAddress | None
+    redis_port: int
     stream: str
-    jwt_secret: str
+    jwks: str
     demo: bool
     host: str
     customers_port: int
     accounts_port: int
     cors_origins: tuple[str, ...]
     customers_url: str
+    trusted_proxies: int
+    request_limits: Mapping[RequestClass, int]
+    keys_file: Path | None = None
+    metrics_token: str = ""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
         """Raise InvalidSettings for the first variable that cannot be used."""
-        redis_port = _port(environment, "REDIS_PORT", DEFAULT_REDIS_PORT)
+        if environment.get(_OF_BEFORE):
+            raise InvalidSettings(
+                f"{_OF_BEFORE} is set, and signs nothing any more: unset it; accounts has keys (`accounts keys list`)"
+            )
         host = environment.get("HOST") or "127.0.0.1"
         customers_port = _port(environment, "CUSTOMERS_PORT", DEFAULT_CUSTOMERS_PORT)
+        data_dir = Path(environment.get("DATA_DIR") or DEFAULT_DATA_DIR)
         return cls(
-            data_dir=Path(environment.get("DATA_DIR") or DEFAULT_DATA_DIR),
-            redis_url=_redis_url(environment) or f"redis://127.0.0.1:{redis_port}",
+            data_dir=data_dir,
+            redis_given=_redis_given(environment),
+            redis_port=_port(environment, "REDIS_PORT", DEFAULT_REDIS_PORT),
             stream=environment.get("EVENT_STREAM") or DEFAULT_STREAM,
-            jwt_secret=environment.get("JWT_SECRET", ""),
+            jwks=_key_set(environment) or str(data_dir / "accounts" / PUBLIC_KEYS_NAME),
             demo=_flag(environment, "DEMO"),
             host=host,
             customers_port=customers_port,
@@ -59,16 +78,23 @@ class Settings(NamedTuple):
             cors_origins=_origins(environment, "CORS_ORIGINS"),
             customers_url=_origin(environment, "CUSTOMERS_URL")
             or f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{customers_port}",  # noqa: S104  # compared, not bound
+            trusted_proxies=_proxies(environment),
+            request_limits=_request_limits(environment, "REQUEST_LIMITS"),
+            keys_file=_keys_file(environment, "EVENT_KEYS_FILE"),
+            metrics_token=_metrics_token(environment),
         )
+
+    def redis(self, user: str) -> RedisAddress:
+        """Where the log is; on the private server, where REDIS_URL names no other, as this user."""
+        return self.redis_given or RedisAddress.of_private_server(self.data_dir, self.redis_port, user)
 
     def projection_directory(self, service: str, projection: Projection) -> Path:
         """Where a service keeps a projection's file, its lock and its tail's status."""
         return self.data_dir / service / projection.name
 
-    @property
-    def demo_secret_path(self) -> Path:
-        """Where `make run` keeps the secret that it makes in demo mode."""
-        return self.data_dir / "jwt-secret"
+    def metrics_directory(self, service: str) -> Path:
+        """Where the processes of a service keep what they count."""
+        return self.data_dir / service / "metrics"
 
     @property
     def archive(self) -> Path:
@@ -79,18 +105,11 @@ class Settings(NamedTuple):
         """What a command of ours is given to be about the same log and the same files."""
         return {
             "DATA_DIR": str(self.data_dir),
-            "REDIS_URL": self.redis_url,
+            **(self.redis_given or RedisAddress("")).as_variables(),
+            "REDIS_PORT": str(self.redis_port),
             "EVENT_STREAM": self.stream,
+            "EVENT_KEYS_FILE": str(self.keys_file or ""),
         }
-
-    def require_secret(self) -> str:
-        """The signing secret; InvalidSettings if it is missing or short."""
-        if len(self.jwt_secret.encode()) < SHORTEST_SECRET_BYTES:
-            raise InvalidSettings(
-                f"JWT_SECRET must be {SHORTEST_SECRET_BYTES} bytes or more and has {len(self.jwt_secret.encode())}: "
-                "set it to the same random text for both services, e.g. from `openssl rand -base64 48`"
-            )
-        return self.jwt_secret
 
 
 def _port(environment: Mapping[str, str], variable: str, default: int) -> int:
@@ -110,24 +129,56 @@ def _origin(environment: Mapping[str, str], variable: str) -> str:
     return text
 
 
-def _redis_url(environment: Mapping[str, str]) -> str:
-    url = environment.get("REDIS_URL") or ""
+def _keys_file(environment: Mapping[str, str], variable: str) -> Path | None:
+    path = environment.get(variable)
+    if not path:
+        return None
     try:
-        parts = urlsplit(url)
-        usable = not url or (
-            parts.scheme in {"redis", "rediss"}
-            and bool(parts.hostname)
-            and parts.port != 0
-            and (parts.path.strip("/") or "0").isdecimal()
-        )
-    except ValueError:
-        usable = False
-    if not usable:
-        # not shown: it may hold a password
+        return KeyFile(Path(path)).path
+    except KeysUnusable as problem:
+        raise InvalidSettings(str(problem)) from problem
+
+
+def _key_set(environment: Mapping[str, str]) -> str:
+    """The address or the file of the keys that customers checks tokens with; empty where it is not set."""
+    place = environment.get("JWKS") or ""
+    if "://" in place:
+        try:
+            parts = urlsplit(place)
+            usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            usable = False
+        if not usable:
+            raise InvalidSettings(
+                f"JWKS is {place!r}: set it to the address of accounts' /.well-known/jwks.json or a copy of that"
+            )
+    return place
+
+
+def _proxies(environment: Mapping[str, str]) -> int:
+    text = environment.get("TRUSTED_PROXIES") or "0"
+    if not (text.isascii() and text.isdigit() and int(text) <= MOST_PROXIES):
         raise InvalidSettings(
-            "REDIS_URL cannot be read: set it to redis://[user:password@]host[:port][/database]"
+            f"TRUSTED_PROXIES is {text!r}: set it to how many proxies of yours stand in front, 0 to {MOST_PROXIES}"
         )
-    return url
+    return int(text)
+
+
+def _redis_given(environment: Mapping[str, str]) -> RedisAddress | None:
+    try:
+        return RedisAddress.from_variables(environment)
+    except InvalidAddress as invalid:
+        raise InvalidSettings(str(invalid)) from invalid
+
+
+def _metrics_token(environment: Mapping[str, str]) -> str:
+    token = environment.get("METRICS_TOKEN", "")
+    if token and not _METRICS_TOKEN.fullmatch(token):
+        raise InvalidSettings(
+            "METRICS_TOKEN must be 16 to 256 characters that a header can carry, without blanks: "
+            "set it to random text, e.g. from `openssl rand -hex 32`, or to nothing"
+        )
+    return token
 
 
 def _origins(environment: Mapping[str, str], variable: str) -> tuple[str, ...]:
@@ -143,6 +194,20 @@ def _origins(environment: Mapping[str, str], variable: str) -> tuple[str, ...]:
                 "in lower case, without a path, and without the port that the scheme has anyway"
             )
     return origins
+
+
+def _request_limits(environment: Mapping[str, str], variable: str) -> Mapping[RequestClass, int]:
+    """How many of each class a minute; those that are not named have their default."""
+    limits = dict(PER_MINUTE)
+    for word in environment.get(variable, "").split():
+        found = _REQUEST_LIMIT.fullmatch(word)
+        if found is None:
+            raise InvalidSettings(
+                f"{variable} has {word!r}: set it to how many a minute, 0 for no limit, of these:"
+                f" {' '.join(f'{name}={count}' for name, count in PER_MINUTE.items())}"
+            )
+        limits[RequestClass(found["name"])] = int(found["count"])
+    return limits
 
 
 def _is_origin(text: str) -> bool:

@@ -8,7 +8,7 @@ from msgspec import Meta
 
 ID_PATTERN: Final = "^[1-9][0-9]{0,17}$"
 
-ShownId: TypeAlias = Annotated[str, Meta(pattern=ID_PATTERN, examples=["7"])]
+ShownId: TypeAlias = Annotated[str, Meta(pattern=ID_PATTERN, examples=["1"])]
 ShownPosition: TypeAlias = Annotated[
     str,
     Meta(

@@ -17,6 +17,7 @@ from msgspec import Meta
 from shared.field_error import FieldError
 
 LARGEST_BODY_BYTES: Final = 64 * 1024  # of one object
+LARGEST_BATCH_BYTES: Final = 256 * 1024
 _DEEPEST_NESTING = 20  # no body of ours needs more than one
 _LONGEST_NUMBER = 40  # digits; longer ones cost time to parse and fit nowhere
 

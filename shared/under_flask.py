@@ -7,16 +7,23 @@ from functools import partial
 
 import click
 from flask import Flask
+from flask.cli import FlaskGroup
 
 from shared.settings import InvalidSettings
 
 
 def with_commands(create_app: Callable[[], Flask], main: click.Group) -> Flask:
-    """The app, with the commands of `main`; ClickException where it cannot be made of the environment."""
+    """The app, with the commands of `main`; ClickException where it cannot be made of the environment.
+
+    Where Flask only looks which commands there are, they are there all the same: what needs settings says itself what
+    is wrong with them.
+    """
     try:
         app = create_app()
     except InvalidSettings as wrong:
-        raise click.ClickException(str(wrong)) from wrong
+        if not _is_looking_for_commands():
+            raise click.ClickException(str(wrong)) from wrong
+        app = Flask(__name__)
     for name, command in main.commands.items():
         app.cli.add_command(
             click.Command(
@@ -29,6 +36,11 @@ def with_commands(create_app: Callable[[], Flask], main: click.Group) -> Flask:
             )
         )
     return app
+
+
+def _is_looking_for_commands() -> bool:
+    context = click.get_current_context(silent=True)
+    return context is not None and isinstance(context.command, FlaskGroup)
 
 
 def _pass_on(main: click.Group, name: str, words: tuple[str, ...]) -> None:

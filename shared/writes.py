@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import re
+import threading
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 from flask import Response, g, request
@@ -14,13 +15,19 @@ from eventlog import Command, Published, Refused
 from eventlog.deciding import Decision, DecisionMaker, NewId, Origin
 from eventlog.log import new_token
 from eventlog.row_changes import Rows
+from shared.admission import AT_ONCE
 from shared.field_error import FieldError
 from shared.log_position import format_log_position
 from shared.permissions import Absent, Identity, RefusedItem, describe_refusal
 from shared.problems import Problem, bad_header, conflict, not_found
 from shared.request_ids import request_id
+from shared.traceparent import requested_traceparent
 
 CommandT = TypeVar("CommandT")
+
+# Measured: docs/decisions/028-what-was-written-is-shown.md
+_APPLIED_WITHIN_S: Final = 0.25
+_MOST_WAITERS: Final = AT_ONCE // 4  # per process, so that they leave places for the other writes
 
 _KEY = re.compile(r"[\x21-\x7e]{1,255}", re.ASCII)
 
@@ -30,6 +37,7 @@ class Writes:
 
     def __init__(self, decision_maker: DecisionMaker) -> None:
         self._decision_maker = decision_maker
+        self._waiters = threading.BoundedSemaphore(_MOST_WAITERS)
 
     def carry_out(
         self,
@@ -45,7 +53,12 @@ class Writes:
         key, named = requested_key()
         g.idempotency_key = key
         command = Command(f"{identity.username}\n{key}", _fingerprint(body), named)
-        origin = Origin(identity.username, request_id(request.environ), key if named else None)
+        origin = Origin(
+            identity.username,
+            request_id(request.environ),
+            key if named else None,
+            requested_traceparent(request.environ),
+        )
         outcome: Published | Absent | Refused | RefusedItem = self._decision_maker.carry_out(
             make_command, decide, command, origin
         )
@@ -53,7 +66,21 @@ class Writes:
             raise _refusal(outcome)
         g.log_position = format_log_position(outcome.position, outcome.log_id)
         g.replayed = outcome.replayed
+        if not outcome.replayed:  # else the entries have that of the first
+            g.correlation_id = origin.correlation_id
         return outcome
+
+    def settle(self, published: Published) -> Published:
+        """Wait a moment until this service shows what was written; not where that may take longer.
+
+        So whoever asks next finds what it created, and not what it deleted, without `Min-Log-Position`.
+        """
+        if self._waiters.acquire(blocking=False):
+            try:
+                self._decision_maker.wait_until_applied(published.position, _APPLIED_WITHIN_S)
+            finally:
+                self._waiters.release()
+        return published
 
 
 def requested_key() -> tuple[str, bool]:

@@ -12,6 +12,7 @@ from tests.programs import PROGRAMS
 
 PAGES: Final = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 
+# Each test below compares the pages that it has typed with `pages_typed_by`; of the README it types the tour.
 TYPED_BY: Final = {
     "README.md": "tests/deploy/test_run.py",
     "docs/api/README.md": "tests/deploy/test_typed_pages.py",
@@ -21,7 +22,9 @@ TYPED_BY: Final = {
     "docs/how-to/add-an-event-type.md": "tests/test_followed_pages.py",
     "docs/how-to/change-a-payload.md": "tests/test_followed_pages.py",
     "docs/how-to/call-the-api-safely.md": "tests/deploy/test_typed_pages.py",
+    "docs/how-to/trace-a-request.md": "tests/deploy/test_typed_pages.py",
     "docs/how-to/follow-from-another-language.md": "tests/deploy/test_typed_pages.py",
+    "docs/how-to/secure-redis.md": "tests/deploy/test_typed_pages.py",
     "docs/how-it-works.md": "tests/deploy/test_typed_pages.py",
     "docs/runbook.md": "tests/deploy/test_typed_pages.py",
 }
@@ -33,9 +36,11 @@ _GENERATE = (
 )
 _CLIENT = "generates into the directory it stands in: tests/services/test_openapi.py types it"
 _MINUTES = "takes minutes: tests/services/test_openapi.py makes fewer requests"
+_KEYS = "signs all that follows: tests/eventlog/test_keys_command.py, tests/services/test_signed_pair.py"
 # The lines that no test types as they stand, and why.
 LEFT_OUT: Final = {
     "make run": "what tests/deploy/test_run.py starts",
+    "OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4318 make run": "what tests/deploy/test_traces.py starts",
     "make test": "runs this test",
     "make faults FAULT=process-kills SEED=1 TRIALS=10": "takes a minute: tests/faults/test_campaign.py",
     "python3 -m venv .venv": _AN_INDEX,
@@ -44,9 +49,12 @@ LEFT_OUT: Final = {
     ".venv/bin/eventlog init --adopt": _ANOTHER_LOG,
     "rm -r var/accounts/revenue var/customers/directory": _ANOTHER_LOG,
     "mv var/archive var/archive-of-the-lost-log": _ANOTHER_LOG,
-    '.venv/bin/st run http://127.0.0.1:8080/openapi.json --header "Authorization: Bearer $TOKEN"': _MINUTES,
+    ".venv/bin/st run docs/api/customers.json --url http://127.0.0.1:8080"
+    ' --header "Authorization: Bearer $TOKEN"': _MINUTES,
     _GENERATE.format("accounts"): _CLIENT,
     _GENERATE.format("customers"): _CLIENT,
+    ".venv/bin/eventlog keys new --keys-file event-keys.json": _KEYS,
+    ".venv/bin/eventlog keys begin --keys-file event-keys.json": _KEYS,
     ".venv/bin/eventlog tail -f": "runs until Ctrl-C: tests/services/test_manner_of_commands.py",
 }
 
@@ -54,6 +62,26 @@ _COMMENT = re.compile(r"\s{2,}# .*")
 _FENCED = re.compile(r"^ *```.*?^ *```$", re.MULTILINE | re.DOTALL)
 _INLINE = re.compile(r"`([^`]+)`")
 _MENTION = re.compile(rf"(?:\.venv/bin/)?((?:{'|'.join(PROGRAMS)})(?: .*)?)")
+
+
+_HEADING = re.compile(r"^#+ (.*?) *$", re.MULTILINE)
+
+
+def pages_typed_by(test: str) -> set[str]:
+    """Of this file under `tests/`, by its own word above."""
+    return {page for page, file in TYPED_BY.items() if file == f"tests/{test}"}
+
+
+def anchors_of(page: Path) -> set[str]:
+    """What a link to a heading of the page may name behind `#`, as GitHub makes it."""
+    found: list[str] = []
+    for heading in _HEADING.findall(_FENCED.sub("", page.read_text("utf-8"))):
+        shown = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading)
+        found.append(re.sub(r"[^\w -]", "", shown).lower().replace(" ", "-"))
+    return {
+        f"{anchor}-{before}" if (before := found[:number].count(anchor)) else anchor
+        for number, anchor in enumerate(found)
+    }
 
 
 def name_of(page: Path) -> str:

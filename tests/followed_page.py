@@ -46,7 +46,7 @@ def blocks_of(page: Path) -> list[Block]:
 
 
 class Followed:
-    """A shell in the directory, what it printed last for each line, and what was left running."""
+    """A shell in the directory, what it printed last for each line, what was left running, and the pages done."""
 
     def __init__(self, folder: Path, replaced: Mapping[str, str]) -> None:
         self._folder = folder
@@ -58,6 +58,7 @@ class Followed:
         }
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self.printed: dict[str, str] = {}
+        self.followed: list[Path] = []
 
     def follow(
         self, page: Path, *, ready: Iterable[Callable[[], bool]] = (), skipped: Container[str] = ()
@@ -71,6 +72,24 @@ class Followed:
                 for line in block.text.splitlines():
                     if line not in skipped:
                         self._type(line, begun)
+        self.followed.append(page)
+
+    def run(self, line: str) -> subprocess.CompletedProcess[str]:
+        """What a line does that stands in a sentence of the page."""
+        return subprocess.run(
+            ["sh", "-c", self._replace(line)],
+            cwd=self._folder,
+            env=self._environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def kill(self, line: str) -> None:
+        """As `kill -9` does, what was left running."""
+        process = self._running.pop(line)
+        process.kill()
+        process.wait(20)
 
     def stop(self, line: str) -> int:
         """Ctrl-C, in the terminal where it was left running."""
@@ -101,14 +120,7 @@ class Followed:
             self._running[command] = self._start(command)
             wait_until(next(ready), lambda: command)
         else:
-            done = subprocess.run(
-                ["sh", "-c", self._replace(command)],
-                cwd=self._folder,
-                env=self._environment,
-                capture_output=True,
-                text=True,
-                check=False,
-            )
+            done = self.run(command)
             assert done.returncode == 0, (line, done.stdout, done.stderr)
             self.printed[command] = done.stdout
 

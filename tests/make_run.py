@@ -137,7 +137,18 @@ def _is_alive(process: psutil.Process) -> bool:
 
 def make_environment(folder: Path) -> dict[str, str]:
     """Free ports, a data directory with a difficult path, and nothing of the surrounding configuration."""
-    ours = {"REDIS_URL", "EVENT_STREAM", "JWT_SECRET", "DEMO", "HOST", "CORS_ORIGINS", "CUSTOMERS_URL"}
+    ours = {
+        "REDIS_URL",
+        "EVENT_STREAM",
+        "JWKS",
+        "DEMO",
+        "HOST",
+        "CORS_ORIGINS",
+        "CUSTOMERS_URL",
+        "TRUSTED_PROXIES",
+        "METRICS_TOKEN",
+    }
+    ours |= {"OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"}
     return {
         **{name: value for name, value in os.environ.items() if name not in ours},
         "DATA_DIR": str(folder / "data dir, 100%"),

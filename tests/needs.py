@@ -3,7 +3,7 @@
     @pytest.mark.needs("docker-compose")
 
 Without the program the test is skipped, and the run ends with the line `not run: apt install docker-compose`;
-with REQUIRE_ALL=1, as in continuous integration, it fails instead.
+where Debian's package has another name, that; with REQUIRE_ALL=1, as in continuous integration, it fails instead.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import os
 import shutil
 
 import pytest
+
+_PACKAGES = {"promtool": "prometheus"}
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -22,7 +24,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     missing = sorted(
-        program
+        _PACKAGES.get(program, program)
         for mark in item.iter_markers("needs")
         for program in mark.args
         if shutil.which(program) is None

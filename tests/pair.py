@@ -6,6 +6,7 @@ For tests of what the services answer. As processes: tests/faults/pair.py.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,8 @@ import customers.app
 from accounts.demo import make_demo
 from accounts.identity import Users
 from accounts.revenue import revenue
+from accounts.signing_keys import SigningKeys
+from accounts.token_issuer import TokenIssuer
 from customers.directory import directory
 from eventlog import EventLog, Projection, ProjectionFile, ProjectionReader
 from eventlog.deciding import DecisionMaker
@@ -29,13 +32,11 @@ from eventlog.tail import follow_projection
 from eventlog.tail_lock import TailLock
 from shared.permissions import Identity, Role
 from shared.settings import Settings
-from shared.tokens import Tokens
 from tests.clock import FIXED_NOW
 from tests.described_answers import require_described
 
 _NOWHERE = "redis://127.0.0.1:1"  # a privileged port, on which no Redis is
 
-SECRET = "a secret of thirty-two bytes or more"
 _CHEAP_HASHER = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)  # the apps hash as in production
 
 
@@ -103,6 +104,16 @@ class Client:
     def get(self, path: str, **rest: Any) -> TestResponse:
         return self.request("GET", path, **rest)
 
+    def get_current(self, path: str, *, within_s: float = 20, **rest: Any) -> TestResponse:
+        """An answer whose tag holds until the next event: not of a tail that is about to say that it follows."""
+        deadline = time.monotonic() + within_s
+        while True:
+            answer = self.get(path, **rest)
+            state = answer.headers.get("Projection-State", "following")
+            if state == "following":
+                return answer
+            assert time.monotonic() < deadline, f"{path} was {state} for {within_s:.0f} s"
+
     def post(self, path: str, **rest: Any) -> TestResponse:
         return self.request("POST", path, **rest)
 
@@ -123,10 +134,12 @@ class Pair:
         """`redis_url` is for the commands that the services start as processes; `variables` set them up."""
         self.log = log
         self.folder = folder
-        ours = {"DATA_DIR": str(folder), "JWT_SECRET": SECRET, "REDIS_URL": redis_url}
+        ours = {"DATA_DIR": str(folder), "REDIS_URL": redis_url}
         settings = Settings.from_environment({**(variables or {}), **ours})
         self.revenue_folder = settings.projection_directory("accounts", revenue)
         self.directory_folder = settings.projection_directory("customers", directory)
+        self.keys = SigningKeys(folder / "accounts")
+        self.keys.make_first()
         self.accounts_app = accounts.app.create_app(settings, log)
         self.customers_app = customers.app.create_app(settings, log)
         self.accounts_tail = Tail(log, self.revenue_folder, revenue)
@@ -134,7 +147,7 @@ class Pair:
         self.users = Users(folder / "accounts", _CHEAP_HASHER)
 
     def token(self, username: str = "user1", role: Role = Role.ADMIN) -> str:
-        return Tokens(SECRET).issue(Identity(username, role))
+        return TokenIssuer(self.keys).issue(Identity(username, role))
 
     def accounts(self, username: str | None = "user1", role: Role = Role.ADMIN) -> Client:
         return Client(self.accounts_app, self.token(username, role) if username else None)

@@ -1,19 +1,40 @@
-"""Write docs/reference from the docstrings and the commands themselves: `make reference`."""
+"""Write docs/reference and docs/permissions.md from docstrings, commands and routes: `make reference`."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Final
 
 import click
 import griffe
 
+from shared.permissions import Allowed
 from tests.make_run import ROOT
 from tests.programs import COMMANDS
+from tests.routes import list_routes
 
-REFERENCE: Final = ROOT / "docs" / "reference"
+DOCS: Final = ROOT / "docs"
 _WIDTH = 110
 _MADE = "<!-- Made by `make reference`. -->"
+_VARIABLE = re.compile(r"<(?:\w+:)?(\w+)>")
+_PERMISSIONS = """\
+# Who may what
+
+{made}
+
+| who | |
+|---|---|
+{meanings}
+
+A user owns itself, and the accounts made for it; with an account its customers, and their invoices. What is foreign or
+deleted is answered exactly as what never was: [how, and what can be told all the same](security.md#who-may-what).
+`OPTIONS` is for anyone: it tells methods. `GET /` shows whoever signed in on that page the accounts in sight.
+
+| service | asked for | who | what |
+|---|---|---|---|
+{lines}
+"""
 _LIBRARY = """\
 What `from eventlog import …` gives, by its docstrings; [the guide](../eventlog.md) shows it at work. Deciders and tests
 have modules of their own: `eventlog/deciding.py`, `eventlog/testing.py`.
@@ -21,8 +42,12 @@ have modules of their own: `eventlog/deciding.py`, `eventlog/testing.py`.
 
 
 def make_pages() -> dict[str, str]:
-    """The text of each page by its file's name."""
-    return {"eventlog.md": _describe_library(), "commands.md": _describe_commands()}
+    """The text of each page by its path in docs."""
+    return {
+        "reference/eventlog.md": _describe_library(),
+        "reference/commands.md": _describe_commands(),
+        "permissions.md": _describe_permissions(),
+    }
 
 
 def _describe_library() -> str:
@@ -119,6 +144,27 @@ def _describe_commands() -> str:
     return "\n".join(parts)
 
 
+def _describe_permissions() -> str:
+    of_all: dict[tuple[str, str, Allowed, str], list[str]] = {}
+    for route in list_routes():
+        line = (route.method, _VARIABLE.sub(r"{\1}", route.path), route.allowed, route.summary)
+        of_all.setdefault(line, []).append(route.service)
+    meanings = "\n".join(f"| {_written(allowed)} | {allowed.value} |" for allowed in Allowed)
+    lines = [
+        f"| {' and '.join(services)} | `{method} {path}` | {_written(allowed)} | {summary} |"
+        for (method, path, allowed, summary), services in sorted(of_all.items(), key=_by_services)
+    ]
+    return _PERMISSIONS.format(made=_MADE, meanings=meanings, lines="\n".join(lines))
+
+
+def _written(allowed: Allowed) -> str:
+    return allowed.name.lower().replace("_", " ")
+
+
+def _by_services(line: tuple[tuple[str, str, Allowed, str], list[str]]) -> tuple[list[str], str]:
+    return line[1], line[0][1]
+
+
 if __name__ == "__main__":
     for name, text in make_pages().items():
-        (REFERENCE / name).write_text(text, "utf-8")
+        (DOCS / name).write_text(text, "utf-8")

@@ -8,8 +8,9 @@ from typing import Any, Final
 from flask import Blueprint, Response, g, render_template, request, url_for
 
 from accounts import operations, revenue
-from accounts.identity import Users
+from accounts.logins import Logins
 from accounts.schemas import LoginBody
+from accounts.token_issuer import TokenIssuer
 from eventlog.errors import EventLogError
 from shared.http import no_content
 from shared.log_position import Reads, describe
@@ -24,7 +25,9 @@ _COOKIE: Final = "console-token"
 _LOGIN: Final = LoginBody()
 
 
-def make_console(tokens: Tokens, users: Users, reads: Reads, customers_url: str, stream: str) -> Blueprint:
+def make_console(
+    tokens: Tokens, logins: Logins, issuer: TokenIssuer, reads: Reads, *, customers_url: str, look_into: str
+) -> Blueprint:
     """`/`, `/sign-in` and `/sign-out`; the cookie that they share lets nobody into any other path."""
     console = Blueprint(
         "console", __name__, static_folder="static", template_folder="templates", static_url_path="/console"
@@ -37,7 +40,9 @@ def make_console(tokens: Tokens, users: Users, reads: Reads, customers_url: str,
     )
 
     def page(status: int = 200, **values: Any) -> Response:
-        shown = render_template("console.html", customers_url=customers_url, stream=stream, **values)
+        shown = render_template(
+            "console.html", customers_url=customers_url, look_into_log=look_into, **values
+        )
         headers = {"Content-Security-Policy": policy, "Cache-Control": "no-store", "Vary": "Cookie"}
         return Response(shown, status, headers, mimetype="text/html")
 
@@ -53,7 +58,7 @@ def make_console(tokens: Tokens, users: Users, reads: Reads, customers_url: str,
         if identity is None:
             return page()
         try:
-            with reads.look() as look:
+            with reads.look_now() as look:
                 found = revenue.list_account_revenue(look, identity.only_owned_by(), wanted)
         except (EventLogError, sqlite3.Error):
             return page(username=identity.username, unreadable=True)
@@ -76,7 +81,7 @@ def make_console(tokens: Tokens, users: Users, reads: Reads, customers_url: str,
             body = check_object(_LOGIN, request.form.to_dict())
         except BrokenFields as problem:
             raise bad_request(describe_errors(problem.errors), problem.errors) from None
-        identity = users.authenticate(body["username"], body["password"])
+        identity = logins.authenticate(body["username"], body["password"], request.remote_addr or "")
         if identity is None:
             refused = page(401, problem="Username or password is wrong.")
             refused.headers.extend(unauthorized("").headers)
@@ -84,7 +89,7 @@ def make_console(tokens: Tokens, users: Users, reads: Reads, customers_url: str,
         answer = _to_the_page()
         answer.set_cookie(
             _COOKIE,
-            tokens.issue(identity),
+            issuer.issue(identity),
             max_age=LIFETIME,
             path="/",
             secure=request.is_secure,
@@ -125,7 +130,15 @@ def _signed_in(tokens: Tokens) -> Identity | None:
 def _refuse_from_elsewhere() -> None:
     """403 for a form on another site's page: it would sign somebody in, or out, who did not ask for it.
 
-    Browsers say where a request comes from; what says nothing is no browser that others' pages could use.
+    Browsers say where a request comes from; to plain HTTP, and if they are old, by `Origin` alone. What says nothing
+    is no browser that others' pages could use, or one of before 2020.
     """
-    if request.headers.get("Sec-Fetch-Site", "none") not in {"same-origin", "none"}:
+    site = request.headers.get("Sec-Fetch-Site")
+    origin = request.headers.get("Origin")
+    if site is not None:
+        is_ours = site in {"same-origin", "none"}
+    else:
+        # The host alone: what ends TLS before us makes http of the scheme.
+        is_ours = origin is None or origin.partition("://")[2] == request.host
+    if not is_ours:
         raise forbidden("This form was sent from another site's page: sign in on the page at /.")

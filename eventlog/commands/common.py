@@ -20,6 +20,7 @@ from eventlog.archiving import ARCHIVE_NAME
 from eventlog.codec import Codec
 from eventlog.errors import EventLogError
 from eventlog.log import DEFAULT_STREAM, EventLog
+from eventlog.redis_address import RedisAddress
 
 _PRIVATE_REDIS_PORT = 16379
 # Exit codes, beside 0 for done and 1 for refused or failed.
@@ -114,11 +115,25 @@ class Place(NamedTuple):
         return self.data_dir / ARCHIVE_NAME
 
 
-def at_the_log(command: Callable[Concatenate[Place, P], None]) -> Callable[..., None]:
-    """Give a command the options that say which log, and call it with the Place first; the log is closed behind it."""
+keys_file_option = click.option(
+    "--keys-file",
+    envvar="EVENT_KEYS_FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="[env EVENT_KEYS_FILE] The keys that sign entries. Without it no signature is looked at.",
+)
+
+
+def at_the_log(command: Callable[Concatenate[Place, P], None], user: str = "operator") -> Callable[..., None]:
+    """Give a command the options that say which log, and call it with the Place first; the log is closed behind it.
+
+    `user` is as whom it comes to the private server.
+    """
 
     @click.option(
-        "--redis-url", envvar="REDIS_URL", default="", help="[env REDIS_URL] Default: the private server."
+        "--redis-url",
+        envvar="REDIS_URL",
+        default="",
+        help="[env REDIS_URL] Default: the private server. With it REDIS_USER, REDIS_PASSWORD_FILE, REDIS_CA_FILE.",
     )
     @click.option("--redis-port", envvar="REDIS_PORT", default=_PRIVATE_REDIS_PORT, help="[env REDIS_PORT]")
     @click.option(
@@ -136,20 +151,21 @@ def at_the_log(command: Callable[Concatenate[Place, P], None]) -> Callable[..., 
         type=click.Path(path_type=Path, file_okay=False),
         help="[env DATA_DIR] Where projections and archive lie.",
     )
+    @keys_file_option
     @wraps(command)
-    def connected(*, redis_url: str, redis_port: int, stream: str, data_dir: Path, **options: Any) -> None:
-        try:
-            log = EventLog.connect(
-                redis_url or f"redis://127.0.0.1:{redis_port}",
-                Codec([]),
-                stream,
-                archive=data_dir / ARCHIVE_NAME,
-            )
-        except ValueError as problem:
-            raise click.ClickException(
-                f"REDIS_URL cannot be read ({problem}): set it to redis://[user:password@]host[:port][/database]"
-            ) from problem
-        with closing(log):
+    def connected(
+        *,
+        redis_url: str,
+        redis_port: int,
+        stream: str,
+        data_dir: Path,
+        keys_file: Path | None,
+        **options: Any,
+    ) -> None:
+        given = RedisAddress.from_variables({**os.environ, "REDIS_URL": redis_url})
+        address = given or RedisAddress.of_private_server(data_dir, redis_port, user)
+        archive = data_dir / ARCHIVE_NAME
+        with closing(EventLog.connect(address, Codec([]), stream, archive=archive, keys=keys_file)) as log:
             command(Place(log, data_dir), **options)  # type: ignore[call-arg]  # click gives what it was told of
 
     return connected

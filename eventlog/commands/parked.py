@@ -24,6 +24,7 @@ from eventlog.found_projections import FoundProjection, find_projections
 from eventlog.parking import Parked
 from eventlog.projection import Projection
 from eventlog.projection_reader import ProjectionReader
+from eventlog.subscription import reader_name
 from eventlog.tail import acknowledge_parked
 
 _ACKNOWLEDGE_WAIT_S = 10.0
@@ -45,7 +46,7 @@ def parked(place: Place, as_json: bool) -> None:
         print_json([_described(projection, entry) for projection, entry in found])
         return
     for projection, entry in found:
-        click.echo(f"{projection.checkpoint.projection}  {describe_parked(entry)}")
+        click.echo(f"{_named(projection)}  {describe_parked(entry)}")
     if not found:
         click.echo(f"Nothing is parked by any projection below {place.data_dir} (DATA_DIR).", err=True)
 
@@ -62,7 +63,10 @@ def acknowledge(place: Place, name: str, as_json: bool) -> None:
     for each in found:
         if each.unacknowledged:
             acknowledge_or_exit(each.home.parent, _projection(each), each.checkpoint.sequence)
-    say_acknowledged(sum(each.unacknowledged for each in found), as_json=as_json)
+        if not as_json:
+            click.echo(f"{_named(each)}: {each.unacknowledged} acknowledged")
+    if as_json:
+        say_acknowledged(sum(each.unacknowledged for each in found), as_json=True)
 
 
 def list_all_parked(reader: ProjectionReader) -> Iterator[Parked]:
@@ -100,6 +104,11 @@ def say_acknowledged(count: int, *, as_json: bool) -> None:
         print_json({"acknowledged": count})
     else:
         click.echo(f"{count} acknowledged")
+
+
+def _named(found: FoundProjection) -> str:
+    """Each version has parked for itself."""
+    return reader_name(_projection(found))
 
 
 def _projection(found: FoundProjection) -> Projection:

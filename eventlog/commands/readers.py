@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator, Sequence
+from typing import Final
+
 import click
 
 from eventlog.archive_reader import ArchiveReader
@@ -24,13 +28,33 @@ from eventlog.readers import ReaderKind, WhyKept
 from eventlog.trimming import Keep, Trim, UnseenReader
 from eventlog.trimming import trim as trim_log
 
+_VERSIONED: Final = re.compile(r"(.+)-v([0-9]+)", re.ASCII)  # as eventlog.subscription.reader_name names them
 
-def describe_reader(reader: ReaderStatus) -> str:
-    """One line of a list."""
-    lag = f"{reader.lag_events:,} behind" if reader.lag_events else "has all"
-    since = f", {short_duration(reader.lag_seconds)}" if reader.lag_events else ""
-    told = short_duration(reader.seen_seconds_ago)
-    return f"{reader.name:<24} {reader.kind:<10} {reader.position:<18} {lag}{since}, as last told {told} ago"
+
+def describe_readers(readers: Sequence[ReaderStatus]) -> Iterator[str]:
+    """A line each; with the mend, where a newer version of the same projection reads, too."""
+    for reader in readers:
+        lag = "has all"
+        if reader.lag_events:
+            lag = f"{counted(reader.lag_events, 'event')} behind for {short_duration(reader.lag_seconds)}"
+        told = f"last heard of {short_duration(reader.seen_seconds_ago)} ago"
+        line = f"{reader.name:<24} {reader.kind:<10} {reader.position:<18} {lag}; {told}"
+        newer = _find_newer(reader.name, readers)
+        if newer:
+            line += f"; an older version of {newer}: if it is gone for good, `eventlog readers remove {reader.name}`"
+        yield line
+
+
+def _find_newer(name: str, readers: Sequence[ReaderStatus]) -> str | None:
+    """The reader of the newest version of the same projection, where that is not this one."""
+    found = _VERSIONED.fullmatch(name)
+    if found is None:
+        return None
+    versions = [
+        other for reader in readers if (other := _VERSIONED.fullmatch(reader.name)) and other[1] == found[1]
+    ]
+    newest = max(versions, key=lambda other: int(other[2]))
+    return newest[0] if int(newest[2]) > int(found[2]) else None
 
 
 @click.group(cls=CommandGroup, invoke_without_command=True, examples=["--json", "remove revenue-v1"])
@@ -44,8 +68,8 @@ def readers(place: Place, as_json: bool) -> None:
     if as_json:
         print_json(found)
         return
-    for reader in found:
-        click.echo(describe_reader(reader))
+    for line in describe_readers(found):
+        click.echo(line)
     if not found:
         click.echo("No reader has made itself known yet: a tail does when it follows.", err=True)
 

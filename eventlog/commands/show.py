@@ -31,9 +31,12 @@ def show(place: Place, position: Position, as_json: bool) -> None:
     entry, lies_in = _find_in_redis(place, position), "redis"
     if entry is None:
         entry, lies_in = _find_in_archive(place, position, log_id), "archive"
-    shown = read_entry(entry)
+    shown = read_entry(entry, place.log.why_unproven(entry, log_id))
     if as_json:
-        print_json({**msgspec.structs.asdict(shown), "lies_in": lies_in})
+        told = msgspec.structs.asdict(shown)
+        if shown.unproven is None:
+            del told["unproven"]
+        print_json({**told, "lies_in": lies_in})
     else:
         click.echo(pretty(shown))
         click.echo("in Redis" if lies_in == "redis" else f"in the archive, {place.archive}")

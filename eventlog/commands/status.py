@@ -8,7 +8,7 @@ import click
 
 from eventlog.archive_status import describe_archive
 from eventlog.commands.common import Command, Place, at_the_log, json_option, print_json
-from eventlog.commands.readers import describe_reader
+from eventlog.commands.readers import describe_readers
 from eventlog.counted import counted
 from eventlog.log_status import EntryStatus, LogStatus, describe_log
 from eventlog.position import Position
@@ -49,8 +49,8 @@ def _describe(found: LogStatus) -> Iterator[str]:
     )
     archive = describe_archive(found.archive) if found.archive else "none: nothing can be trimmed"
     yield f"archive     {archive}"
-    for reader in found.readers:
-        yield f"reader      {describe_reader(reader)}"
+    for line in describe_readers(found.readers):
+        yield f"reader      {line}"
     for projection in found.projections:
         parked = f"{projection.parked_unacknowledged:,} new of {projection.parked:,} parked"
         other = "" if projection.log_id in {"", found.log_id} else f"; of another log, {projection.log_id}"

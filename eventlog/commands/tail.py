@@ -86,6 +86,7 @@ class Wanted(NamedTuple):
 @click.option(
     "-n",
     "count",
+    metavar="COUNT",
     type=click.IntRange(min=0),
     help="Only the last COUNT of what is chosen. [default: 10, all with --since]",
 )
@@ -103,6 +104,7 @@ def tail(
 ) -> None:
     """Show the stream as it is: time, position, sequence, type and payload of each entry.
 
+    With --keys-file what its signature does not prove is marked; copies are not told from originals.
     With -f, a log that is replaced meanwhile is an error (exit code 1), and Ctrl-C is how it ends (0).
     """
     wanted = Wanted(frozenset(types), subject)
@@ -120,7 +122,8 @@ def tail(
         else:
             checkpoint = checkpoint._replace(position=first.previous())
         for entries in _entries_behind(log, checkpoint, follow):
-            _print(filter(wanted.includes, map(read_entry, entries)), as_json)
+            found = (_show(log, checkpoint.log_id, entry) for entry in entries)
+            _print(filter(wanted.includes, found), as_json)
     except KeyboardInterrupt:
         if not follow:
             raise
@@ -136,6 +139,10 @@ def _begin(log: EventLog) -> Checkpoint:
     return checkpoint
 
 
+def _show(log: EventLog, log_id: str, entry: Entry) -> ShownEvent | ShownRaw:
+    return read_entry(entry, log.why_unproven(entry, log_id))
+
+
 def _last_entries(
     place: Place, checkpoint: Checkpoint, wanted: Wanted, first: Position, count: int
 ) -> tuple[list[ShownEvent | ShownRaw], Checkpoint]:
@@ -146,7 +153,7 @@ def _last_entries(
     found: list[ShownEvent | ShownRaw] = []
     back = chain.from_iterable(_chunks_back(place, checkpoint.position, first))
     while len(found) < count and (entry := next(back, None)) is not None and entry.position >= first:
-        shown = read_entry(entry)
+        shown = _show(place.log, checkpoint.log_id, entry)
         if wanted.includes(shown):
             found.append(shown)
     return found[::-1], checkpoint
@@ -211,7 +218,12 @@ def _print(entries: Iterable[ShownEvent | ShownRaw], as_json: bool) -> None:
 
 
 def pretty(shown: ShownEvent | ShownRaw) -> str:
-    """One line for a terminal."""
+    """One line for a terminal; what is not proven says so at its end."""
+    doubt = "" if not shown.unproven else click.style(f"  parked: {shown.unproven}", fg="red")
+    return f"{_pretty(shown)}{doubt}"
+
+
+def _pretty(shown: ShownEvent | ShownRaw) -> str:
     position = Position.parse(shown.position)
     when = click.style(f"{time_of(position):%Y-%m-%d %H:%M:%S.%f}"[:-3], dim=True)
     if isinstance(shown, ShownRaw):

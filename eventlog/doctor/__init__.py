@@ -16,8 +16,9 @@ from eventlog.doctor.followers import FOLLOWER_NAMES, examine_archive, examine_f
 from eventlog.doctor.places import list_followers, remembers_log
 from eventlog.doctor.readers import READER_NAMES, examine_readers
 from eventlog.doctor.server import SERVER_NAMES, examine_server
-from eventlog.errors import EventLogError, LogUnavailable, WrongLog
+from eventlog.errors import EventLogError, LogUnavailable, PermissionMissing, WrongLog
 from eventlog.log import EventLog
+from eventlog.mends import mend_of
 
 DEFAULT_LIMITS: Final = Limits()
 
@@ -50,8 +51,9 @@ def look_at_log(log: EventLog) -> tuple[LogState | None, list[Finding]]:
         damaged = Finding(Name.LOG_DAMAGED, Severity.PROBLEM, problem.explanation, problem.mend)
         return None, with_all_clear(_LOOK_NAMES, [damaged])
     except EventLogError as problem:
-        away = Finding(Name.REDIS_AWAY, Severity.PROBLEM, str(problem), "start Redis; check REDIS_URL")
-        return None, [away, *not_looked_at([Name.LOG_DAMAGED], "Redis is away")]
+        name = Name.PERMISSIONS_MISSING if isinstance(problem, PermissionMissing) else Name.REDIS_AWAY
+        away = Finding(name, Severity.PROBLEM, str(problem), mend_of(problem))
+        return None, [away, *not_looked_at([Name.LOG_DAMAGED], "the log cannot be read")]
 
 
 def _examine(log: EventLog, data_dir: Path, limits: Limits, clock: Callable[[], datetime]) -> list[Finding]:

@@ -28,6 +28,8 @@ class Name(StrEnum):
     FSYNC_PAUSED_BY_REWRITE = "fsync-paused-by-rewrite"
     EVICTION_POLICY = "eviction-policy"
     DURABILITY_UNPROVEN = "durability-unproven"
+    PERMISSIONS_MISSING = "permissions-missing"
+    STRANGERS_MAY_WRITE = "strangers-may-write"
     REDIS_MEMORY = "redis-memory"
     REDIS_OUTDATED = "redis-outdated"
     CLOCKS_DIFFER = "clocks-differ"

@@ -56,11 +56,11 @@ def examine_follower(
             found.append(
                 unreadable_file(follower.label, f"{follower.file}: {'; '.join(faults)}", follower.service)
             )
-        found += _labelled(follower, judge_parked(parked, follower.service))
+        found += _labelled(follower, judge_parked(parked, follower.projection.name, follower.service))
         if state is None:
             found += not_looked_at(_LOG, f"{follower.label}: the log cannot be read")
         else:
-            found += _judge_place(follower, checkpoint, log, state, limits)
+            found += _judge_place(follower, checkpoint, log, state, limits, of_tail=found)
     except (NotBuilt, sqlite3.Error, UnicodeDecodeError) as problem:
         what = str(problem) if isinstance(problem, NotBuilt) else f"{follower.file} cannot be read: {problem}"
         found.append(unreadable_file(follower.label, what, follower.service))
@@ -88,7 +88,7 @@ def examine_archive(archive: Path, log: EventLog, state: LogState | None, limits
             [Name.ARCHIVE_UNUSABLE], "every single entry of the archive: `eventlog archive --check` does"
         )
         if state is not None:
-            found += _judge_place(follower, checkpoint, log, state, limits)
+            found += _judge_place(follower, checkpoint, log, state, limits, of_tail=found)
     except (ArchiveUnusable, sqlite3.Error) as problem:
         what = (
             str(problem) if isinstance(problem, ArchiveUnusable) else f"{archive} cannot be read: {problem}"
@@ -99,15 +99,17 @@ def examine_archive(archive: Path, log: EventLog, state: LogState | None, limits
     return with_all_clear([Name.ARCHIVE_AWAY], found)
 
 
-def judge_parked(count: int, service: str) -> Finding | None:
-    """None where somebody has looked at every parked entry."""
+def judge_parked(count: int, projection: str, service: str | None) -> Finding | None:
+    """None where somebody has looked at every parked entry; `eventlog` can do it where no service has a command."""
     if not count:
         return None
+    look = f"{service} parked list" if service else "eventlog parked"
+    acknowledge = f"{service} parked acknowledge" if service else f"eventlog parked acknowledge {projection}"
     return Finding(
         Name.PARKED_ENTRIES,
         Severity.PROBLEM,
         f"{counted(count, 'entry')} parked, unacknowledged",
-        f"look at `{service} parked list`, then `{service} parked acknowledge`",
+        f"look at `{look}`, then `{acknowledge}`",
     )
 
 
@@ -136,9 +138,16 @@ def _judge_absent_archive(archive: Path, log: EventLog, state: LogState | None) 
 
 
 def _judge_place(
-    follower: Follower, checkpoint: Checkpoint, log: EventLog, state: LogState, limits: Limits
+    follower: Follower,
+    checkpoint: Checkpoint,
+    log: EventLog,
+    state: LogState,
+    limits: Limits,
+    *,
+    of_tail: list[Finding],
 ) -> Iterator[Finding]:
-    """The judgement that the tail makes before each batch; then whether it moves."""
+    """The judgement that the tail makes before each batch; then whether it moves, where it is not known to be dead."""
+    dead = any(finding.name is Name.TAIL_DEAD for finding in of_tail)
     snapshot = log.snapshot(checkpoint.position, BATCH_SIZE)
     numbered = number_entries(checkpoint, snapshot, log.count_entries)
     if isinstance(numbered, Divergence):
@@ -147,7 +156,7 @@ def _judge_place(
         yield Finding(_DIVERGED[wrong.verdict], Severity.PROBLEM, detail, wrong.mend)
         return
     yield from _labelled(follower, judge_lag(state, checkpoint))
-    if numbered and not moves(follower, checkpoint, limits.stuck_after_s):
+    if numbered and not dead and not moves(follower, checkpoint, limits.stuck_after_s):
         yield Finding(
             Name.TAIL_STUCK,
             Severity.PROBLEM,

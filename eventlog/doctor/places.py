@@ -15,23 +15,22 @@ from eventlog.generations import SERVED_FILE, Generations, list_homes, version_o
 from eventlog.projection import Projection
 from eventlog.readers import ReaderKind
 from eventlog.tail_lock import LOCK_NAME
-from eventlog.tail_status import TailState, TailStatusFile
+from eventlog.tail_status import NO_TAIL, TailStatusFile
 
 _BUSY_TIMEOUT_MS: Final = 1000
-_NO_TAIL: Final = {TailState.DEAD, TailState.STOPPED}
 
 
 class Follower(NamedTuple):
     """One projection's place: its file, and the directory where its tail keeps lock and status.
 
-    `service` is the command that lists and acknowledges its parked entries.
+    `service` is the command that looks after it; None of a projection that has none.
     """
 
     label: str
     file: Path
     home: Path
     projection: Projection
-    service: str = "SERVICE"
+    service: str | None = None
     kind: ReaderKind = ReaderKind.PROJECTION
 
     @property
@@ -48,7 +47,7 @@ class Follower(NamedTuple):
         return _wal_of(self.file.resolve())
 
 
-def follower_of(directory: Path, projection: Projection, label: str, service: str = "SERVICE") -> Follower:
+def follower_of(directory: Path, projection: Projection, label: str, service: str | None = None) -> Follower:
     generations = Generations(directory, projection)
     return Follower(label, generations.served_file, generations.home, projection, service)
 
@@ -83,7 +82,7 @@ def _followed_homes(data_dir: Path) -> Iterator[Path]:
     """Of each projection the versions that have a tail, else the newest: an older one is kept to roll back to."""
     for _, group in groupby(list_homes(data_dir), key=lambda home: home.parent):
         homes = sorted(group, key=version_of)
-        yield from [home for home in homes if TailStatusFile(home).read().state not in _NO_TAIL] or homes[-1:]
+        yield from [home for home in homes if TailStatusFile(home).read().state not in NO_TAIL] or homes[-1:]
 
 
 @contextmanager
@@ -110,13 +109,15 @@ def remembers_log(follower: Follower) -> bool:
     return found is not None and bool(found.log_id)
 
 
-def unreadable_file(label: str, problem: str, service: str = "SERVICE") -> Finding:
-    return Finding(
-        Name.PROJECTION_UNREADABLE,
-        Severity.PROBLEM,
-        f"{label}: {problem}",
-        f"where it was never built, start the tail; else `{service} verify --repair` builds it anew and has it served",
+def unreadable_file(label: str, problem: str, service: str | None = None) -> Finding:
+    anew = (
+        f"`{service} verify --repair` builds it anew and has it served"
+        if service
+        else "`verify --repair` of its service builds it anew and has it served; where there is no such command, "
+        "stop its tail, delete its directory, start the tail again"
     )
+    mend = f"where it was never built, start the tail; else {anew}"
+    return Finding(Name.PROJECTION_UNREADABLE, Severity.PROBLEM, f"{label}: {problem}", mend)
 
 
 def _wal_of(file: Path) -> Path:

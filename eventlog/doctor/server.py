@@ -9,8 +9,9 @@ from typing import Final
 
 from eventlog.doctor.advisories import AS_OF, list_holes
 from eventlog.doctor.findings import Finding, Limits, Name, Severity, not_looked_at, with_all_clear
-from eventlog.errors import LogUnavailable, WeakDurability
+from eventlog.errors import PERMISSION_MEND, LogUnavailable, PermissionMissing, WeakDurability
 from eventlog.log import DURABLE_SETTINGS, Durability, EventLog
+from eventlog.permissions import TO_OPERATE
 from eventlog.position import Position
 from eventlog.server_state import ServerState
 
@@ -24,8 +25,9 @@ _WEAK: Final = {
     "maxmemory-policy": (Name.EVICTION_POLICY, "Redis may delete the log when its memory is full"),
 }
 _SETTINGS: Final = (*(name for name, _ in _WEAK.values()), Name.DURABILITY_UNPROVEN)
+_PERMISSIONS: Final = (Name.PERMISSIONS_MISSING, Name.STRANGERS_MAY_WRITE)
 _STATE: Final = (Name.REDIS_MEMORY, Name.REDIS_OUTDATED, Name.CLOCKS_DIFFER, Name.IDS_AHEAD_OF_CLOCK)
-SERVER_NAMES: Final = (*_SETTINGS, *_STATE)
+SERVER_NAMES: Final = (*_SETTINGS, *_PERMISSIONS, *_STATE)
 
 
 def examine_server(
@@ -36,6 +38,7 @@ def examine_server(
     `end` is the position of the log's last entry, None where it is not known.
     """
     found = with_all_clear(_SETTINGS, judge_durability(log))
+    found += with_all_clear(_PERMISSIONS, _judge_permissions(log))
     try:
         server = log.server_state()
     except LogUnavailable as refusal:
@@ -67,6 +70,21 @@ def judge_durability(log: EventLog) -> list[Finding]:
         mend = "let CONFIG GET be read, or check appendfsync by hand"
         return [Finding(Name.DURABILITY_UNPROVEN, Severity.WARNING, "durability unproven", mend)]
     return []
+
+
+def _judge_permissions(log: EventLog) -> Iterator[Finding]:
+    try:
+        missing = log.permissions.list_missing(TO_OPERATE)
+        why = f"user {log.permissions.user!r} may not run {', '.join(missing)}" if missing else ""
+    except PermissionMissing as refusal:
+        why = f"user {refusal.user!r} may not {refusal.what}"
+    if why:
+        detail = f"{why}, which `eventlog init`, `trim`, `reseed` and `readers remove` need"
+        yield Finding(Name.PERMISSIONS_MISSING, Severity.WARNING, detail, PERMISSION_MEND)
+    if log.permissions.may_strangers_write():
+        detail = "whoever reaches Redis may write to the log, and delete it, without a password"
+        mend = "give Redis the users of deploy/users.acl: docs/how-to/secure-redis.md"
+        yield Finding(Name.STRANGERS_MAY_WRITE, Severity.WARNING, detail, mend)
 
 
 def _judge_memory(server: ServerState, limits: Limits) -> Iterator[Finding]:

@@ -7,13 +7,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from eventlog.checkpoints import Checkpoint, read_checkpoint
 from eventlog.doctor.findings import Finding, Limits, Name, Severity, not_looked_at
 from eventlog.doctor.places import Follower, opened
 from eventlog.doctor.processes import can_look, list_opened
 from eventlog.mends import split_mend
 from eventlog.readers import ReaderKind
-from eventlog.tail_status import TailState, TailStatus, TailStatusFile
+from eventlog.tail_lock import is_free
+from eventlog.tail_status import NO_TAIL, TailState, TailStatus, TailStatusFile
 
 _POLL_S: Final = 0.1
 
@@ -36,6 +39,8 @@ def examine_tail(follower: Follower, limits: Limits) -> list[Finding]:
     at_lock, at_file = users[follower.lock], users[follower.file]
     holders = {each.pid for each in at_lock if each.locked}
     writers = {each.pid for each in at_file if each.to_write}
+    if not holders | writers and status.state not in NO_TAIL and is_free(follower.lock):
+        status = _just_died(status, follower)
     readers = {each.pid for each in at_file} - writers
     return [
         *_judge_tail(follower, status, holders),
@@ -106,6 +111,14 @@ def _judge_tail(follower: Follower, status: TailStatus, holders: set[int]) -> li
             return []
 
 
+def _just_died(status: TailStatus, follower: Follower) -> TailStatus:
+    """It was killed before it could say so: the kernel has freed its lock."""
+    said = (
+        f"nobody holds its lock; the last sign of life was {TailStatusFile(follower.home).age_s():.0f} s ago"
+    )
+    return msgspec.structs.replace(status, state=TailState.DEAD, message=said)
+
+
 def _judge_second_tail(
     follower: Follower, status: TailStatus, holders: set[int], writers: set[int], waiting: set[int]
 ) -> Iterator[Finding]:
@@ -124,7 +137,7 @@ def _judge_second_tail(
             f"{follower.label}: process {_named(waiting)} waits for the lock that {_named(holders)} holds",
             f"if it is not meant to take over: kill {_named(waiting)}",
         )
-    elif not holders and status.state not in {TailState.DEAD, TailState.STOPPED}:
+    elif not holders and status.state not in NO_TAIL:
         why = f"{follower.label}: its tail runs where this user cannot look"
         yield from not_looked_at([Name.SECOND_TAIL], why)
 

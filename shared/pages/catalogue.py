@@ -10,12 +10,11 @@ from flask import Blueprint, Response
 
 from eventlog.catalogue import list_fields, make_catalogue
 from shared.events import make_codec
-from shared.operations import Answer, asks, described
+from shared.operations import Answer, described, shows
 from shared.pages.routes import PAGE_SHOWN, show_page
+from shared.preconditions import with_tag
 
-_DOCUMENT: Final = asks(
-    Answer(200, "AsyncAPI 3.0.", dict[str, Any], {"asyncapi": "3.0.0"}), needs_token=False
-)
+_DOCUMENT: Final = shows(Answer(200, "AsyncAPI 3.0.", dict[str, Any], {"asyncapi": "3.0.0"}))
 
 
 def make_catalogue_pages(stream: str) -> Blueprint:
@@ -30,7 +29,7 @@ def make_catalogue_pages(stream: str) -> Blueprint:
     @described(_DOCUMENT)
     def describe_events() -> Response:
         """Describe the events of the stream, each with its JSON Schema."""
-        return Response(msgspec.json.encode(catalogue()), mimetype="application/json")
+        return with_tag(Response(msgspec.json.encode(catalogue()), mimetype="application/json"))
 
     @pages.get("/catalogue")
     @described(PAGE_SHOWN)

@@ -12,9 +12,9 @@ import msgspec
 from flask import Blueprint, Response, current_app, render_template
 from markupsafe import Markup, escape
 
-from shared.operations import HTML_PAGE, IF_NONE_MATCH, Answer, asks, described
-from shared.preconditions import apply_preconditions
-from shared.problem_kinds import KINDS, NOT_FOUND, PRECONDITION_FAILED
+from shared.operations import HTML_PAGE, Answer, described, shows
+from shared.preconditions import with_tag
+from shared.problem_kinds import KINDS, NOT_FOUND
 from shared.problems import Problem, not_found
 
 # Swagger UI gives its elements styles, and shows pictures that it brings as data.
@@ -22,14 +22,8 @@ _POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:;"
     " connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-PAGE_SHOWN: Final = asks(HTML_PAGE, needs_token=False)
-_DOCUMENT: Final = asks(
-    Answer(200, "OpenAPI 3.1.", dict[str, Any], {"openapi": "3.1.0"}),
-    Answer(304, "Not changed since the answer of this `ETag`."),
-    problems=[PRECONDITION_FAILED],
-    needs_token=False,
-    parameters=[IF_NONE_MATCH],
-)
+PAGE_SHOWN: Final = shows(HTML_PAGE)
+_DOCUMENT: Final = shows(Answer(200, "OpenAPI 3.1.", dict[str, Any], {"openapi": "3.1.0"}))
 _CODE = re.compile("`([^`]+)`")
 
 
@@ -51,10 +45,7 @@ def make_pages(title: str, description: str) -> Blueprint:
     @described(_DOCUMENT)
     def describe_api() -> Response:
         """Describe this API."""
-        response = Response(document(), mimetype="application/json")
-        response.add_etag()
-        apply_preconditions(response)
-        return response
+        return with_tag(Response(document(), mimetype="application/json"))
 
     @pages.get("/docs")
     @described(PAGE_SHOWN)
@@ -71,7 +62,7 @@ def make_pages(title: str, description: str) -> Blueprint:
         )
 
     @pages.get("/problems/<kind>")
-    @described(asks(HTML_PAGE, problems=[NOT_FOUND], needs_token=False))
+    @described(shows(HTML_PAGE, problems=[NOT_FOUND]))
     def find_problem(kind: str) -> Response:
         """Show what one means, and what to do."""
         found = KINDS.get(kind)
@@ -86,7 +77,7 @@ def make_pages(title: str, description: str) -> Blueprint:
 def show_page(template: str, **values: Any) -> Response:
     """A page made of a template of this package."""
     headers: Mapping[str, str] = {"Content-Security-Policy": _POLICY, "Cache-Control": "no-cache"}
-    return Response(render_template(template, **values), headers=headers, mimetype="text/html")
+    return with_tag(Response(render_template(template, **values), headers=headers, mimetype="text/html"))
 
 
 def _with_code(text: str) -> Markup:

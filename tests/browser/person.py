@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -14,7 +15,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_play
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from eventlog import EventLog
-from eventlog.embedded_redis import free_port
+from eventlog.embedded_redis import HOST
 from tests.pair import Pair, running_pair
 
 INVOICE = {"customer_id": "1", "purchase_date": "2026-01-31", "purchase_price_cents": 12000}
@@ -80,17 +81,19 @@ def running_browser() -> Iterator[Browser]:
 @contextmanager
 def running_console(log: EventLog, redis_url: str, folder: Path, browser: Browser) -> Iterator[Console]:
     """With the demo accounts, of which `one` has the customer Ada with an invoice over 120.00."""
-    accounts_port, customers_port = free_port(), free_port()
-    url = f"http://127.0.0.1:{accounts_port}"
-    variables = {
-        "ACCOUNTS_PORT": str(accounts_port),
-        "CUSTOMERS_PORT": str(customers_port),
-        "CORS_ORIGINS": url,
-    }
     with ExitStack() as ended:
+        # Held from here on: a port that is merely free now may be another's by then.
+        doors = [ended.enter_context(socket.create_server((HOST, 0))) for _ in range(2)]
+        accounts_port, customers_port = (door.getsockname()[1] for door in doors)
+        url = f"http://{HOST}:{accounts_port}"
+        variables = {
+            "ACCOUNTS_PORT": str(accounts_port),
+            "CUSTOMERS_PORT": str(customers_port),
+            "CORS_ORIGINS": url,
+        }
         pair = ended.enter_context(running_pair(log, folder, redis_url=redis_url, variables=variables))
-        ended.enter_context(_served(pair.accounts_app, accounts_port))
-        ended.enter_context(_served(pair.customers_app, customers_port))
+        ended.enter_context(_served(pair.accounts_app, doors[0]))
+        ended.enter_context(_served(pair.customers_app, doors[1]))
         pair.make_demo()
         pair.customers().post("/customers", json={"name": "Ada", "account_id": "1"})
         console = Console(pair, url, browser)
@@ -106,8 +109,9 @@ class _Quiet(WSGIRequestHandler):
 
 
 @contextmanager
-def _served(app: Flask, port: int) -> Iterator[None]:
-    server = make_server("127.0.0.1", port, app, threaded=True, request_handler=_Quiet)
+def _served(app: Flask, door: socket.socket) -> Iterator[None]:
+    host, port = door.getsockname()
+    server = make_server(host, port, app, threaded=True, request_handler=_Quiet, fd=door.fileno())
     thread = Thread(target=server.serve_forever)
     thread.start()
     try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 import shutil
 import socket
 import subprocess
@@ -16,8 +15,12 @@ import httpx
 import pytest
 import redis
 
+from deploy.installation import Installation
 from deploy.ports import PortsTakenError, require_free
+from deploy.tour import for_other_terminals
 from eventlog.embedded_redis import EmbeddedRedis, free_port
+from shared.key_files import PRIVATE_KEYS_NAME
+from tests.documented_lines import pages_typed_by
 from tests.make_run import ROOT, Run
 
 pytestmark = pytest.mark.processes
@@ -88,10 +91,36 @@ def test_both_services_are_ready_and_the_tour_works_line_by_line(start_run: Star
         (2, 0),
     ]
 
-    (show,) = re.findall(r"`(\S+eventlog show [^`]+)`", (ROOT / "README.md").read_text("utf-8"))
+    readme = (ROOT / "README.md").read_text("utf-8")
+    sentence = readme[readme.index("The log itself: ") :]
+    tail, show, read, status = re.findall(r"`(\.venv/bin/[^`]+)`", sentence)[:4]
     position = re.findall(r"(?i)^log-position: (\S+)", printed, re.MULTILINE)[-1]
-    where = " ".join(f"{name}={shlex.quote(run.environment[name])}" for name in ("REDIS_PORT", "DATA_DIR"))
-    assert "InvoiceCreated" in _paste("bash", [f"POSITION={position}", f"{where} {show}"])
+    (export,) = [line for line in run.output().splitlines() if line.startswith("export ")]
+    for line, shown in (
+        (show, "InvoiceCreated"),
+        (tail, "AccountCreated"),
+        (status, "reader      revenue-v"),
+    ):
+        assert f"\n{line}\n" in run.output()
+        assert shown in _paste("bash", [export, f"POSITION={position}", line])
+    assert f"\n{read.replace('16379', run.environment['REDIS_PORT'])}\n" in run.output()
+
+    (watch,) = re.findall(r"`(curl -N [^`]+)`", readme)
+    assert _first_event_of(run, watch.replace("8090", run.environment["ACCOUNTS_PORT"])) == "projection"
+    assert pages_typed_by("deploy/test_run.py") == {"README.md"}
+
+
+def _first_event_of(run: Run, watch: str) -> str:
+    """The name of the first event that a line which goes on for ever shows."""
+    script = "\n".join([*_tour_of(run)[:2], f"exec {watch}"])
+    with subprocess.Popen(
+        ["bash", "-c", script], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as shown:
+        assert shown.stdout is not None
+        try:
+            return next(line.removeprefix("event: ").strip() for line in shown.stdout if "event: " in line)
+        finally:
+            shown.terminate()
 
 
 def test_the_printed_redis_cli_line_shows_the_log(start_run: StartRun) -> None:
@@ -100,6 +129,16 @@ def test_the_printed_redis_cli_line_shows_the_log(start_run: StartRun) -> None:
     (line,) = [line for line in run.output().splitlines() if "XREAD" in line]
     shown = _paste("sh", [line])
     assert shown.splitlines().count("AccountCreated") == 2
+
+
+def test_other_terminals_are_told_what_differs_and_never_a_password() -> None:
+    def told(**variables: str) -> str:
+        return for_other_terminals(Installation.from_environment(variables))
+
+    assert told() == ""
+    assert told(REDIS_PORT="7001", CUSTOMERS_PORT="8080") == "export REDIS_PORT=7001"
+    assert told(REDIS_URL="redis://10.0.0.1:6379") == "export REDIS_URL=redis://10.0.0.1:6379"
+    assert told(REDIS_URL="redis://app:secret@10.0.0.1", ACCOUNTS_PORT="7002") == "export ACCOUNTS_PORT=7002"
 
 
 def test_ctrl_c_stops_everything_and_the_next_run_goes_on(start_run: StartRun) -> None:
@@ -239,6 +278,7 @@ def test_taken_port_is_named_with_the_variable_that_changes_it(
         rf"^Choose other ports, as in: make run {variable}=([0-9]+)$", run.output(), re.MULTILINE
     )
     assert int(suggested) > int(environment[variable])
+    assert f"after: export {variable}={suggested}\n" in run.output()
 
 
 def test_private_redis_that_was_started_alone_is_named_instead_of_its_port(
@@ -294,27 +334,37 @@ def test_second_run_on_one_data_directory_is_told_who_has_it(start_run: StartRun
     first.wait_until_up()
 
 
-@pytest.mark.parametrize(("demo", "secret"), [("1", "short"), ("0", "short"), ("0", "")])
-def test_weak_or_missing_secret_is_refused(start_run: StartRun, demo: str, secret: str) -> None:
-    run = start_run(DEMO=demo, JWT_SECRET=secret)
-    assert run.process.wait(30) == 1
-    assert "JWT_SECRET must be 32 bytes or more" in run.output()
+def test_without_keys_nothing_starts_outside_demo_mode(start_run: StartRun) -> None:
+    run = start_run(DEMO="0")
+    assert run.process.wait(60) == 1
+    assert "there is no key to sign tokens with" in run.output()
+    assert "make one with `accounts keys rotate`" in run.output()
 
 
-def test_demo_secret_is_made_once_and_for_its_owner_only(
+def test_demo_users_are_refused_outside_demo_mode(start_run: StartRun) -> None:
+    first = start_run()
+    first.wait_until_up()
+    first.interrupt()
+    first.wait_until_nothing_is_left()
+    second = start_run(DEMO="0")
+    assert second.process.wait(60) == 1
+    assert "user1 and user2 can log in with a password that everybody can read" in second.output()
+    assert "`accounts users disable`" in second.output()
+
+
+def test_demo_keys_are_made_once_and_for_their_owner_only(
     start_run: StartRun, environment: dict[str, str]
 ) -> None:
-    secret_file = Path(environment["DATA_DIR"]) / "jwt-secret"
-    secrets = []
+    keys_file = Path(environment["DATA_DIR"]) / "accounts" / PRIVATE_KEYS_NAME
+    keys = []
     for _ in range(2):
         run = start_run()
         run.wait_for_output("Redis ... ready")
-        secrets.append(secret_file.read_text())
+        keys.append(keys_file.read_text())
         run.interrupt()
         run.wait_until_nothing_is_left()
-    assert secrets[0] == secrets[1]
-    assert len(secrets[0]) >= 32
-    assert secret_file.stat().st_mode & 0o777 == 0o600
+    assert keys[0] == keys[1]
+    assert keys_file.stat().st_mode & 0o777 == 0o600
 
 
 def test_services_answer_from_what_they_have_where_the_log_is_another(

@@ -9,6 +9,7 @@ from eventlog.checkpoints import Checkpoint
 from eventlog.parking import Parked, park
 from eventlog.pending_rows import PendingRows
 from eventlog.projection_file import ProjectionFile
+from eventlog.seen_events import SeenEvents
 from eventlog.sqlite_file import transaction
 
 
@@ -16,7 +17,12 @@ class SeparateCommits(ProjectionFile):
     """Rows and checkpoint in two transactions."""
 
     def commit(
-        self, before: Checkpoint, after: Checkpoint, rows: PendingRows, parked: Iterable[Parked]
+        self,
+        before: Checkpoint,
+        after: Checkpoint,
+        rows: PendingRows,
+        parked: Iterable[Parked],
+        seen: SeenEvents | None = None,
     ) -> None:
         with transaction(self._connection):
             rows.write(self._connection)

@@ -8,7 +8,7 @@ import msgspec
 
 from eventlog import Add, Codec, Event, Insert, Projection, RecordedEvent, Refused, Rows, Table, Update
 from eventlog.row_changes import Changes
-from eventlog.upcasting import Payload, Upcasters
+from eventlog.upcasting import Payload, Upcaster, Upcasters
 
 
 class ParcelSent(Event, frozen=True):
@@ -30,15 +30,21 @@ class AddressChanged(Event, frozen=True):
     street: str
 
 
+class AddressChanged1(Event, frozen=True):
+    """Version 1."""
+
+    customer_id: int
+    address: Annotated[str, msgspec.Meta(pattern="^[^,]*, [^,]*$")]
+
+
 def address_from_1_to_2(old: Payload) -> Payload:
     street, town = old.pop("address").split(", ")
     return {**old, "street": street, "town": town}
 
 
 def make_codec() -> Codec:
-    return Codec(
-        [ParcelSent, ParcelLost, AddressChanged], Upcasters({("AddressChanged", 1): address_from_1_to_2})
-    )
+    upcasters = Upcasters({("AddressChanged", 1): Upcaster(AddressChanged1, address_from_1_to_2)})
+    return Codec([ParcelSent, ParcelLost, AddressChanged], upcasters)
 
 
 def a_parcel_sent(parcel_id: int = 1, *, customer_id: int = 7, weight_g: int = 100) -> ParcelSent:

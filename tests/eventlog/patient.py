@@ -24,6 +24,7 @@ from tests.eventlog import tail_process
 from tests.eventlog.log_contract import publish
 from tests.eventlog.parcels import a_parcel_sent, make_codec
 from tests.eventlog.tally import tally
+from tests.tester import TESTER_URL, admit_tester
 
 ROOT = Path(__file__).parents[2]
 LOCK_REMOVED = ROOT / "tests" / "faults" / "builds" / "lock_removed"
@@ -41,11 +42,11 @@ class Patient:
 
     def __init__(self, server: EmbeddedRedis, data_dir: Path) -> None:
         self.server = server
-        self.url = server.url
+        self.url = TESTER_URL.format(server.port)
         self.data_dir = data_dir
         self.directory = data_dir / "services" / "tally"
-        self.client = redis.Redis.from_url(server.url, protocol=2)
-        self.log = EventLog.connect(server.url, make_codec())
+        self.client = redis.Redis.from_url(self.url, protocol=2)
+        self.log = EventLog.connect(self.url, make_codec())
         self.started: list[subprocess.Popen[bytes]] = []
         self.log.create()
         self.publish(3)
@@ -104,6 +105,7 @@ class Patient:
 
 @contextmanager
 def a_patient(folder: Path, server: Server) -> Iterator[Patient]:
+    admit_tester(folder / "redis")
     with EmbeddedRedis(folder / "redis", server=server) as running:
         patient = Patient(running, folder / "data")
         try:

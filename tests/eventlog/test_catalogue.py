@@ -10,9 +10,10 @@ import pytest
 from click.testing import CliRunner
 from jsonschema import Draft7Validator, Draft202012Validator
 
-from eventlog import Codec, Event
-from eventlog.catalogue import make_catalogue
+from eventlog import Codec, Event, RecordedEvent
+from eventlog.catalogue import list_fields, make_catalogue
 from eventlog.cli import main
+from eventlog.codec import EVENT_TYPE, METADATA, PAYLOAD, SEQUENCE, Entry
 from eventlog.commands import catalogue as command
 from tests.eventlog import parcels
 from tests.make_run import ROOT
@@ -45,8 +46,41 @@ def test_every_event_and_version_is_a_message() -> None:
     ],
 )
 def test_the_schema_of_an_event_takes_what_the_codec_takes(payload: dict[str, int], fits: bool) -> None:
-    schema = catalogue()["components"]["schemas"]["ParcelSent"]
-    assert Draft202012Validator(schema).is_valid(payload) == fits
+    assert fits_schema("ParcelSent.v1", payload) == fits
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        {"customer_id": 7, "address": "Main Road, Bath"},
+        {"customer_id": 7, "address": "Main Road"},
+        {"customer_id": 7, "address": "Main Road,West, Bath"},
+        {"customer_id": 7, "address": "Main Road, Bath", "more": 1},
+        {"customer_id": 7, "town": "Bath", "street": "Main Road"},
+        {"address": "Main Road, Bath"},
+    ],
+)
+@pytest.mark.parametrize("version", [1, 2])
+def test_the_schema_of_each_version_takes_what_the_codec_takes_of_it(
+    version: int, payload: dict[str, Any]
+) -> None:
+    metadata = {"event_id": "e", "occurred_at": "2026-11-19T08:30:15Z", "correlation_id": "c"}
+    raw = [msgspec.json.encode(part) for part in (payload, {**metadata, "schema_version": version})]
+    fields = [EVENT_TYPE, b"AddressChanged", PAYLOAD, raw[0], SEQUENCE, b"1", METADATA, raw[1]]
+    decoded = parcels.make_codec().decode(Entry(b"1-0", fields), 1, foreign=False)
+    assert fits_schema(f"AddressChanged.v{version}", payload) == isinstance(decoded, RecordedEvent)
+
+
+def test_fields_are_listed_as_each_version_has_them() -> None:
+    fields = {title: set(named) for title, named in list_fields(catalogue())}
+    assert fields["AddressChanged, version 1"] == {"customer_id", "address"}
+    assert fields["AddressChanged, version 2"] == {"customer_id", "town", "street"}
+
+
+def fits_schema(message: str, payload: dict[str, Any]) -> bool:
+    components = catalogue()["components"]
+    schema = {**components["messages"][message]["payload"], "components": components}
+    return Draft202012Validator(schema).is_valid(payload)
 
 
 def test_a_pattern_is_one_of_json_schema() -> None:

@@ -44,9 +44,11 @@ def follow(log: EventLog, directory: Path) -> None:
 
 def test_init_makes_the_log_and_again_does_nothing(init: Callable[..., Result], log: EventLog) -> None:
     first = init()
-    assert (first.exit_code, first.output) == (0, f"log {moment(log).log_id} on stream event-stream\n")
+    log_id = moment(log).log_id
+    assert (first.exit_code, first.output) == (0, f"log {log_id} on stream event-stream is made\n")
     publish(log)
-    assert init().output == first.output
+    assert init().output == f"log {log_id} on stream event-stream is there already, and stays as it is\n"
+    assert moment(log).log_id == log_id
 
 
 def test_init_takes_entries_over_only_on_demand(

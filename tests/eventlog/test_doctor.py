@@ -105,7 +105,27 @@ def forbid(patient: Patient, command: str) -> None:
     patient.client.acl_setuser(
         "app", enabled=True, passwords=["+x"], keys=["*"], channels=["*"], commands=["+@all", f"-{command}"]
     )
-    patient.url = patient.url.replace("//", "//app:x@")
+    patient.url = patient.server.url.replace("//", "//app:x@")
+
+
+@produces(Name.PERMISSIONS_MISSING)
+def forbid_to_trim(patient: Patient) -> None:
+    forbid(patient, "xtrim")
+
+
+@produces(Name.PERMISSIONS_MISSING)
+def forbid_scripts(patient: Patient) -> None:
+    forbid(patient, "evalsha")
+
+
+@produces(Name.PERMISSIONS_MISSING)
+def forbid_to_read(patient: Patient) -> None:
+    forbid(patient, "xrevrange")
+
+
+@produces(Name.STRANGERS_MAY_WRITE)
+def let_everybody_in(patient: Patient) -> None:
+    patient.client.acl_setuser("default", enabled=True, nopass=True, keys=["*"], commands=["+@all"])
 
 
 @produces(Name.REDIS_MEMORY)
@@ -366,6 +386,17 @@ def test_problems_come_first_each_with_its_mend_beneath_it(patient: Patient) -> 
     assert any(line.startswith("warning  reader-gone  tally-v0 ") for line in lines)
 
 
+def test_mend_of_parked_entries_works_as_it_is_said_for_a_projection_that_has_no_service(
+    patient: Patient,
+) -> None:
+    have_an_entry_parked(patient)
+    mend = patient.found()[Name.PARKED_ENTRIES]["mend"]
+    assert mend == "look at `eventlog parked`, then `eventlog parked acknowledge tally`"
+    acknowledge = mend.split("`")[3].removeprefix("eventlog ").split()
+    CliRunner().invoke(main, [*acknowledge, "--redis-url", patient.url, "--data-dir", str(patient.data_dir)])
+    assert Name.PARKED_ENTRIES not in patient.found()
+
+
 def test_mend_of_several_findings_is_said_once_beneath_them(patient: Patient) -> None:
     replace_the_log_and_wait(patient)
     _, text = patient.ask()
@@ -397,6 +428,16 @@ def test_a_paused_tail_that_holds_the_lock_is_named(patient: Patient) -> None:
     dead = patient.found()[Name.TAIL_DEAD]
     assert f"process {patient.tail.pid} holds its lock" in dead["detail"]
     assert f"kill -CONT {patient.tail.pid}" in dead["mend"]
+
+
+def test_a_tail_that_was_just_killed_is_dead_at_once(patient: Patient) -> None:
+    patient.tail.kill()
+    patient.tail.wait()
+    patient.publish(1)
+    found = patient.found()
+    assert "nobody holds its lock; the last sign of life was" in found[Name.TAIL_DEAD]["detail"]
+    assert "start the tail" in found[Name.TAIL_DEAD]["mend"]
+    assert not {Name.SECOND_TAIL, Name.TAIL_STUCK} & found.keys()
 
 
 def test_both_tails_are_named(patient: Patient) -> None:

@@ -24,6 +24,7 @@ from eventlog.checkpoints import Checkpoint
 from eventlog.errors import CheckpointMoved, NotBuilt
 from eventlog.parking import Parked
 from eventlog.pending_rows import PendingRows
+from eventlog.seen_events import SeenEvents
 from tests.eventlog import tail_process
 from tests.eventlog.broken_builds import NoCompareAndSet, SeparateCommits
 from tests.eventlog.log_contract import publish
@@ -186,10 +187,15 @@ def overtaken(build: type[ProjectionFile], meanwhile: Callable[[], object]) -> t
 
     class Overtaken(build):  # type: ignore[misc,valid-type]  # the class is a parameter
         def commit(
-            self, before: Checkpoint, after: Checkpoint, rows: PendingRows, parked: Iterable[Parked]
+            self,
+            before: Checkpoint,
+            after: Checkpoint,
+            rows: PendingRows,
+            parked: Iterable[Parked],
+            seen: SeenEvents | None = None,
         ) -> None:
             meanwhile()
-            super().commit(before, after, rows, parked)
+            super().commit(before, after, rows, parked, seen)
 
     return Overtaken
 

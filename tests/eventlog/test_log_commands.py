@@ -67,8 +67,8 @@ def test_readers_are_listed_with_their_lag(run: Run, log: EventLog) -> None:
     assert (archived["name"], archived["lag_events"], archived["lag_seconds"]) == ("archive", 0, 0)
     lines = run("readers").stdout.splitlines()
     assert [line.split()[0] for line in lines] == ["post-v1", "archive"]
-    assert ("2 behind" in lines[0], "has all" in lines[1]) == (True, True)
-    assert all(re.search(r", as last told \d+s ago$", line) for line in lines)
+    assert ("2 events behind for " in lines[0], "has all" in lines[1]) == (True, True)
+    assert all(re.search(r"; last heard of \d+s ago$", line) for line in lines)
 
 
 def test_lag_is_as_old_as_the_oldest_entry_that_waits(run: Run, log: EventLog, client: redis.Redis) -> None:
@@ -80,7 +80,19 @@ def test_lag_is_as_old_as_the_oldest_entry_that_waits(run: Run, log: EventLog, c
     report(log, "post-v1", 1)
     (post,) = document(run("readers", "--json"))
     assert 3600 <= post["lag_seconds"] < 3700
-    assert "2 behind, 1h" in run("readers").stdout
+    assert "2 events behind for 1h" in run("readers").stdout
+
+
+def test_reader_of_an_older_version_is_told_from_one_that_lags(run: Run, log: EventLog) -> None:
+    publish_many(log, 3)
+    report(log, "post-v9", 1)
+    report(log, "post-v10", 3)
+    report(log, "posting-v11", 2)
+    told = {line.split()[0]: line for line in run("readers").stdout.splitlines()}
+    older = "; an older version of post-v10: if it is gone for good, `eventlog readers remove post-v9`"
+    assert told["post-v9"].endswith(older)
+    assert not [name for name, line in told.items() if "older" in line and name != "post-v9"]
+    assert older in run("status").stdout
 
 
 def test_reader_is_removed_by_hand(run: Run, log: EventLog, client: redis.Redis) -> None:
@@ -373,7 +385,7 @@ def test_redis_that_refuses_is_one_line_with_what_to_do(
     server = url.partition("//")[2].partition("/")[0]
     wrong = refused(f"redis://eve:secret@{server}")
     assert server in wrong
-    assert "put the right user and password into REDIS_URL" in wrong
+    assert "it is not let in as user 'eve'" in wrong
     assert "secret" not in wrong
     assert f"({server}): it has not got database 99, with which REDIS_URL ends" in refused(
         f"redis://{server}/99"
@@ -416,7 +428,9 @@ def test_parked_entries_are_listed_and_acknowledged_without_their_projections_co
     assert (first["projection"], first["version"], first["sequence"]) == ("post", 1, 2)
     assert (second["position"], second["acknowledged_at"]) == (str(positions(log)[2]), None)
     reason = "there is no parcel 9 on its way"
-    assert run("parked").stdout.splitlines()[0] == f"post  {positions(log)[1]}  ParcelLost  {reason}  [new]"
+    assert (
+        run("parked").stdout.splitlines()[0] == f"post-v1  {positions(log)[1]}  ParcelLost  {reason}  [new]"
+    )
 
     assert document(run("parked", "acknowledge", "post", "--json")) == {"acknowledged": 2}
     assert all(line.endswith("[acknowledged]") for line in run("parked").stdout.splitlines())

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+import re
+from datetime import date, datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from eventlog import START, EventLog, Position
 from eventlog.codec import Codec
-from eventlog.moments import InvalidMoment, first_since, last_before, parse_moment
+from eventlog.moments import MOMENT_PATTERNS, InvalidMoment, first_since, last_before, parse_moment
 from eventlog.position import LAST
 
 NOBODY = EventLog.connect("redis://127.0.0.1:1", Codec([]))
@@ -123,3 +124,36 @@ def test_how_long_ago_is_by_the_clock_of_redis(fake_log: EventLog, age: str, sec
 
 def milliseconds(time: datetime) -> int:
     return int(time.timestamp() * 1000)
+
+
+@pytest.mark.parametrize("pattern", MOMENT_PATTERNS)
+@given(data=st.data())
+def test_what_fits_a_pattern_is_a_moment(pattern: str, data: st.DataObject) -> None:
+    parse_moment(data.draw(st.from_regex(pattern.replace("$", r"\Z"))))
+
+
+TIMES = st.datetimes(timezones=st.none() | st.timezones()).map(datetime.isoformat)
+POSITIONS = st.builds(Position, st.integers(0, 10**19 - 1), st.integers(0, 10**19 - 1)).map(str)
+
+
+@given(
+    st.dates().map(date.isoformat) | TIMES | POSITIONS | st.from_regex("[0-9]{1,7}[smhdwy]", fullmatch=True)
+)
+@example("2024-02-29")
+@example("2023-02-29")
+@example("2000-02-29")
+@example("1900-02-29")
+@example("2026-10")
+@example("2026-10-12")
+@example("0000-01-01")
+@example("13-09")
+@example("start")
+@example("now")
+@example("now ")
+def test_what_is_a_moment_fits_a_pattern_and_nothing_else_does(text: str) -> None:
+    try:
+        parse_moment(text)
+        is_moment = True
+    except InvalidMoment:
+        is_moment = False
+    assert any(re.search(pattern, text) for pattern in MOMENT_PATTERNS) == is_moment

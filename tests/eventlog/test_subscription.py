@@ -29,6 +29,7 @@ from eventlog.checkpoints import Checkpoint
 from eventlog.continuity import Verdict
 from eventlog.errors import HandlerFailed, LogUnavailable, NewerSchema, NotBuilt, WrongLog
 from eventlog.generations import Generations, home_of
+from eventlog.subscription import AppliedBatch
 from eventlog.tail_requests import RequestKind, TailRequest
 from eventlog.tail_status import TailState, TailStatusFile
 from tests.clock import FIXED_NOW
@@ -100,6 +101,39 @@ def test_run_to_head_applies_all_that_is_there(
         assert look.checkpoint.sequence == 8
         assert look.checkpoint.log_id == log.state().log_id
         assert look.checkpoint.digest == log.read()[-1].digest()
+
+
+def test_each_batch_is_told_once_it_is_committed(
+    log: EventLog, file: ProjectionFile, reader: ProjectionReader
+) -> None:
+    """What was parked is told of with the rest."""
+    told: list[tuple[AppliedBatch, int]] = []
+    publish(log, *(a_parcel_sent(number) for number in (1, 2)), ParcelLost(id=9), a_parcel_sent(3))
+    subscription = Subscription(
+        log, file, batch_size=3, on_applied=lambda batch: told.append((batch, sequence_of(reader)))
+    )
+    subscription.run_to_head()
+    assert [sequence for _, sequence in told] == [3, 4]
+    batch = told[0][0]
+    assert (batch.projection, batch.entries) == ("post", 3)
+    assert [recorded.sequence for recorded in batch.recorded] == [1, 2, 3]
+    assert [parked.sequence for parked in batch.parked] == [3]
+    assert batch.began_ns <= batch.ended_ns
+
+
+def test_only_what_was_applied_is_told(log: EventLog, file: ProjectionFile) -> None:
+    """The first of a batch is applied, the handler of the second fails."""
+    told: list[AppliedBatch] = []
+    publish(log, a_parcel_sent(1), a_parcel_sent(2))
+
+    def fail_at_second(recorded: RecordedEvent[ParcelSent]) -> None:
+        if recorded.sequence == 2:
+            raise ValueError("no")
+
+    failing = ProjectionFile(file.directory / "failing", make_post_after(fail_at_second))
+    with closing(failing), pytest.raises(HandlerFailed):
+        Subscription(log, failing, on_applied=told.append).run_once()
+    assert [recorded.sequence for batch in told for recorded in batch.recorded] == [1]
 
 
 def test_run_to_head_stops_at_a_position(log: EventLog, file: ProjectionFile) -> None:

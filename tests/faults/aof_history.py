@@ -43,11 +43,13 @@ class AofHistory(NamedTuple):
     rows: dict[Position, ProjectionRows]
 
 
-def write_history(folder: Path, server: Server, chance: random.Random) -> AofHistory:
-    """The server has ended when this returns. Every tenth append is foreign."""
+def write_history(
+    folder: Path, server: Server, chance: random.Random, keys: Path | None = None
+) -> AofHistory:
+    """The server has ended when this returns. Every tenth append is foreign, and the others signed with `keys`."""
     with (
         EmbeddedRedis(folder / "redis", server=server) as running,
-        closing(EventLog.connect(running.url, make_codec())) as log,
+        closing(EventLog.connect(running.url, make_codec(), keys=keys)) as log,
         redis.Redis.from_url(running.url) as client,
     ):
         log_id = log.create()

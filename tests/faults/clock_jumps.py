@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any, Final
 
 import httpx
-import jwt
 import redis
 
+from accounts.signing_keys import SigningKeys
 from eventlog.tail_status import TailState
 from tests.faults.campaign import Fault, Outcome, Piece
 from tests.faults.pair import Pair, running_pair
+from tests.signed import claims_of, signed
 
 # Who is on the clock that jumps, in the words of jumping_clock.c; the others keep the true one.
 REDIS: Final[Mapping[str, str]] = {"CLOCK_ONLY": "redis-server"}
@@ -32,7 +33,6 @@ _CORRECTION_S = 2  # what a time server may change at once: nobody who is signed
 _ACCEPTED_BETWEEN = 60
 _PAUSE_S = 0.05
 _NOT_TOLD_APART_S = 60
-_SECRET = "a secret of thirty-two bytes or more"
 _CREDENTIALS = {"username": "user1", "password": "password1"}
 _LIBRARY_SOURCE = Path(__file__).parent / "jumping_clock.c"
 
@@ -99,9 +99,9 @@ def _pair_on_clock(piece: Piece, whose: Mapping[str, str]) -> Iterator[tuple[Pai
         def set_clock(offset_s: int) -> None:
             shared[:] = offset_s.to_bytes(8, "little", signed=True)
 
-        variables = {"LD_PRELOAD": str(library), "CLOCK_FILE": str(file), "JWT_SECRET": _SECRET, **whose}
+        variables = {"LD_PRELOAD": str(library), "CLOCK_FILE": str(file), **whose}
         with running_pair(piece, **variables) as pair:
-            pair.headers = {"Authorization": f"Bearer {_timeless(_sign_in(pair))}"}
+            pair.headers = {"Authorization": f"Bearer {_timeless(pair)}"}
             yield pair, set_clock
 
 
@@ -111,13 +111,10 @@ def _sign_in(pair: Pair) -> str:
     return answer.text
 
 
-def _timeless(token: str) -> str:
-    """The same claims, good at every time there is here."""
-    return jwt.encode({**_claims(token), "iat": 0, "exp": 2**33}, _SECRET, algorithm="HS256")
-
-
-def _claims(token: str) -> dict[str, Any]:
-    return jwt.decode(token, options={"verify_signature": False})
+def _timeless(pair: Pair) -> str:
+    """A token that is good at every time there is here."""
+    keys = SigningKeys(Path(pair.run.environment["DATA_DIR"]) / "accounts")
+    return signed(keys, {**claims_of(_sign_in(pair)), "iat": 0, "nbf": 0, "exp": 2**33})
 
 
 def _require_that_it_shows(pair: Pair, whose: Mapping[str, str], offset_s: int) -> None:
@@ -126,7 +123,7 @@ def _require_that_it_shows(pair: Pair, whose: Mapping[str, str], offset_s: int) 
         on_redis: Any = server.time()  # redis-py types it for its asynchronous twin too
     for shown, is_on_it in (
         (on_redis[0], whose is not SERVICES),
-        (_claims(_sign_in(pair))["iat"], whose is not REDIS),
+        (claims_of(_sign_in(pair))["iat"], whose is not REDIS),
     ):
         assert abs(shown - time.time() - (offset_s if is_on_it else 0)) < _NOT_TOLD_APART_S
 

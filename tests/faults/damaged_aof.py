@@ -2,7 +2,7 @@
 
 Each trial damages a copy of one data directory, starts a server on it, and lets three readers go on. A record that
 was cut off at its end leaves a log that is whole: who had read it is told, and who had not cannot be. Nor can who had
-not read an entry know that a bit of it flipped. Both are counted.
+not read an entry know that a bit of it flipped, unless it is signed. Both are counted.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,7 +25,10 @@ from eventlog.checkpoints import Checkpoint
 from eventlog.codec import Entry
 from eventlog.embedded_redis import EmbeddedRedis, EmbeddedRedisError, list_servers
 from eventlog.errors import HandlerFailed, LogUnavailable, NewerSchema, WrongLog
+from eventlog.key_file import new_key, write_keys
 from eventlog.log import DEFAULT_STREAM
+from eventlog.signed_log import begin_signing
+from eventlog.signing import Keys
 from shared.events import make_codec
 from tests.faults.aof_history import READ_ALL, AofHistory, write_history
 from tests.faults.campaign import Fault, Outcome, Piece
@@ -38,6 +42,8 @@ KINDS = (CUT_AT_RECORD, CUT_WITHIN, FLIP, FLIP_IN_LAST)
 HALTED = "readers halted"
 MISSING_UNREAD = "readers lack entries they had not read, which cannot be known"
 CHANGED_UNREAD = "readers took a changed entry they had not read, which cannot be known without signatures"
+PARKED_CHANGED = "readers parked a changed entry"
+MOVED_UNREAD = "readers took an entry as it was published at another position, which is not signed"
 
 _LAST_RECORDS = 50
 _CUTS_AT_COMMAND, _CUTS_ELSEWHERE = 50, 450
@@ -82,19 +88,22 @@ class _Found(NamedTuple):
     wrong: bool = False
 
 
-def damage_aof(piece: Piece, kinds: Collection[str] = KINDS) -> Outcome:
+def damage_aof(piece: Piece, kinds: Collection[str] = KINDS, *, signed: bool = False) -> Outcome:
     """A trial is one damage, drawn by lot from all there are, on each kind of server there is."""
     chance = random.Random(piece.seed)
+    keys = piece.folder / "keys.json" if signed else None
+    if keys:
+        write_keys(keys, Keys([new_key()], {}))
     damages = []
     for server in list_servers():
-        history = write_history(piece.folder / ".".join(map(str, server.version)), server, chance)
+        history = write_history(piece.folder / ".".join(map(str, server.version)), server, chance, keys)
         damages += [(history, damage) for damage in _list_damages(history, chance) if damage.kind in kinds]
     chance.shuffle(damages)
     counts: Counter[str] = Counter()
     wrong: list[str] = []
     for history, damage in damages[: piece.trials]:
         counts[damage.kind] += 1
-        found = _try(history, damage, piece.folder / "trial", goes_on=chance.random() < 0.5)
+        found = _try(history, damage, piece.folder / "trial", keys, goes_on=chance.random() < 0.5)
         shutil.rmtree(piece.folder / "trial")
         counts.update(each.what for each in found if not each.wrong)
         version = ".".join(map(str, history.server.version))
@@ -146,9 +155,12 @@ def _read_ends(aof: bytes) -> tuple[list[int], list[int]]:
     return commands, records
 
 
-def _try(history: AofHistory, damage: Damage, folder: Path, *, goes_on: bool) -> list[_Found]:
+def _try(
+    history: AofHistory, damage: Damage, folder: Path, keys: Path | None, *, goes_on: bool
+) -> list[_Found]:
     """With `goes_on` the log is written to before it is read."""
     shutil.copytree(history.folder, folder / "redis")
+    keys = Path(shutil.copy(keys, folder)) if keys else None
     damage.apply(folder / "redis")
     server = EmbeddedRedis(folder / "redis", server=history.server)
     try:
@@ -157,7 +169,7 @@ def _try(history: AofHistory, damage: Damage, folder: Path, *, goes_on: bool) ->
         if any(word in str(refusal) for word in _SAID_BY_A_SERVER):
             return [_Found("servers refused to start")]
         return [_Found(f"refused to start and does not say why: {refusal}", wrong=True)]
-    log = EventLog.connect(server.url, make_codec())
+    log = EventLog.connect(server.url, make_codec(), keys=keys)
     found: list[_Found] = []
     later: set[Position] = set()
     try:
@@ -223,6 +235,8 @@ def _follow(log: EventLog, folder: Path) -> _Read:
 def _mend(log: EventLog, folder: Path) -> _Found:
     """What a halt prints: accept what is there, and rebuild."""
     log.create(adopt=True)
+    if log.keys is not None:
+        begin_signing(log, log.keys)
     with closing(ProjectionFile(folder, revenue)) as file:
         Subscription(log, file).run_to_head()
         applied = file.checkpoint().sequence
@@ -241,7 +255,7 @@ def _judge(history: AofHistory, log: EventLog, read: _Read, later: Collection[Po
             for entry in log.read(read.before.position, READ_ALL)
             if entry.position <= read.after.position and entry.position not in later
         ]
-    wrong = _find_wrong(history, log, read, unread, applied)
+    wrong = _find_wrong(history, log, read._replace(rows=_without_later(read.rows, later)), unread, applied)
     if wrong is not None:
         return _Found(wrong, wrong=True)
     if read.named is not None:
@@ -250,9 +264,22 @@ def _judge(history: AofHistory, log: EventLog, read: _Read, later: Collection[Po
         return _Found("readers right")
     if applied == unread[: len(applied)]:
         return _Found(MISSING_UNREAD)
+    if log.keys is not None:
+        return _judge_signed(read, unread, applied)
     if read.rows["parked"]:
-        return _Found("readers parked a changed entry")
+        return _Found(PARKED_CHANGED)
     return _Found(CHANGED_UNREAD)
+
+
+def _judge_signed(read: _Read, unread: Sequence[Entry], applied: Sequence[Entry]) -> _Found:
+    """The one entry that is not what it was must be parked, unless all that was published of it is."""
+    place = _changed_place(unread, applied)
+    assert place is not None
+    if read.before.sequence + place + 1 in {row[0] for row in read.rows["parked"]}:
+        return _Found(PARKED_CHANGED)
+    if unread[place].fields == applied[place].fields:
+        return _Found(MOVED_UNREAD)
+    return _Found(f"{applied[place]} was applied, and {unread[place]} published", wrong=True)
 
 
 def _find_wrong(
@@ -263,15 +290,20 @@ def _find_wrong(
         return f"the entry at {read.before.position} was read before, is gone or changed, and nobody says so"
     if applied == unread[: len(applied)]:
         known_to = applied[-1].position if applied else read.before.position
-        if _without_later(read.rows) != history.rows[known_to]:
+        if read.rows != history.rows[known_to]:
             return f"the rows at {known_to} are not those of the undamaged log"
     elif not _one_changed(unread, applied):
         return f"{len(applied)} entries were applied that do not follow on {read.before.position}"
     return None
 
 
-def _without_later(rows: ProjectionRows) -> ProjectionRows:
-    return {**rows, "accounts": [row for row in rows["accounts"] if row[0] != _LATER_ACCOUNT]}
+def _without_later(rows: ProjectionRows, later: Collection[Position]) -> ProjectionRows:
+    """Who has keys parks what is foreign among it."""
+    return {
+        **rows,
+        "accounts": [row for row in rows["accounts"] if row[0] != _LATER_ACCOUNT],
+        "parked": [row for row in rows["parked"] if Position.parse(row[1]) not in later],
+    }
 
 
 def _still_there(log: EventLog, checkpoint: Checkpoint) -> bool:
@@ -281,10 +313,13 @@ def _still_there(log: EventLog, checkpoint: Checkpoint) -> bool:
 
 def _one_changed(unread: Sequence[Entry], applied: Sequence[Entry]) -> bool:
     """What was applied is what was unread, in order, but for a single entry in another's place."""
-    place = next(
-        (number for number, pair in enumerate(zip(unread, applied, strict=False)) if pair[0] != pair[1]), None
-    )
+    place = _changed_place(unread, applied)
     return place is not None and unread[place + 1 : len(applied)] == applied[place + 1 :]
+
+
+def _changed_place(unread: Sequence[Entry], applied: Sequence[Entry]) -> int | None:
+    pairs = enumerate(zip(unread, applied, strict=False))
+    return next((number for number, pair in pairs if pair[0] != pair[1]), None)
 
 
 DAMAGED_AOF = Fault(
@@ -294,4 +329,13 @@ DAMAGED_AOF = Fault(
     2600,  # all there are, where there are two server programs
     2600,
     damage_aof,
+)
+
+
+DAMAGED_SIGNED_AOF = Fault(
+    "damaged-signed-aof",
+    "the same to a log whose entries are signed, but for every tenth, of another program",
+    2600,
+    2600,
+    partial(damage_aof, signed=True),
 )

@@ -98,7 +98,10 @@ class SimulatedRedis:
         command = getattr(self, f"_do_{name.decode().lower()}", None)
         if command is None:
             raise redis.ResponseError(f"unknown command '{name.decode()}'")
-        return command(*arguments)
+        try:
+            return command(*arguments)
+        except ValueError as wrong:
+            raise redis.ResponseError(f"ERR {wrong}") from wrong
 
     def state(self) -> State:
         """A copy, to be put back later."""

@@ -13,7 +13,7 @@ from eventlog.child_process import ending_with
 from eventlog.embedded_redis import EmbeddedRedis, free_port
 from shared.cli import WORKERS
 from tests.make_run import ROOT, wait_until
-from tests.pair import SECRET, Pair
+from tests.pair import Pair
 
 
 class AccountsServer:
@@ -37,7 +37,7 @@ def accounts_server(pair: Pair, redis_server: EmbeddedRedis, output: Path) -> It
     environment = {
         **os.environ,
         "DATA_DIR": str(pair.folder),
-        "JWT_SECRET": SECRET,
+        "DEMO": "1",
         "REDIS_URL": redis_server.url,
         "ACCOUNTS_PORT": str(port),
     }

@@ -38,6 +38,7 @@ GENERAL: Final = (
     "`GET /status` of customers is `text/plain`, as that of accounts was; theirs called `OK` JSON.",
     "Accounts come in numeric order, at most 100 a page, with at most 100 customers inside each; theirs in no order.",
     "`created_date` is when it was created; theirs was always `0001-01-01T00:00:00Z`.",
+    "`POST /auth/refresh` takes a refresh token; an access token alone brings no other.",
 )
 
 

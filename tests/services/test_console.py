@@ -93,6 +93,29 @@ def test_a_form_on_anothers_page_is_refused(pair: Pair, path: str, site: str) ->
     assert "Set-Cookie" not in answer.headers
 
 
+@pytest.mark.parametrize("origin", ["http://elsewhere.example", "http://localhost:8081", "null", "localhost"])
+def test_where_the_browser_tells_no_more_than_its_origin_a_form_elsewhere_is_refused(
+    pair: Pair, origin: str
+) -> None:
+    for path in ("/sign-in", "/sign-out"):
+        answer = pair.accounts(None).post(path, data=USER1, headers={"Origin": origin})
+        assert answer.status_code == 403, path
+        assert "Set-Cookie" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"Origin": "http://localhost"},
+        {"Origin": "https://localhost"},  # something before us ended TLS
+        {"Origin": "https://revenue.example", "Sec-Fetch-Site": "same-origin"},  # or named another host
+        {},
+    ],
+)
+def test_a_form_on_the_page_itself_is_taken(pair: Pair, said: dict[str, str]) -> None:
+    assert pair.accounts(None).post("/sign-in", data=USER1, headers=said).status_code == 303
+
+
 def test_a_wrong_password_is_said_on_the_page(pair: Pair) -> None:
     answer = pair.accounts(None).post("/sign-in", data={**USER1, "password": "wrong"})
     assert answer.status_code == 401
@@ -139,3 +162,18 @@ def test_the_page_comes_where_the_accounts_cannot_be_read(fake_log: EventLog, tm
     page = signed_in(pair).get("/")
     assert page.status_code == 200
     assert "cannot be read just now" in page.get_data(as_text=True)
+
+
+def test_the_page_does_not_wait_and_names_its_position(pair: Pair) -> None:
+    client = signed_in(pair)
+    for named in ("9999999999999-0@00000000", "garbage"):
+        page = client.get("/", headers={"Min-Log-Position": named, "Prefer": "wait=0"})
+        assert (page.status_code, rows(page)) == (200, ["one", "two"])
+        assert page.headers["Log-Position"].startswith(str(pair.log.state().end))
+
+
+def test_where_nobody_can_be_signed_in_that_is_a_problem(pair: Pair) -> None:
+    (pair.folder / "accounts" / "users.db").write_bytes(b"damaged" * 1000)
+    answer = pair.accounts(None).post("/sign-in", data=USER1)
+    assert (answer.status_code, answer.get_json(force=True)["type"]) == (503, "/problems/not-written")
+    assert "Set-Cookie" not in answer.headers

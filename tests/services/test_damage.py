@@ -103,7 +103,7 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
     "dangling": (dangle, "projection.db"),
     "no checkpoint row": (sql("DELETE FROM checkpoint"), "has no checkpoint"),
     "version": (checkpoint("version = 9"), "holds revenue version 9"),
-    "log id": (checkpoint("log_id = 'another'"), "its checkpoint is not of this log"),
+    "log id": (checkpoint(f"log_id = '{'f' * 32}'"), "its checkpoint is not of this log"),
     "digest": (checkpoint("digest = 'x'"), "its checkpoint is not of this log"),
     "sequence": (checkpoint("sequence = sequence + 3"), "its checkpoint is not of this log"),
     "sequence behind": (checkpoint("sequence = 2"), "its checkpoint is not of this log"),
@@ -178,6 +178,9 @@ def test_tail_and_reads_live_through_the_damage_and_the_tail_takes_the_switch(
     require_no_500(served)
     customer = {"name": "Eve", "account_id": "1"}
     assert served.customers("mel").post("/customers", json=customer).status_code == 201
+    # Only who has read the log to its end bears out that it is the file that is wrong.
+    witness = ProjectionReader(served.directory_folder, directory)
+    assert witness.wait_until_applied(served.log.state().end, 20)
     operator.run(f"accounts {command}")
     assert operator.ask("accounts verify")["wrong"] == []
     shown(served)

@@ -14,14 +14,14 @@ from click.testing import CliRunner
 
 import accounts.cli
 import customers.cli
-from accounts.identity import FILE_NAME
+from accounts.users_file import FILE_NAME
 from eventlog import EventLog
 from eventlog.doctor.findings import Name, Severity
 from eventlog.embedded_redis import EmbeddedRedis
 from shared.doctor import ServiceName
+from shared.key_files import PRIVATE_KEYS_NAME, PUBLIC_KEYS_NAME
 from shared.permissions import Role
-from shared.settings import Settings
-from tests.pair import SECRET, Pair, running_pair
+from tests.pair import Pair, running_pair
 
 pytestmark = pytest.mark.processes
 
@@ -46,7 +46,7 @@ def ask(pair: Pair, redis_server: EmbeddedRedis) -> Ask:
         environment = {
             "DATA_DIR": str(pair.folder),
             "REDIS_URL": redis_server.url,
-            "JWT_SECRET": SECRET,
+            "JWKS": str(pair.folder / "accounts" / PUBLIC_KEYS_NAME),
             "DEMO": "",
             "EVENT_STREAM": "",
             **variables,
@@ -78,21 +78,27 @@ def test_users_are_left_as_they_are(pair: Pair, ask: Ask) -> None:
 
 
 @pytest.mark.parametrize("service", SERVICES)
-@pytest.mark.parametrize(
-    ("secret", "name"),
-    [
-        ("", ServiceName.SECRET_MISSING),
-        ("too short", ServiceName.SECRET_WEAK),
-        ("x" * 40, ServiceName.SECRET_WEAK),
-        ("password" * 5, ServiceName.SECRET_WEAK),
-        ("a-string-secret-at-least-256-bits-long", ServiceName.SECRET_WEAK),
-    ],
-)
-def test_a_missing_or_weak_secret_is_found(service: str, secret: str, name: ServiceName, ask: Ask) -> None:
-    found = ask(service, JWT_SECRET=secret)
-    assert set(found) == {name}
-    assert "openssl rand" in found[name]["mend"]
-    assert not secret or secret not in str(found)
+def test_missing_keys_are_found(service: str, pair: Pair, ask: Ask) -> None:
+    for file in (PRIVATE_KEYS_NAME, PUBLIC_KEYS_NAME):
+        (pair.folder / "accounts" / file).unlink()
+    found = ask(service)
+    assert set(found) == {ServiceName.KEYS_UNUSABLE}
+    assert {"accounts": "accounts keys rotate", "customers": "JWKS"}[service] in found[
+        ServiceName.KEYS_UNUSABLE
+    ]["mend"]
+
+
+def test_keys_that_others_can_read_are_found(pair: Pair, ask: Ask) -> None:
+    (pair.folder / "accounts" / PRIVATE_KEYS_NAME).chmod(0o640)
+    found = ask()
+    assert set(found) == {ServiceName.KEYS_UNUSABLE}
+    assert "chmod 600" in found[ServiceName.KEYS_UNUSABLE]["mend"]
+
+
+def test_damaged_keys_are_found(pair: Pair, ask: Ask) -> None:
+    file = pair.folder / "accounts" / PRIVATE_KEYS_NAME
+    file.write_text(file.read_text().replace('"d":"', '"d":"A', 1))
+    assert set(ask()) == {ServiceName.KEYS_UNUSABLE}
 
 
 def test_demo_users_are_found_outside_demo_mode_alone(pair: Pair, ask: Ask) -> None:
@@ -101,6 +107,11 @@ def test_demo_users_are_found_outside_demo_mode_alone(pair: Pair, ask: Ask) -> N
     found = ask()
     assert set(found) == {ServiceName.DEMO_USERS}
     assert found[ServiceName.DEMO_USERS]["detail"].startswith("user1 and user2 can log in")
+    pair.users.disable("user1")
+    pair.users.change_password("user2", "another password")
+    assert not ask()
+    pair.users.enable("user1")
+    assert ask()[ServiceName.DEMO_USERS]["detail"].startswith("user1 can log in")
     assert not ask(DEMO="1")
     assert not ask("customers")
 
@@ -108,13 +119,6 @@ def test_demo_users_are_found_outside_demo_mode_alone(pair: Pair, ask: Ask) -> N
 def test_a_user_who_has_a_demo_users_name_and_another_password_is_none(pair: Pair, ask: Ask) -> None:
     pair.users.add("user1", "another password", Role.MEMBER)
     assert not ask()
-
-
-def test_the_secret_that_make_run_made_is_known_in_demo_mode(pair: Pair, ask: Ask) -> None:
-    settings = Settings.from_environment({"DATA_DIR": str(pair.folder)})
-    settings.demo_secret_path.write_text(SECRET)
-    assert not ask(DEMO="1", JWT_SECRET="")
-    assert set(ask(JWT_SECRET="")) == {ServiceName.SECRET_MISSING}
 
 
 @pytest.mark.parametrize(

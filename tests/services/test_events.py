@@ -18,7 +18,8 @@ from flask import Flask
 
 import accounts.feed
 from accounts.revenue import revenue
-from eventlog import EventLog
+from accounts.token_issuer import TokenIssuer
+from eventlog import EventLog, Position
 from eventlog.embedded_redis import EmbeddedRedis
 from eventlog.generations import Generations
 from eventlog.rebuild import build_generation
@@ -26,9 +27,9 @@ from eventlog.tail import switch_generation
 from shared.admission import WATCHERS
 from shared.cli import WORKERS
 from shared.permissions import Identity, Role
-from shared.tokens import LIFETIME, Tokens
+from shared.tokens import LIFETIME
 from tests.make_run import wait_until
-from tests.pair import SECRET, Client, Pair, running_pair
+from tests.pair import Client, Pair, running_pair
 from tests.services.accounts_server import AccountsServer, accounts_server
 
 WITHIN_S = 20.0
@@ -85,9 +86,9 @@ def parse(block: str) -> Told:
     return Told(fields.get("event", ""), fields.get("id", ""), None if data is None else json.loads(data))
 
 
-def brief_token(username: str = "user1", role: Role = Role.ADMIN, seconds: float = 2) -> str:
+def brief_token(pair: Pair, username: str = "user1", role: Role = Role.ADMIN, seconds: float = 2) -> str:
     issued_at = datetime.now(UTC) - LIFETIME + timedelta(seconds=seconds)
-    return Tokens(SECRET, lambda: issued_at).issue(Identity(username, role))
+    return TokenIssuer(pair.keys, lambda: issued_at).issue(Identity(username, role))
 
 
 @pytest.fixture
@@ -122,8 +123,8 @@ def test_a_change_is_told_as_the_ledger_has_it(pair: Pair) -> None:
         assert watcher.answer.mimetype == "text/event-stream"
         assert watcher.answer.headers["Cache-Control"] == "no-store"
         first = watcher.next("projection")
-        listed = pair.accounts().get("/accounts").headers
-        assert first == Told("projection", "", {"state": "following", "log_position": listed["Log-Position"]})
+        listed = pair.accounts().get("/accounts").headers["Log-Position"]
+        assert first == Told("projection", listed, {"state": "following", "log_position": listed})
         positions = [earn(pair, 100), earn(pair, 250)]
         told = [watcher.next(), watcher.next()]
     ledger = pair.accounts().get("/accounts/1/ledger").get_json()
@@ -160,6 +161,31 @@ def test_who_resumes_misses_nothing_and_hears_nothing_twice(pair: Pair) -> None:
         assert [each.data["total_revenue_cents"] for each in told] == [1, 3, 6, 10, 15, 21]
 
 
+def test_who_was_told_of_no_change_yet_resumes_where_it_began(pair: Pair) -> None:
+    earn(pair, 1)
+    pair.wait_until_applied()
+    with watching(pair) as watcher:
+        began = watcher.next("projection").id
+    missed = [earn(pair, 2), earn(pair, 3)]
+    pair.wait_until_applied()
+    with watching(pair, began) as watcher:
+        assert watcher.next("projection").id == began
+        assert [watcher.next().id for _ in missed] == missed
+
+
+def test_who_began_before_the_first_entry_was_read_resumes_there(fake_log: EventLog, tmp_path: Path) -> None:
+    with running_pair(fake_log, tmp_path) as pair:
+        with watching(pair) as watcher:
+            began = watcher.next("projection").id
+        pair.make_demo()
+        customer = (
+            pair.customers().post("/customers", json={"name": "Ada", "account_id": "1"}).get_json()["id"]
+        )
+        position = earn(pair, 1, customer)
+        with watching(pair, began) as watcher:
+            assert watcher.next().id == position
+
+
 def test_a_long_way_back_is_told_page_by_page_with_every_balance(
     pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -194,12 +220,30 @@ def test_who_asks_behind_what_is_not_applied_yet_hears_only_of_what_follows(pair
         ("1-1@123", 400, "bad-request"),
         ("1-1@00000000", 412, "log-position-unknown"),
         ("99999999999999-0", 412, "log-position-unknown"),
+        ("1-1@", 400, "bad-request"),
+        ("01-1", 400, "bad-request"),
+        ("-1", 400, "bad-request"),
+        ("1" * 10_000, 400, "bad-request"),
+        ("\xe9", 400, "bad-request"),
+        ("18446744073709551616-0", 400, "bad-request"),
+        ("18446744073709551615-18446744073709551615", 412, "log-position-unknown"),
     ],
 )
 def test_a_place_that_is_none_is_refused(pair: Pair, last_event_id: str, status: int, kind: str) -> None:
     refused = pair.accounts().get("/events", headers={"Last-Event-ID": last_event_id})
     assert (refused.status_code, refused.get_json(force=True)["type"]) == (status, f"/problems/{kind}")
     assert pair.accounts(None).get("/events").status_code == 401
+
+
+def test_what_is_wrong_with_the_request_is_said_before_the_stream_begins(pair: Pair) -> None:
+    client = pair.accounts()
+    assert client.get("/events?after=1").status_code == 400
+    assert client.get("/events", headers={"Accept": "application/xml"}).status_code == 406
+    assert client.get("/events", headers={"Authorization": "Bearer nonsense"}).status_code == 401
+    for method in ("POST", "PUT", "PATCH", "DELETE"):
+        assert client.request(method, "/events").status_code == 405
+    assert client.request("OPTIONS", "/events").status_code == 204
+    assert client.request("HEAD", "/events", headers={"Last-Event-ID": "nonsense"}).status_code == 400
 
 
 def test_what_does_not_move_revenue_is_told_as_a_new_position(pair: Pair) -> None:
@@ -210,6 +254,39 @@ def test_what_does_not_move_revenue_is_told_as_a_new_position(pair: Pair) -> Non
     assert after.data == {"state": "following", "log_position": created.headers["Log-Position"]}
     assert after.data["log_position"] != before
     assert after.id == ""
+
+
+def test_a_new_position_is_told_while_revenue_goes_on_and_on(pair: Pair) -> None:
+    with ExitStack() as opened:
+        watcher = opened.enter_context(watching(pair))
+        late = opened.enter_context(watching(pair))
+        member = opened.enter_context(watching(pair, username="user2", role=Role.MEMBER))
+        assert late.next("projection")
+        assert member.next("projection")
+        is_told = threading.Event()
+        sent: list[str] = []
+
+        def earn_on() -> None:
+            while len(sent) < 5000 and not is_told.is_set():
+                sent.append(earn(pair, 1))
+
+        earning = threading.Thread(target=earn_on)
+        earning.start()
+        try:
+            created = pair.customers().post("/customers", json={"name": "Eve", "account_id": "1"})
+            wanted = _position(created.headers["Log-Position"])
+            for each in (late, member):
+                while _position(each.next("projection").data["log_position"]) < wanted:
+                    pass
+            assert earning.is_alive(), "told in the silence behind it only"
+        finally:
+            is_told.set()
+            earning.join(WITHIN_S)
+        assert [watcher.next().id for _ in sent] == sent
+
+
+def _position(text: str) -> Position:
+    return Position.parse(text.partition("@")[0])
 
 
 def test_a_tail_that_stops_is_told(pair: Pair) -> None:
@@ -228,10 +305,10 @@ def test_silence_is_broken_by_a_comment(pair: Pair, monkeypatch: pytest.MonkeyPa
 
 
 def test_it_ends_with_the_token_and_the_answer_is_described(pair: Pair) -> None:
-    with closing(Watcher(pair.accounts_app, brief_token())) as watcher:
+    with closing(Watcher(pair.accounts_app, brief_token(pair))) as watcher:
         told = watcher.rest()
     assert [each.name for each in told if each.name] == ["projection", "expired"]
-    assert Client(pair.accounts_app, brief_token()).get("/events").mimetype == "text/event-stream"
+    assert Client(pair.accounts_app, brief_token(pair)).get("/events").mimetype == "text/event-stream"
 
 
 def test_a_switch_of_generations_leaves_no_gap(pair: Pair, fake_log: EventLog) -> None:
@@ -284,12 +361,34 @@ def test_watchers_are_capped_and_whoever_leaves_makes_room(pair: Pair) -> None:
         each.close()
 
 
-def watch(server: AccountsServer, token: str) -> tuple[socket.socket, int]:
+def watch(
+    server: AccountsServer, token: str, last_event_id: str = "", receive_buffer: int | None = None
+) -> tuple[socket.socket, int]:
     """A connection on which the answer begins, and its status."""
-    connection = socket.create_connection(("127.0.0.1", server.port), timeout=WITHIN_S)
-    request = f"GET /events HTTP/1.1\r\nHost: here\r\nAuthorization: Bearer {token}\r\n\r\n"
-    connection.sendall(request.encode())
+    connection = socket.socket()
+    connection.settimeout(WITHIN_S)
+    if receive_buffer:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+    connection.connect(("127.0.0.1", server.port))
+    headers = f"Host: here\r\nAuthorization: Bearer {token}\r\nLast-Event-ID: {last_event_id}\r\n"
+    connection.sendall(f"GET /events HTTP/1.1\r\n{headers}\r\n".encode())
     return connection, int(connection.recv(12).split()[1])
+
+
+def fill(server: AccountsServer, token: str, open_ones: ExitStack) -> None:
+    """With watchers, until every worker has all that it takes."""
+    refused = 0
+    while refused < 10 * WORKERS:  # in a row
+        connection, status = watch(server, token)
+        open_ones.enter_context(closing(connection))
+        assert status in {200, 503}
+        refused = refused + 1 if status == 503 else 0
+
+
+def is_let_in(server: AccountsServer, token: str) -> bool:
+    connection, status = watch(server, token)
+    connection.close()
+    return status == 200
 
 
 @pytest.fixture
@@ -321,21 +420,66 @@ def test_a_server_that_is_told_to_end_ends_every_answer(server: tuple[Pair, Acco
 def test_clients_that_are_gone_make_room(server: tuple[Pair, AccountsServer]) -> None:
     pair, accounts = server
     with ExitStack() as open_ones:
-        refused = 0
-        while refused < 10 * WORKERS:  # in a row: every worker has all that it takes
-            connection, status = watch(accounts, pair.token())
-            open_ones.enter_context(closing(connection))
-            assert status in {200, 503}
-            refused = refused + 1 if status == 503 else 0
+        fill(accounts, pair.token(), open_ones)
     customer = pair.customers().post("/customers", json={"name": "Ada", "account_id": "1"}).get_json()["id"]
-
-    def is_let_in() -> bool:
-        connection, status = watch(accounts, pair.token())
-        connection.close()
-        return status == 200
 
     def has_room() -> bool:
         earn(pair, 1, customer)
-        return all(is_let_in() for _ in range(5))
+        return all(is_let_in(accounts, pair.token()) for _ in range(5))
 
     wait_until(has_room, accounts.output.read_text)
+
+
+@pytest.mark.processes
+def test_who_takes_nothing_makes_room(server: tuple[Pair, AccountsServer]) -> None:
+    pair, accounts = server
+    customer = pair.customers().post("/customers", json={"name": "Ada", "account_id": "1"}).get_json()["id"]
+    invoice = {"customer_id": customer, "purchase_date": "2026-01-31", "purchase_price_cents": 1}
+    for _ in range(6):  # some megabytes, more than a connection holds
+        assert pair.customers().post("/invoices/batch", json=[invoice] * 1000).status_code == 201
+    pair.wait_until_applied()
+    with ExitStack() as open_ones:
+        stuck, status = watch(accounts, pair.token(), "0-0", receive_buffer=4096)
+        open_ones.enter_context(closing(stuck))
+        assert status == 200
+        fill(accounts, pair.token(), open_ones)
+        wait_until(lambda: is_let_in(accounts, pair.token()), accounts.output.read_text)
+
+
+@pytest.mark.processes
+def test_http_2_is_not_spoken(server: tuple[Pair, AccountsServer]) -> None:
+    """Its clients can hold an answer back where TCP sees nothing stuck."""
+    with socket.create_connection(("127.0.0.1", server[1].port), timeout=WITHIN_S) as connection:
+        connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0")
+        assert connection.recv(100)[:5] in {b"", b"HTTP/"}
+
+
+@pytest.mark.processes
+def test_who_resumes_after_a_kill_of_the_server_misses_nothing(
+    real_log: EventLog, redis_server: EmbeddedRedis, tmp_path: Path
+) -> None:
+    positions: list[str] = []
+    told: list[str] = []
+    last = "0-0"
+    with running_pair(real_log, tmp_path / "data") as pair:
+        pair.make_demo()
+        body = {"name": "Ada", "account_id": "1"}
+        customer = pair.customers().post("/customers", json=body).get_json()["id"]
+        for take in (6, 6, 18):
+            positions += [earn(pair, 1, customer) for _ in range(10)]
+            with accounts_server(pair, redis_server, tmp_path / "accounts.log") as server:
+                connection, _ = watch(server, pair.token(), last)
+                with closing(connection):
+                    ids = ids_on(connection)
+                    assert next(ids).startswith(last)
+                    told += [next(ids) for _ in range(take)]
+                    last = told[-1]
+                    server.process.kill()
+    assert told == positions
+
+
+def ids_on(connection: socket.socket) -> Iterator[str]:
+    for line in connection.makefile("rb"):
+        field, _, value = line.decode().strip().partition(": ")
+        if field == "id":
+            yield value

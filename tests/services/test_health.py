@@ -59,7 +59,7 @@ def checks(pair: Pair) -> dict[str, Any]:
 def test_all_is_well_is_said_of_everything_that_is_looked_at(pair: Pair) -> None:
     answer = pair.accounts().get("/health/ready").get_json()
     assert answer["status"] == "ok"
-    both = {"projection", "parked", "tail", "log", "lag", "writes", "durability", "archive"}
+    both = {"projection", "parked", "tail", "log", "lag", "writes", "durability", "archive", "keys"}
     assert answer["checks"].keys() == both | {"users"}
     assert pair.customers().get("/health/ready").get_json()["checks"].keys() == both
 
@@ -187,6 +187,7 @@ def test_writes_that_would_be_refused_are_named(
     damage: Callable[[redis.Redis], None], pair: Pair, client: redis.Redis
 ) -> None:
     damage(client)
+    pair.wait_until_applied()  # what is no entry of ours is parked by both
     refused = pair.customers().post("/customers", json=ADA)
     assert (refused.status_code, refused.headers["Retry-After"]) == (503, "1")
     found = checks(pair)

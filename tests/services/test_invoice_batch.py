@@ -18,8 +18,8 @@ from customers.decider import HIGHEST_TOTAL_CENTS
 from customers.schemas import LARGEST_BATCH
 from eventlog import START, EventLog, Metadata, Moment
 from shared.permissions import Role
-from shared.request_body import LARGEST_BATCH_BYTES, MOST_ERRORS
-from shared.strict_json import LARGEST_BODY_BYTES
+from shared.request_body import MOST_ERRORS
+from shared.strict_json import LARGEST_BATCH_BYTES, LARGEST_BODY_BYTES
 from tests.pair import Pair, running_pair
 from tests.services.facts import a_customer_created, an_account_created, an_invoice_created
 

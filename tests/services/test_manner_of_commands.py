@@ -22,10 +22,14 @@ from eventlog import Projection, ProjectionFile
 from eventlog.archiving import ARCHIVE_NAME
 from eventlog.commands.common import DIFFERENT, INTERRUPTED
 from eventlog.embedded_redis import EmbeddedRedis, free_port
+from eventlog.key_file import KeyFile, new_key, write_keys
 from eventlog.position import START
 from eventlog.readers import ReaderKind
+from eventlog.signed_log import begin_signing
+from eventlog.signing import Keys
+from shared.permissions import Role
 from tests.make_run import wait_until
-from tests.pair import SECRET, Pair
+from tests.pair import Pair
 from tests.programs import COMMANDS, PROGRAMS, examples_of, options_of
 from tests.services.operator import require_one_line
 
@@ -56,6 +60,7 @@ LONG_WORK = {
     "customers import november.ndjson": "checking november.ndjson",
 }
 EXAMPLE_POSITION = "1795262660328-0"
+EXAMPLE_KEY = "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"
 
 
 def has_json(command: click.Command) -> bool:
@@ -112,7 +117,6 @@ class Terminal:
             "DATA_DIR": str(pair.folder),
             "REDIS_URL": url,
             "EVENT_STREAM": "event-stream",
-            "JWT_SECRET": SECRET,
             "DEMO": "1",
             "ACCOUNTS_PORT": str(free_port()),
             "CUSTOMERS_PORT": str(free_port()),
@@ -130,6 +134,8 @@ class Terminal:
             (self._folder / "replayed.db").unlink(missing_ok=True)
         if "users" in words:
             (self._pair.folder / "accounts" / "users.db").unlink(missing_ok=True)
+            if not {"add", "list"} & set(words):
+                self._pair.users.add("ada", "a password of hers", Role.MEMBER)
         if "--archive" in words:
             shutil.copy(self._pair.folder / ARCHIVE_NAME, self._folder / "archive-copy.db")
         if "remove" in words:
@@ -140,6 +146,7 @@ class Terminal:
                 sequence=0,
                 log_id=self._pair.log.state().log_id or "",
             )
+        self._prepare_keys(line)
         if "--version" in words:
             for home, projection in (
                 (self._pair.revenue_folder, revenue),
@@ -147,11 +154,27 @@ class Terminal:
             ):
                 ProjectionFile(home, Projection(projection.name, 1, ())).close()
 
+    def _prepare_keys(self, line: str) -> None:
+        """Those of tokens, and those of entries."""
+        if line.startswith("accounts keys remove"):
+            self._pair.keys.rotate()
+        self.environment["EVENT_KEYS_FILE"] = ""
+        if line.startswith("eventlog keys"):
+            path = self._folder / "event-keys.json"
+            write_keys(path, Keys([new_key(), new_key()._replace(id="3f9a01c2")], {}))
+            self.environment["EVENT_KEYS_FILE"] = str(path)
+            if "begin" not in line:
+                begin_signing(self._pair.log, KeyFile(path))
+
     def type(self, line: str) -> Result:
         self.prepare(line)
-        program, *words = shlex.split(line.replace(EXAMPLE_POSITION, self._position))
+        program, *words = shlex.split(
+            line.replace(EXAMPLE_POSITION, self._position).replace(
+                EXAMPLE_KEY, self._pair.keys.list_keys()[0].kid
+            )
+        )
         done = CliRunner().invoke(
-            PROGRAMS[program], words, env=self.environment, input="a password\na password\n"
+            PROGRAMS[program], words, env=self.environment, input="a long password\na long password\n"
         )
         assert done.exit_code in {0, DIFFERENT}, (line, done.output, done.exception)
         assert "doctor" in words or done.exit_code == 0, (line, done.output)

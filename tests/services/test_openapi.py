@@ -16,11 +16,11 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 from flask import Flask
+from jsonschema import Draft202012Validator, FormatChecker
 from werkzeug.serving import make_server
 
 from eventlog import EventLog
 from eventlog.cli import main as eventlog_command
-from shared.openapi import make_document
 from shared.problem_kinds import KINDS
 from shared.strict_json import TextField
 from tests.make_run import ROOT
@@ -61,6 +61,7 @@ def test_the_description_is_openapi_and_every_answer_has_an_example(service: str
 
     document = json.loads((ROOT / "docs" / "api" / f"{service}.json").read_text())
     validate(document)
+    assert document["tags"][0]["name"] == service
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
             assert operation["summary"], (method, path)
@@ -69,10 +70,54 @@ def test_the_description_is_openapi_and_every_answer_has_an_example(service: str
                     assert content.get("example") is not None or content["examples"], (method, path, status)
 
 
-def test_a_path_that_nothing_is_said_of_is_no_description(pair: Pair) -> None:
-    pair.accounts_app.add_url_rule("/new", "new", lambda: "new")
-    with pytest.raises(ValueError, match="/new"), pair.accounts_app.app_context():
-        make_document(pair.accounts_app, "accounts", "")
+READ = re.compile(r"""request\.(?:headers|cookies)(?:\.get\(|\[)["']([\w-]+)["']|request\.(if_\w+)""")
+# What OpenAPI describes elsewhere, and what is the browser's own.
+DESCRIBED_ELSEWHERE = {"Accept", "Authorization", "Origin"}
+
+
+def test_every_header_that_a_request_is_asked_for_is_described() -> None:
+    packages = [ROOT / name for name in ("accounts", "customers", "shared")]
+    sources = "".join(path.read_text() for package in packages for path in package.rglob("*.py"))
+    read = {(name or attribute.replace("_", "-")).lower() for name, attribute in READ.findall(sources)}
+    documents = [json.loads((ROOT / "docs" / "api" / f"{service}.json").read_text()) for service in SERVICES]
+    described = {
+        parameter["name"].lower()
+        for document in documents
+        for operations in document["paths"].values()
+        for operation in operations.values()
+        for parameter in operation["parameters"]
+        if parameter.get("in") == "header"
+    }
+    assert {"if-match", "prefer"} <= read
+    assert read - {name.lower() for name in DESCRIBED_ELSEWHERE} == described
+
+
+def examples_in(part: Any, where: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Of all that has a schema: where it stands, the schema, and each example beside it or in it."""
+    if isinstance(part, list):
+        for number, item in enumerate(part):
+            yield from examples_in(item, f"{where}/{number}")
+    if not isinstance(part, dict):
+        return
+    if "schema" in part:
+        named = [each["value"] for each in part.get("examples", {}).values()]
+        beside = [part["example"]] if "example" in part else []
+        for example in [*named, *beside, *part["schema"].get("examples", ())]:
+            yield where, part["schema"], example
+    for name, item in part.items():
+        yield from examples_in(item, f"{where}/{name}")
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_every_example_fits_its_schema(service: str) -> None:
+    """Those of parameters, bodies, answers, problems and headers."""
+    document = json.loads((ROOT / "docs" / "api" / f"{service}.json").read_text())
+    found = list(examples_in({name: document[name] for name in ("paths", "components")}))
+    assert len(found) > 100
+    for where, schema, example in found:
+        inside = {**schema, "components": document["components"]}
+        problems = list(Draft202012Validator(inside, format_checker=FormatChecker()).iter_errors(example))
+        assert not problems, (where, problems)
 
 
 @pytest.mark.parametrize("service", SERVICES)
@@ -155,6 +200,38 @@ def served(real_log: EventLog, tmp_path: Path) -> Iterator[dict[str, Any]]:
                 server.server_close()
             for thread in threads:
                 thread.join(10)
+
+
+def test_the_page_says_which_paths_have_an_etag() -> None:
+    page = (ROOT / "docs" / "api" / "README.md").read_text()
+    said = re.search(r"by the `ETag`.*: of (.*); other paths have none", page)
+    assert said is not None
+    named = re.findall(r"`(/[^`]*)`", said[1])
+    with_one = set()
+    for service in SERVICES:
+        document = json.loads((ROOT / "docs" / "api" / f"{service}.json").read_text())
+        for path, methods in document["paths"].items():
+            if "ETag" not in methods.get("get", {"responses": {"200": {}}})["responses"]["200"].get(
+                "headers", {}
+            ):
+                continue
+            first = f"/{path.split('/')[1]}"
+            with_one.add(f"{first}…" if f"{first}…" in named else path)
+    assert sorted(named) == sorted(with_one)
+
+
+def test_the_recorded_run_is_of_what_is_described_and_as_long_as_is_said() -> None:
+    page = (ROOT / "docs" / "api" / "README.md").read_text()
+    recorded = {
+        service: [int(number.replace(",", "")) for number in numbers.split(" | ")]
+        for service, numbers in re.findall(r"^\| (\w+) \| ([0-9, |]+) \|$", page, re.MULTILINE)
+    }
+    for service in SERVICES:
+        document = json.loads((ROOT / "docs" / "api" / f"{service}.json").read_text())
+        operations, asked, _, failures = recorded[service]
+        assert operations == sum(len(methods) for methods in document["paths"].values())
+        assert (0 < asked <= operations, failures) == (True, 0)
+    assert sum(cases for _, _, cases, _ in recorded.values()) >= 10_000
 
 
 @pytest.mark.processes

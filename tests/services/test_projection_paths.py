@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sqlite3
 from contextlib import closing
@@ -26,7 +27,7 @@ from eventlog.tail_lock import TailLock
 from shared.permissions import Role
 from shared.settings import Settings
 from tests.make_run import wait_until
-from tests.pair import SECRET, Client, Pair
+from tests.pair import Client, Pair
 from tests.services.accounts_server import accounts_server
 from tests.services.operator import Operator
 
@@ -48,6 +49,12 @@ def ask(client: Client, path: str) -> Any:
     answered = client.get(path)
     assert answered.status_code == 200, answered.get_data(as_text=True)
     return answered.get_json()
+
+
+def linked(page: TestResponse, relation: str) -> str | None:
+    """Where the `Link` header says that the page of this relation is."""
+    found = re.search(rf'<([^>]*)>; rel="{relation}"', page.headers.get("Link", ""))
+    return found[1] if found else None
 
 
 def problem(answered: TestResponse) -> tuple[int, str]:
@@ -84,7 +91,7 @@ def test_entries_are_shown_as_they_were_written(
     assert (first["event_type"], first["payload"]["name"]) == ("AccountCreated", "account 1")
     assert first["metadata"].keys() >= {"event_id", "occurred_at", "correlation_id"}
     position = first["position"]
-    assert first["redis_cli"] == f"redis-cli XRANGE event-stream {position} {position}"
+    assert first["redis_cli"] == f"redis-cli -u {redis_server.url} XRANGE event-stream {position} {position}"
     assert ask(served.customers(), "/log/entries") == entries
     with redis.Redis.from_url(redis_server.url) as client:
         client.xadd("event-stream", {"EventTypeName": "Odd", "Payload": "no JSON"})
@@ -99,20 +106,54 @@ def test_entries_are_shown_as_they_were_written(
 def test_the_log_is_paged_forwards_and_read_from_its_end(served: Pair) -> None:
     client = served.accounts()
     all_of_it = ask(client, "/log/entries")
-    seen, path = [], "/log/entries?limit=3"
+    seen: list[Any] = []
+    path: str | None = "/log/entries?limit=3"
     while path:
         page = client.get(path)
         seen += page.get_json()
-        path = page.headers.get("Link", "").partition(">")[0].removeprefix("<")
+        path = linked(page, "next")
     assert seen == all_of_it
     assert ask(client, "/log/entries?newest=true&limit=2") == all_of_it[-2:]
     before = all_of_it[4]["position"]
     assert ask(client, f"/log/entries?before={before}&limit=2") == all_of_it[2:4]
-    assert ask(client, f"/log/entries?before={before}&after={all_of_it[2]['position']}") == all_of_it[3:4]
     assert ask(client, "/log/entries?before=0-0") == []
     at = client.get("/accounts").headers["Log-Position"]
     assert ask(client, f"/log/entries?after={at}") == []
     assert ask(client, f"/log/entries?before={at}") == all_of_it[:-1]
+
+
+@pytest.mark.parametrize(
+    ("query", "shown"),
+    [
+        ("limit=3", (0, 3)),
+        ("limit=100", (0, 7)),
+        ("newest=true&limit=3", (4, 7)),
+        ("after={middle}&limit=2", (4, 6)),
+        ("after={middle}", (4, 7)),
+        ("before={middle}&limit=2", (1, 3)),
+        ("before={middle}", (0, 3)),
+        ("after={behind_all}", (7, 7)),
+        ("before={before_all}", (0, 0)),
+    ],
+)
+def test_each_page_of_the_log_links_to_what_stands_before_and_behind_it(
+    served: Pair, query: str, shown: tuple[int, int]
+) -> None:
+    client = served.accounts()
+    positions = [entry["position"] for entry in ask(client, "/log/entries")]
+    named = {"middle": positions[3], "behind_all": "9" * 18 + "-0", "before_all": positions[0]}
+    page = client.get(f"/log/entries?{query.format(**named)}")
+    begin, end = shown
+    assert [entry["position"] for entry in page.get_json()] == positions[begin:end]
+    before, behind = linked(page, "prev"), linked(page, "next")
+    assert (before is not None, behind is not None) == (begin > 0, end < len(positions))
+    limit = int(query.rpartition("limit=")[2]) if "limit=" in query else 100
+    if before:
+        assert [entry["position"] for entry in ask(client, before)] == positions[
+            max(0, begin - limit) : begin
+        ]
+    if behind:
+        assert [entry["position"] for entry in ask(client, behind)] == positions[end : end + limit]
 
 
 @pytest.mark.parametrize(
@@ -121,6 +162,9 @@ def test_the_log_is_paged_forwards_and_read_from_its_end(served: Pair) -> None:
         ("after=x", (400, "bad-request")),
         ("before=1", (400, "bad-request")),
         ("newest=yes", (400, "bad-request")),
+        ("newest=true&after=5-0", (400, "bad-request")),
+        ("newest=true&before=5-0", (400, "bad-request")),
+        ("after=5-0&before=9-0", (400, "bad-request")),
         ("limit=1001", (400, "bad-request")),
         ("after=0-0@00000000", (412, "log-position-unknown")),
     ],
@@ -134,7 +178,7 @@ def test_what_cannot_be_asked_of_the_log_is_refused(
 def test_what_was_trimmed_is_read_from_the_archive_or_said_to_be_missing(
     served: Pair, operator: Operator, redis_server: EmbeddedRedis
 ) -> None:
-    variables = {**operator.environment, "JWT_SECRET": SECRET, "EVENT_STREAM": "event-stream"}
+    variables = {**operator.environment, "EVENT_STREAM": "event-stream"}
     client = Client(create_app(Settings.from_environment(variables)), served.token())
     all_of_it = ask(client, "/log/entries")
     operator.look_after_log("archive", "--once")
@@ -276,7 +320,7 @@ def test_what_cannot_be_switched_to_is_refused_with_the_reason(served: Pair) -> 
 def test_one_rebuild_at_a_time_is_seen_by_every_worker(served: Pair, operator: Operator) -> None:
     """It stands still before it has begun to apply, and then as a killed one is told."""
     client = served.accounts()
-    variables = {**operator.environment, "JWT_SECRET": SECRET, "EVENT_STREAM": "event-stream"}
+    variables = {**operator.environment, "EVENT_STREAM": "event-stream"}
     other_worker = Client(create_app(Settings.from_environment(variables)), served.token())
     assert client.post("/projection/rebuild").status_code == 202
     process = rebuild_process(psutil.Process())

@@ -112,6 +112,35 @@ def test_what_is_deleted_is_gone_with_its_revenue(pair: Pair) -> None:
         assert pair.customers().get(gone).status_code == 404
 
 
+def test_who_asks_next_finds_what_it_created_and_not_what_it_deleted(pair: Pair) -> None:
+    """Without `Min-Log-Position`, at the service that it wrote to."""
+    pair.make_demo()
+    accounts, customers = pair.accounts(), pair.customers()
+    for _ in range(25):
+        account = accounts.post("/accounts", json={"name": "one", "description": "the first"}).headers[
+            "Location"
+        ]
+        assert accounts.get(account).status_code == 200
+        pair.wait_until_applied()
+        body = {"name": "Ada", "account_id": account.rpartition("/")[2]}
+        customer = customers.post("/customers", json=body).headers["Location"]
+        assert customers.get(customer).status_code == 200
+        assert customers.delete(customer).status_code == 204
+        assert customers.get(customer).status_code == 404
+        pair.wait_until_applied()
+        assert accounts.delete(account).status_code == 204
+        assert accounts.get(f"{account}/ledger").status_code == 404
+
+
+def test_what_is_written_is_answered_while_it_cannot_be_shown(pair: Pair) -> None:
+    publish_accounts(pair, 1)
+    pair.customers_tail.stop()
+    body = {"name": "Ada", "account_id": "1"}
+    created = [pair.customers().post("/customers", json=body) for _ in range(20)]
+    assert {each.status_code for each in created} == {201}
+    assert pair.customers().get(created[0].headers["Location"]).status_code == 404
+
+
 def test_a_read_waits_for_the_position_it_asks_for(pair: Pair) -> None:
     publish_accounts(pair, 1)
     pair.accounts_tail.stop()
@@ -149,14 +178,14 @@ def test_a_position_of_another_log_or_beyond_the_head_is_412_at_once(pair: Pair)
 
 def test_an_unchanged_answer_is_304_and_a_changed_one_is_not(pair: Pair) -> None:
     publish_accounts(pair, 1)
-    first = pair.accounts().get("/accounts")
+    first = pair.accounts().get_current("/accounts")
     tag = {"If-None-Match": first.headers["ETag"]}
     assert pair.accounts("user1").get("/accounts?limit=5", headers=tag).status_code == 200
     assert pair.accounts("user2").get("/accounts", headers=tag).status_code == 200
     assert "Authorization" in first.headers["Vary"]
     same = Client(pair.accounts_app, None)
     mine = {"Authorization": f"Bearer {pair.token()}"}
-    tag = {"If-None-Match": same.get("/accounts", headers=mine).headers["ETag"], **mine}
+    tag = {"If-None-Match": same.get_current("/accounts", headers=mine).headers["ETag"], **mine}
     assert same.get("/accounts", headers=tag).status_code == 304
     pair.customers().post("/customers", json={"name": "Ada", "account_id": "1"})
     pair.wait_until_applied()
@@ -166,7 +195,7 @@ def test_an_unchanged_answer_is_304_and_a_changed_one_is_not(pair: Pair) -> None
 def test_an_answer_that_is_not_the_version_asked_for_is_412(pair: Pair) -> None:
     publish_accounts(pair, 1)
     for client, path in ((pair.accounts(), "/accounts"), (pair.customers(), "/customers")):
-        answer = client.get(path, headers={"If-Match": '"another"'})
+        answer = client.get_current(path, headers={"If-Match": '"another"'})
         assert (answer.status_code, answer.content_type) == (412, "application/problem+json")
         assert client.get(path, headers={"If-Match": answer.headers["ETag"]}).status_code == 200
 

@@ -1,4 +1,4 @@
-"""Who may what: a generated table of every route, for every kind of caller, on own, foreign and absent things."""
+"""Users, their tokens and what is theirs; who may ask for which route: test_permissions.py."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from threading import Barrier
 from typing import Any, NamedTuple
@@ -14,15 +14,17 @@ from typing import Any, NamedTuple
 import fakeredis
 import jwt
 import pytest
-from flask import Flask
-from werkzeug.test import TestResponse
 
 from accounts.identity import Users
+from accounts.signing_keys import SigningKeys
 from eventlog import EventLog
 from shared.events import make_codec
-from shared.permissions import Identity, Role
-from shared.tokens import Tokens
-from tests.pair import SECRET, Client, Pair, running_pair
+from shared.permissions import Role
+from tests.pair import Client, Pair, running_pair
+from tests.routes import list_routes
+from tests.signed import claims_of, signed
+
+ROUTES = list_routes()
 
 
 class Things(NamedTuple):
@@ -31,57 +33,6 @@ class Things(NamedTuple):
     account: str
     customer: str
     invoice: str
-
-
-class Route(NamedTuple):
-    """A request on one thing, and what it answers where the thing is in sight."""
-
-    service: str
-    method: str
-    path: str
-    body: dict[str, Any] | None
-    status: int
-
-
-ROUTES = [
-    Route("accounts", "GET", "/accounts/{account}", None, 200),
-    Route("accounts", "GET", "/accounts/{account}/customers", None, 200),
-    Route("accounts", "GET", "/accounts/{account}/ledger", None, 200),
-    Route("accounts", "GET", "/accounts/{account}/is-owned-by/mel", None, 200),
-    Route("accounts", "DELETE", "/accounts/{account}", None, 409),
-    Route("customers", "POST", "/customers", {"name": "new", "account_id": "{account}"}, 201),
-    Route("customers", "GET", "/customers/{customer}", None, 200),
-    Route(
-        "customers",
-        "POST",
-        "/invoices",
-        {"customer_id": "{customer}", "purchase_date": "2026-01-31", "purchase_price_cents": 1},
-        201,
-    ),
-    Route("customers", "GET", "/invoices/{invoice}", None, 200),
-    Route("customers", "DELETE", "/invoices/{invoice}", None, 204),
-    Route("customers", "DELETE", "/customers/{customer}", None, 204),
-]
-SIGN_IN_PATHS = {"/auth/login", "/sign-in", "/sign-out"}
-OPEN_PATHS = {"/status", "/health/live", "/health/ready", "/", "/console/page.css", *SIGN_IN_PATHS}
-OPEN_PATHS |= {
-    "/openapi.json",
-    "/docs",
-    "/problems",
-    "/problems/not-found",
-    "/static/page.css",
-    "/catalogue",
-    "/asyncapi.json",
-}
-ABSENT = Things("999", "999", "999")
-VOLATILE = {
-    "X-Request-Id",
-    "Date",
-    "ETag",
-    "Idempotency-Key",
-    "Log-Position",
-    "Content-Length",
-}  # present alike, values differ
 
 
 @pytest.fixture(scope="module")
@@ -119,56 +70,6 @@ def things_of(pair: Pair, owner: str) -> Things:
     return things
 
 
-def send(client: Client, route: Route, things: Things) -> TestResponse:
-    ids = things._asdict()
-    body = {
-        name: value.format(**ids) if isinstance(value, str) else value
-        for name, value in (route.body or {}).items()
-    }
-    return client.request(route.method, route.path.format(**ids), json=body or None)
-
-
-def client(pair: Pair, service: str, username: str, role: Role) -> Client:
-    return pair.accounts(username, role) if service == "accounts" else pair.customers(username, role)
-
-
-def without_ids(answer: TestResponse, things: Things) -> tuple[int, str, dict[str, str]]:
-    headers = {name: "" if name in VOLATILE else value for name, value in answer.headers.items()}
-    ids = rf"\b({'|'.join(things)})\b"
-    return answer.status_code, re.sub(ids, "#", answer.get_data(as_text=True)), headers
-
-
-@pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")
-@pytest.mark.parametrize("role", [Role.MEMBER, Role.ADMIN])
-def test_owners_and_admins_are_let_in(shared_pair: Pair, route: Route, role: Role) -> None:
-    things = things_of(shared_pair, "mel")
-    caller = client(shared_pair, route.service, "mel" if role is Role.MEMBER else "root", role)
-    assert send(caller, route, things).status_code == route.status
-
-
-@pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")
-def test_what_is_foreign_answers_exactly_as_what_is_absent(shared_pair: Pair, route: Route) -> None:
-    foreign = things_of(shared_pair, "mel")
-    before = shared_pair.log.state().sequence
-    eve = client(shared_pair, route.service, "eve", Role.MEMBER)
-    answer = without_ids(send(eve, route, foreign), foreign)
-    assert answer == without_ids(send(eve, route, ABSENT), ABSENT)
-    assert answer[0] == 404
-    assert shared_pair.log.state().sequence == before
-
-
-@pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")
-def test_what_is_deleted_answers_exactly_as_what_is_absent(shared_pair: Pair, route: Route) -> None:
-    gone = things_of(shared_pair, "mel")
-    mel = client(shared_pair, route.service, "mel", Role.MEMBER)
-    assert shared_pair.customers("mel", Role.MEMBER).delete(f"/customers/{gone.customer}").status_code == 204
-    assert shared_pair.accounts("mel", Role.MEMBER).delete(f"/accounts/{gone.account}").status_code == 204
-    shared_pair.wait_until_applied()
-    answer = without_ids(send(mel, route, gone), gone)
-    assert answer == without_ids(send(mel, route, ABSENT), ABSENT)
-    assert answer[0] == 404
-
-
 def test_lists_show_only_what_is_ones_own(pair: Pair) -> None:
     mine, foreign = things_of(pair, "mel"), things_of(pair, "eve")
     mel = Role.MEMBER
@@ -194,99 +95,84 @@ def test_a_member_makes_accounts_for_itself_only(pair: Pair) -> None:
 
 
 def test_only_an_admin_adds_users(pair: Pair) -> None:
-    body = {"username": "new", "password": "long enough", "role": "admin"}
+    body = {"username": "new", "password": "long enough for it", "role": "admin"}
     assert pair.accounts("mel", Role.MEMBER).post("/users", json=body).status_code == 403
     assert pair.accounts("root", Role.ADMIN).post("/users", json=body).status_code == 201
     assert pair.accounts("root", Role.ADMIN).post("/users", json=body).status_code == 409
-    signed_in = pair.accounts(None).post("/auth/login", json={"username": "new", "password": "long enough"})
+    signed_in = pair.accounts(None).post(
+        "/auth/login", json={"username": "new", "password": "long enough for it"}
+    )
     assert signed_in.status_code == 200
 
 
-def bad_tokens() -> dict[str, str]:
-    now = datetime.now(UTC)
-    good = Tokens(SECRET).issue(Identity("root", Role.ADMIN))
-    claims = jwt.decode(good, options={"verify_signature": False})
+def bad_tokens(pair: Pair) -> dict[str, str]:
+    now_s = int(datetime.now(UTC).timestamp())
+    good = pair.token("root", Role.ADMIN)
+    claims = claims_of(good)
     header, payload, signature = good.split(".")
 
-    def signed(secret: str = SECRET, algorithm: str = "HS256", **changed: Any) -> str:
-        return jwt.encode({**claims, **changed}, secret, algorithm=algorithm)
+    def changed(**changed: Any) -> str:
+        return signed(pair.keys, {**claims, **changed})
 
     def without(claim: str) -> str:
-        return jwt.encode({name: value for name, value in claims.items() if name != claim}, SECRET)
+        return signed(pair.keys, {name: value for name, value in claims.items() if name != claim})
 
+    public = pair.keys.find_signing().x
+    foreign = SigningKeys(pair.folder / "foreign")
+    foreign.make_first()
     return {
         "garbage": "abc",
         "three garbage parts": "a.b.c",
         "no signature": f"{header}.{payload}.",
         "cut": good[:-2],
         "changed payload": f"{header}.{payload[:-2]}AA.{signature}",
-        "other key": signed("another secret of thirty-two bytes or more"),
-        "other algorithm": signed(SECRET * 2, "HS512"),
-        "no algorithm": jwt.encode(claims, None, algorithm="none"),
-        "expired": signed(exp=now - timedelta(seconds=1)),
-        "not yet issued": signed(iat=now + timedelta(hours=1)),
-        "issued at no time": signed(iat=None),
-        "other issuer": signed(iss="somebody"),
-        "other audience": signed(aud="somewhere"),
-        "unknown role": signed(role="root"),
-        "no role": without("role"),
-        **{f"no {claim}": without(claim) for claim in ("exp", "iat", "iss", "aud", "jti", "sub")},
+        "signature written in another way": f"{good[:-1]}{chr(ord(good[-1]) + 1)}",
+        "padded": f"{good}==",
+        "foreign key": signed(foreign, claims),
+        "foreign key under our id": signed(foreign, claims, {"kid": pair.keys.find_signing().kid}),
+        "no key id": signed(pair.keys, claims, {"kid": None}),
+        "the public key as a secret": jwt.encode(
+            claims, public, algorithm="HS256", headers={"kid": pair.keys.find_signing().kid}
+        ),
+        "no algorithm": jwt.encode(claims, "", algorithm="none"),
+        "expired": changed(exp=now_s - 1),
+        "not yet issued": changed(iat=now_s + 3600),
+        "not yet good": changed(nbf=now_s + 3600),
+        "issued at no time": changed(iat=None),
+        "expires in text": changed(exp=str(now_s + 60)),
+        "expires in truth": changed(exp=True),
+        "other issuer": changed(iss="somebody"),
+        "other audience": changed(aud="somewhere"),
+        "audiences": changed(aud=["revenue-stream"]),
+        "unknown role": changed(role="root"),
+        "nobody": changed(sub=""),
+        **{f"no {claim}": without(claim) for claim in claims},
         "too long": good + "A" * 5000,
     }
 
 
 def test_a_token_from_before_the_clock_was_set_back_a_little_is_good(pair: Pair) -> None:
-    claims = jwt.decode(pair.token("mel", Role.MEMBER), options={"verify_signature": False})
-    token = jwt.encode({**claims, "iat": datetime.now(UTC) + timedelta(seconds=5)}, SECRET)
+    soon_s = int(datetime.now(UTC).timestamp()) + 5
+    claims = claims_of(pair.token("mel", Role.MEMBER))
+    token = signed(pair.keys, {**claims, "iat": soon_s, "nbf": soon_s})
     assert Client(pair.accounts_app, token).get("/accounts").status_code == 200
 
 
-@pytest.mark.parametrize("token", bad_tokens().items(), ids=lambda found: found[0])
-def test_a_bad_token_is_401_on_every_route(shared_pair: Pair, token: tuple[str, str]) -> None:
-    for app, method, path in closed_routes(shared_pair):
-        answer = Client(app, token[1]).request(method, path)
-        assert answer.status_code == 401, (method, path, answer.get_data(as_text=True))
-        assert answer.headers["WWW-Authenticate"].startswith("Bearer")
-
-
-def closed_routes(pair: Pair) -> Iterator[tuple[Flask, str, str]]:
-    """Read off the apps themselves, so that a route added later is asked too."""
-    for app in (pair.accounts_app, pair.customers_app):
-        for rule in app.url_map.iter_rules():
-            path = re.sub(
-                r"<[^>]+>",
-                "1",
-                rule.rule.replace("<kind>", "not-found").replace("<path:filename>", "page.css"),
-            )
-            for method in (rule.methods or set()) - {"OPTIONS"}:
-                if path not in OPEN_PATHS:
-                    yield app, method, path
-
-
-def test_no_route_but_health_and_login_answers_without_a_token(pair: Pair) -> None:
-    asked = [(path, Client(app, None).request(method, path)) for app, method, path in closed_routes(pair)]
-    assert {path for path, _ in asked} > {"/accounts", "/customers/1", "/users", "/auth/refresh"}
-    assert {answer.status_code for _, answer in asked} == {401}
-    for path in OPEN_PATHS - SIGN_IN_PATHS:
-        assert pair.accounts(None).get(path).status_code == 200
-    assert pair.accounts(None).post("/auth/login", json={}).status_code == 400
-
-
-def test_a_refreshed_token_has_the_role_the_user_has_now(pair: Pair) -> None:
-    """A token is a claim about the past; the file of users knows."""
-    forged_role = Client(pair.accounts_app, pair.token("mel", Role.ADMIN))
-    refreshed = forged_role.post("/auth/refresh").get_data(as_text=True)
-    assert Tokens(SECRET).verify(refreshed) == Identity("mel", Role.MEMBER)
-    assert (
-        Client(pair.accounts_app, pair.token("nobody", Role.ADMIN)).post("/auth/refresh").status_code == 401
-    )
+def test_a_bad_token_is_401_on_every_route(shared_pair: Pair) -> None:
+    for what, token in bad_tokens(shared_pair).items():
+        for route in ROUTES:
+            if route.allowed.needs_token:
+                app = shared_pair.accounts_app if route.service == "accounts" else shared_pair.customers_app
+                answer = Client(app, token).request(route.method, re.sub("<[^>]+>", "1", route.path))
+                assert answer.status_code == 401, (what, route, answer.get_data(as_text=True))
+                assert answer.headers["WWW-Authenticate"].startswith("Bearer")
 
 
 def test_users_added_at_once_are_all_there_and_a_name_is_taken_once(pair: Pair) -> None:
     """SQLite refuses at once, however long it may wait, where two have read what both want to write."""
 
     def add(number: int) -> int:
-        body = {"username": f"user-{number // 2}", "password": "long enough"}
+        body = {"username": f"user-{number // 2}", "password": "long enough for it"}
         return pair.accounts("root", Role.ADMIN).post("/users", json=body).status_code
 
     with ThreadPoolExecutor(8) as threads:

@@ -24,7 +24,7 @@ from shared.cli import WORKERS
 from shared.events import make_codec
 from shared.strict_json import LARGEST_BODY_BYTES
 from tests.make_run import ROOT, wait_until
-from tests.pair import SECRET, Pair, running_pair
+from tests.pair import Pair, running_pair
 
 pytestmark = pytest.mark.processes
 
@@ -79,7 +79,6 @@ def serving(
     environment = {
         **os.environ,
         "DATA_DIR": str(services.folder),
-        "JWT_SECRET": SECRET,
         "REDIS_URL": redis_server.url,
         "CUSTOMERS_PORT": str(port),
     }
@@ -189,7 +188,7 @@ def test_an_odd_header_is_taken_or_400(server: Server, header: bytes, status: in
         (b"GET /customers/%00 HTTP/1.1", 400),
         (b"GET /customers/%ff HTTP/1.1", 400),
         (b"GET /customers/\xff HTTP/1.1", 400),
-        (b"GET /customers/" + b"1" * 60_000 + b" HTTP/1.1", 400),
+        (b"GET /customers/" + b"1" * 20_000 + b" HTTP/1.1", 400),
         (b"GET /customers/" + b"1" * 600_000 + b" HTTP/1.1", 431),
         (b"GET /customers?%ff=%ff HTTP/1.1", 400),
         (b"GET /customers?%ed%a0%80 HTTP/1.1", 400),
@@ -204,7 +203,7 @@ def test_an_odd_request_line_is_4xx_or_understood(server: Server, start: bytes, 
 
 def test_a_garbage_token_does_not_end_the_connection(server: Server) -> None:
     """The former services broke it off."""
-    for token in (b"abc", b"\xff", b"a" * 60_000, b""):
+    for token in (b"abc", b"\xff", b"a" * 20_000, b""):
         request = (
             b"GET /customers HTTP/1.1\r\nHost: here\r\nConnection: close\r\nAuthorization: Bearer %s\r\n\r\n"
         )

@@ -10,6 +10,7 @@ import { session } from "./session.js";
 
 const COLUMNS = 4;
 const ANNOUNCED_EVERY_MS = 5_000;
+const CHOSEN = /^#account-([0-9]+)$/;
 
 // Dispatches "loaded" when `all` was read, "chosen" with an account's id.
 class Accounts extends EventTarget {
@@ -46,9 +47,11 @@ class Accounts extends EventTarget {
     this.#readAt = position ?? "0-0";
     this.all = found;
     byId("more-accounts").hidden = !path;
-    for (const id of ["accounts-hint", "invoice"]) byId(id).hidden = found.length === 0;
+    byId("invoice").hidden = found.length === 0;
     this.#show();
     this.dispatchEvent(new Event("loaded"));
+    const before = CHOSEN.exec(location.hash)?.[1]; // by whoever reloads the page, or was given its address
+    if (!this.#chosen && this.find(before)) this.choose(before);
     return position;
   }
 
@@ -62,17 +65,23 @@ class Accounts extends EventTarget {
     return this.all.find((shown) => String(shown.account.id) === id);
   }
 
-  // "" for none.
   choose(id) {
     this.#chosen = id;
+    history.replaceState(null, "", `#account-${id}`);
+    this.#showHint();
     for (const [each, { row, button }] of this.#rows) {
       row.classList.toggle("chosen", each === id);
       button.setAttribute("aria-pressed", String(each === id));
     }
-    if (id) this.dispatchEvent(new CustomEvent("chosen", { detail: id }));
+    this.dispatchEvent(new CustomEvent("chosen", { detail: id }));
+  }
+
+  #showHint() {
+    byId("accounts-hint").hidden = this.all.length === 0 || Boolean(this.find(this.#chosen));
   }
 
   #show() {
+    this.#showHint();
     const before = new Map(this.#rows);
     this.#rows.clear();
     for (const shown of this.all) {

@@ -1,8 +1,8 @@
 // Asks before something is done.
-import { byId } from "./elements.js";
+import { byId, goOnFrom } from "./elements.js";
 
-// Whether the person said yes.
-export function confirm(title, text, yes) {
+// Whether the person said yes. The focus returns to what was pressed, or to `goOn` if that went away meanwhile.
+export function confirm(title, text, yes, goOn) {
   const dialog = byId("confirmation");
   byId("confirmation-title").textContent = title;
   byId("confirmation-text").textContent = text;
@@ -10,6 +10,7 @@ export function confirm(title, text, yes) {
   dialog.returnValue = "no";
   dialog.showModal();
   return new Promise((resolve) => {
-    dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), { once: true });
+    const closed = () => (goOnFrom(goOn), resolve(dialog.returnValue === "yes"));
+    dialog.addEventListener("close", closed, { once: true });
   });
 }

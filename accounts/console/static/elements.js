@@ -18,6 +18,26 @@ export function sentenceRow(columns, text) {
   return element("tr", {}, element("td", { colspan: columns, class: "empty" }, text));
 }
 
+// Shows a button, or hides it: who was on it goes on from another element then.
+export function offer(id, isOffered, goOn) {
+  const button = byId(id);
+  if (!isOffered && button === document.activeElement) byId(goOn).focus();
+  button.hidden = !isOffered;
+}
+
+// Lets a button be pressed, or not: who was on it goes on from another element then.
+export function allow(id, isAllowed, goOn) {
+  const button = byId(id);
+  if (!isAllowed && button === document.activeElement) byId(goOn).focus();
+  button.disabled = !isAllowed;
+}
+
+// Where what one was on has gone away, one goes on from another element.
+export function goOnFrom(id) {
+  const at = document.activeElement;
+  if (at === document.body || !at.checkVisibility()) byId(id).focus(); // hidden: of a dialog that was just closed
+}
+
 // Shows an element's change to who looks at it.
 export function flash(changed) {
   changed.classList.remove("changed");

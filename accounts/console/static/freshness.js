@@ -1,6 +1,7 @@
 // Whether the numbers on the page can be trusted now, and if not, why: the chip at the top and the banner.
 import { byId, element } from "./elements.js";
 import { live } from "./live.js";
+import { showTime } from "./moments.js";
 import { bare } from "./position.js";
 
 const CHIPS = {
@@ -15,8 +16,8 @@ const REASONS = {
   "catching-up": ["warn", "The service is catching up with the log.", "Totals are incomplete until it has."],
   retrying: [
     "warn",
-    "The log (Redis) is away.",
-    "What you see is what was applied last. Nothing can be written until the log is back.",
+    "The log (Redis) does not answer.",
+    "What you see is what was applied last. Nothing can be written until it answers; the service waits for it, and the page goes on by itself.",
   ],
   halted: ["bad", "The service has stopped applying the log.", "It says why, and what mends it, in its health."],
   stopped: ["warn", "The tail is stopped.", "Numbers stand still until somebody starts it."],
@@ -29,7 +30,30 @@ const OTHER_LOG = [
   "It was replaced or restored, so what you see cannot be brought up to date from it.",
 ];
 
+// Why nothing arrives, by what `live` says of it.
+const TROUBLES = {
+  away: [
+    "Accounts does not answer.",
+    "What you see was true as of the position below, and does not change by itself until accounts is back.",
+  ],
+  full: [
+    "Too many watch the revenue already.",
+    "What you see was true as of the position below, and does not change by itself until there is a place. All else here works.",
+  ],
+  refused: [
+    "Accounts does not tell what changes.",
+    "What you see was true as of the position below, and does not change by itself.",
+  ],
+  paused: [
+    "Paused, because this page was hidden.",
+    "What you see was true as of the position below. What came since is told as soon as the page is seen.",
+  ],
+};
+
+const PATIENCE_MS = 3000; // a busy machine is silent for a second, too
+
 let projection = "following";
+let silence = null; // while the log does not answer: since when, and whether for long enough to be told
 let position = "";
 let readAgain = () => {};
 
@@ -46,14 +70,17 @@ export function startFreshness(onReadAgain) {
   live.addEventListener("revenue", ({ detail }) => (position = detail.id));
 }
 
-// Signed out: nothing on the page is anybody's.
-export function forgetFreshness() {
-  note("following", "");
-}
-
 function note(state, at) {
   [projection, position] = [state, at];
+  if (!state.startsWith("retrying")) silence = null;
+  else if (!silence) noteSilence();
   show();
+}
+
+function noteSilence() {
+  const begun = { since: Date.now(), isLong: false };
+  silence = begun;
+  setTimeout(() => ((begun.isLong = true), show()), PATIENCE_MS);
 }
 
 function show() {
@@ -67,24 +94,45 @@ function show() {
 }
 
 function showBanner() {
-  const reason = live.state === "replaced" || /verdict=(replaced|rewound)/.test(projection) ? OTHER_LOG : REASONS[projection.split(";")[0]];
+  const [said, reason, ...more] = whatIsWrong();
   const banner = byId("banner");
-  const said = live.state === "off" || !reason ? "" : `${live.state === "replaced"} ${projection}`;
-  if (banner.dataset.said === said) return; // or it would be read out again
+  if (banner.dataset.said !== said) fill(banner, said, reason, more); // or it would be read out again
+  if (!said) return;
+  const since = silence ? `Since ${showTime(silence.since)}. ` : "";
+  setText(byId("as-of"), position ? `${since}As of ${bare(position)}. ` : since);
+  if (live.state === "waiting" && live.trouble)
+    setText(byId("next-try"), `The page tries again at ${showTime(live.triesAt)}, and goes on, with pauses of 40 seconds at most.`);
+}
+
+// A name for it, "" where nothing is; its look, what it is and what that means; what else stands below.
+function whatIsWrong() {
+  if (live.state === "off") return [""];
+  if (live.state === "replaced")
+    return ["replaced", OTHER_LOG, element("button", { type: "button", onclick: () => readAgain() }, "Read what is there now")];
+  if (live.trouble) {
+    const [what, meaning] = TROUBLES[live.trouble];
+    const next = element("span", { id: "next-try", "aria-live": "off" });
+    return [`${live.trouble} ${live.said}`, ["warn", what, live.trouble === "refused" ? `${meaning} ${live.said}` : meaning], next];
+  }
+  if (/verdict=(replaced|rewound)/.test(projection)) return [projection, OTHER_LOG];
+  if (silence && !silence.isLong) return [""];
+  const reason = REASONS[projection.split(";")[0]];
+  return reason ? [projection, reason] : [""];
+}
+
+function fill(banner, said, reason, more) {
   banner.dataset.said = said;
   banner.replaceChildren();
   if (!said) return;
   const [look, what, meaning] = reason;
-  const asOf = position ? `As of ${bare(position)}. ` : "";
+  const health = live.trouble === "away" ? [] : [element("a", { href: "/health/ready" }, "The service's health"), " says more."];
   banner.append(
     element(
       "div",
       { class: `banner ${look}` },
       element("p", {}, element("strong", {}, what), ` ${meaning}`),
-      element("p", {}, asOf, element("a", { href: "/health/ready" }, "The service's health"), " says more."),
-      ...(live.state === "replaced"
-        ? [element("p", {}, element("button", { type: "button", onclick: () => readAgain() }, "Read what is there now"))]
-        : []),
+      element("p", {}, element("span", { id: "as-of", "aria-live": "off" }), ...health),
+      ...more.map((each) => element("p", {}, each)),
     ),
   );
 }

@@ -27,7 +27,7 @@ export async function send(url, { body, headers = {}, ...rest } = {}) {
   }
   const content = text && response.headers.get("Content-Type")?.includes("json") ? parseJson(text) : {};
   if (!response.ok) throw new Problem(response.status, content, response.headers);
-  return { status: response.status, content, headers: response.headers };
+  return { status: response.status, content, text, headers: response.headers };
 }
 
 // The path that `Link: </accounts?after=7>; rel="next"` names; null at the end of a list.

@@ -1,4 +1,4 @@
-// The eight stops of an invoice (docs/follow-an-invoice.md): what is known of each, and since when.
+// The eight stops of an invoice (docs/follow-an-invoice.md): what this page knows of each, and by whose clock.
 import { byId, element } from "./elements.js";
 import { showClock } from "./moments.js";
 
@@ -13,37 +13,55 @@ const STOPS = [
   ["It is in the total", "accounts/routes.py list_accounts"],
 ];
 
+// Each stop is told by its number, from 1 on; moments are milliseconds since 1970.
 export class Journey {
-  #began = performance.now();
+  #sentAt = Date.now();
   #stops = STOPS.map(([what, code]) => {
     const known = element("p", { class: "known" }, element("code", {}, code));
     return { known, item: element("li", {}, element("p", {}, what), known) };
   });
 
   constructor() {
-    byId("journey-title").textContent = `Its eight stops, sent at ${showClock(Date.now())}`;
     byId("stops").replaceChildren(...this.#stops.map(({ item }) => item));
     byId("journey").hidden = false;
+    this.#say(1, "", `Sent at ${showClock(this.#sentAt)}`, "by this browser's clock; not answered yet");
   }
 
-  // Each of the stops, counted from 1, is passed now, if it was not before; `how` says what tells so.
-  pass(first, last, how) {
-    const after = this.#after();
-    for (const stop of this.#stops.slice(first - 1, last)) {
-      if (!stop.item.className) this.#mark(stop, "passed", after, how);
+  answered(what) {
+    const now = Date.now();
+    const between = `Between ${showClock(this.#sentAt)}, when it was sent, and ${showClock(now)}, when it was answered`;
+    this.#say(1, "passed", between, `by this browser's clock, ${now - this.#sentAt} ms: ${what}`);
+  }
+
+  // `moment` is by the clock of `whose`.
+  passAt(number, moment, whose, how) {
+    this.#say(number, "passed", showClock(moment), `by the clock of ${whose}: ${how}`);
+  }
+
+  // What told so came at `moment` of this browser's clock.
+  passBefore(number, moment, how) {
+    this.#say(number, "passed", `Before ${showClock(moment)}`, `by this browser's clock, ${moment - this.#sentAt} ms after it was sent: ${how}`);
+  }
+
+  // Surely, for what comes later was.
+  passUnseen(first, last) {
+    for (let number = first; number <= last; number++) {
+      if (!this.isPassed(number)) this.#say(number, "passed", "Passed", "when is not known to this page");
     }
   }
 
+  isPassed(number) {
+    return this.#stops[number - 1].item.className === "passed";
+  }
+
   fail(number, why) {
-    this.#mark(this.#stops[number - 1], "failed", this.#after(), why);
+    const now = Date.now();
+    this.#say(number, "failed", showClock(now), `by this browser's clock, ${now - this.#sentAt} ms after it was sent: ${why}`);
   }
 
-  #after() {
-    return `after ${Math.round(performance.now() - this.#began)} ms`;
-  }
-
-  #mark({ item, known }, state, after, how) {
+  #say(number, state, when, how) {
+    const { item, known } = this.#stops[number - 1];
     item.className = state;
-    known.replaceChildren(element("b", {}, after), `: ${how}`);
+    known.replaceChildren(element("b", {}, when), `, ${how}`);
   }
 }

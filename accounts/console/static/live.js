@@ -1,4 +1,5 @@
 // The stream of what happens: connects, resumes where it was, and waits longer after each failure.
+import { Problem } from "./http.js";
 import { parseJson } from "./money.js";
 import { readEvents } from "./server_sent_events.js";
 import { session } from "./session.js";
@@ -7,10 +8,16 @@ const FIRST_PAUSE_MS = 500;
 const LONGEST_PAUSE_MS = 30_000;
 const SILENT_FOR_MS = 40_000; // a heartbeat comes every 15 s
 
-// Dispatches "revenue" and "projection" with their data as `detail`, and "state" when `state` changes.
+// Dispatches "revenue" and "projection" with their data as `detail`, and "state" when one of these changes.
 class Live extends EventTarget {
   // off, connecting, live, waiting, paused or replaced
   state = "off";
+  // Why nothing is told now, until something is: away, full, refused or paused.
+  trouble = null;
+  // Of `trouble`, what the service said of it.
+  said = "";
+  // When it tries again, in milliseconds since 1970; of the last time while it tries.
+  triesAt = 0;
   #last = null;
   #connection = new AbortController();
 
@@ -29,14 +36,14 @@ class Live extends EventTarget {
 
   stop() {
     this.#connection.abort();
-    this.#become("off");
+    this.#become("off", null);
   }
 
   // A tab that nobody sees gives back one of six connections of the browser, and a place at the service.
   #pause() {
     if (!["connecting", "live", "waiting"].includes(this.state)) return;
     this.#connection.abort();
-    this.#become("paused");
+    this.#become("paused", "paused");
   }
 
   #resume() {
@@ -49,20 +56,24 @@ class Live extends EventTarget {
     let pause = FIRST_PAUSE_MS;
     while (!signal.aborted) {
       this.#become("connecting");
+      const attempt = { isAnswered: false, refusal: null };
       try {
-        if (await this.#follow(signal, () => (pause = FIRST_PAUSE_MS))) return;
+        if (await this.#follow(signal, attempt, () => (pause = FIRST_PAUSE_MS))) return;
       } catch {
         // no answer, or it broke off
       }
       if (signal.aborted) return;
-      this.#become("waiting");
-      await elapsed(pause * (0.75 + Math.random() / 2), signal);
+      const askedPause = Number(attempt.refusal?.headers.get("Retry-After") ?? 0) * 1000 || 0;
+      const waited = Math.max(pause * (0.75 + Math.random() / 2), askedPause);
+      this.triesAt = Date.now() + waited;
+      this.#become("waiting", attempt.isAnswered ? this.trouble : troubleOf(attempt.refusal), attempt.refusal?.message);
+      await elapsed(waited, signal);
       pause = Math.min(pause * 2, LONGEST_PAUSE_MS);
     }
   }
 
   // Follows one answer to its end; whether that was the last.
-  async #follow(signal, onEvent) {
+  async #follow(signal, attempt, onEvent) {
     const silence = new AbortController();
     let timer = 0;
     const heard = () => {
@@ -77,9 +88,16 @@ class Live extends EventTarget {
       const both = AbortSignal.any([signal, silence.signal]);
       const response = await fetch("/events", { headers, signal: both, cache: "no-store" });
       if (response.status === 412) return this.#end();
-      if (response.status === 401 && token === session.token) session.signOut("Your session has ended: sign in again.");
-      if (!response.ok) return false;
-      this.#become("live");
+      if (response.status === 401) {
+        await session.renew(token);
+        return session.token === null;
+      }
+      if (!response.ok) {
+        attempt.refusal = new Problem(response.status, await problemIn(response), response.headers);
+        return false;
+      }
+      attempt.isAnswered = true;
+      this.#become("live", null);
       for await (const event of readEvents(response.body, heard)) {
         if (signal.aborted) return true;
         if (event.name === "replaced") return this.#end();
@@ -96,14 +114,27 @@ class Live extends EventTarget {
   }
 
   #end() {
-    this.#become("replaced");
+    this.#become("replaced", null);
     return true;
   }
 
-  #become(state) {
-    if (state === this.state) return;
-    this.state = state;
+  #become(state, trouble = this.trouble, said = this.said) {
+    if (state === this.state && trouble === this.trouble && said === this.said && state !== "waiting") return;
+    [this.state, this.trouble, this.said] = [state, trouble, trouble ? said : ""];
     this.dispatchEvent(new Event("state"));
+  }
+}
+
+function troubleOf(refusal) {
+  if (!refusal) return "away";
+  return refusal.name === "too-many-waiting" ? "full" : "refused";
+}
+
+async function problemIn(response) {
+  try {
+    return await response.json();
+  } catch {
+    return {}; // of something in between
   }
 }
 

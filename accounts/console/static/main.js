@@ -1,17 +1,32 @@
 // Joins the parts of the console: signed in or not, and what begins and ends with that.
 import { accounts } from "./accounts.js";
 import { byId, sentenceRow } from "./elements.js";
-import { forgetFreshness, startFreshness } from "./freshness.js";
-import { forgetInvoice, startInvoice } from "./invoice.js";
-import { closeLedger, reopenLedger, startLedger } from "./ledger.js";
+import { startFreshness } from "./freshness.js";
+import { startInvoice } from "./invoice.js";
+import { reopenLedger, startLedger } from "./ledger.js";
 import { live } from "./live.js";
 import { openProjection, startProjection } from "./projection.js";
-import { session } from "./session.js";
+import { session, takeCookieBack } from "./session.js";
 import { openStream, startStream } from "./stream.js";
 
 const RETRY_MS = 3000;
 
 let turns = 0; // only the last of the reads that were begun goes on
+
+// In place of what the service put on the page for browsers without scripts.
+function takeOver() {
+  const rendered = byId("rendered");
+  if (rendered) {
+    rendered.remove();
+    takeCookieBack();
+  }
+  render();
+  if (session.user) return;
+  if (session.farewell !== null) {
+    byId("sign-in-problem").textContent = session.farewell;
+    byId("sign-in-form").elements.username.focus();
+  } else if (rendered) byId("sign-in-problem").textContent = "Sign in once more: this page runs with JavaScript now.";
+}
 
 function render() {
   const user = session.user;
@@ -19,23 +34,8 @@ function render() {
   byId("console").hidden = !user;
   byId("who").hidden = !user;
   byId("username").textContent = user ? `${user.name}${user.isAdmin ? " (admin)" : ""}` : "";
-  byId("sign-in-problem").textContent = session.farewell;
-  for (const section of document.querySelectorAll(".admin")) section.hidden = true;
-  closeLedger();
-  accounts.choose("");
+  if (!user) return;
   accounts.forget();
-  forgetInvoice();
-  if (user) {
-    byId("rendered")?.remove();
-    byId("form-sign-out")?.remove();
-    begin(user);
-  } else {
-    live.stop();
-    forgetFreshness();
-  }
-}
-
-function begin(user) {
   if (user.isAdmin) {
     openStream();
     openProjection();
@@ -79,11 +79,15 @@ function startSignIn() {
       button.disabled = false;
     }
   });
-  byId("sign-out").addEventListener("click", () => session.signOut());
+  byId("who").addEventListener("submit", (event) => {
+    event.preventDefault();
+    session.signOut();
+  });
 }
 
 startSignIn();
 startFreshness(() => {
+  byId("content").focus(); // what was pressed goes away
   accounts.forget();
   readAgain();
 });
@@ -93,4 +97,5 @@ startStream();
 startProjection();
 accounts.start();
 session.addEventListener("change", render);
-render();
+addEventListener("pageshow", ({ persisted }) => persisted && location.reload());
+takeOver();

@@ -1,7 +1,7 @@
 // The projection that revenue is read from, for admins: how far it is, its generations, what it parked.
 import { confirm } from "./confirm.js";
-import { announce, byId, element, sentenceRow } from "./elements.js";
-import { entryRows, redisCli } from "./entry_rows.js";
+import { allow, announce, byId, element, goOnFrom, offer, sentenceRow } from "./elements.js";
+import { entryRows, logPath, showPosition, showRows } from "./entry_rows.js";
 import { nextPage, Problem } from "./http.js";
 import { live } from "./live.js";
 import { bare } from "./position.js";
@@ -9,7 +9,8 @@ import { startRebuild, watchRebuild } from "./rebuild.js";
 import { seldom } from "./seldom.js";
 import { session } from "./session.js";
 
-let shownParked = ""; // as JSON: rows that are open stay so while nothing changes
+let generationRows = new Map(); // by all that is said of a generation
+let parkedRows = new Map(); // by all that is said of an entry
 const readSoon = seldom(1000, () => session.user?.isAdmin && !byId("projection").hidden && read());
 
 export function startProjection() {
@@ -47,7 +48,6 @@ async function read() {
 }
 
 function empty(text) {
-  shownParked = "";
   byId("generations").replaceChildren(sentenceRow(4, text));
   byId("parked").replaceChildren(sentenceRow(3, text));
 }
@@ -56,22 +56,25 @@ function showFacts({ name, version, generation, log_position: position, sequence
   const facts = {
     Name: `${name}, version ${version}`,
     "Served generation": generation ?? "none",
-    Position: position ? bare(position) : "none",
+    Position: position ? element("span", { class: "position" }, ...showPosition(bare(position))) : "none",
     "As of number": sequence ?? "none",
     "Entries behind": lag ?? "unknown: the log is away",
     State: state,
   };
   byId("projection-facts").replaceChildren(
-    ...Object.entries(facts).flatMap(([what, value]) => [element("dt", {}, what), element("dd", {}, `${value}`)]),
+    ...Object.entries(facts).flatMap(([what, value]) => [element("dt", {}, what), element("dd", {}, value)]),
   );
   byId("projection-message").textContent = message;
 }
 
 function showGenerations(generations) {
-  byId("rollback").disabled = !generations.some(({ state }) => state === "previous");
-  const rows = generations.map(({ version, generation, state, sequence }) => {
-    const action = element("td", {}, "");
-    if (state === "kept" || state === "previous")
+  const previous = generations.find(({ state }) => state === "previous");
+  allow("rollback", Boolean(previous), "generations-title");
+  byId("rollback").textContent = previous ? `Roll back to generation ${previous.generation}` : "Roll back";
+  const before = generationRows;
+  const makeRow = ({ version, generation, state, sequence }) => {
+    const action = element("td", { class: "words" });
+    if (state === "kept") // to the one before it is rolled back, below
       action.append(element("button", { type: "button", onclick: () => serve(generation) }, `Serve ${generation}`));
     return element(
       "tr",
@@ -81,30 +84,31 @@ function showGenerations(generations) {
       element("td", { class: "number" }, `${sequence}`),
       action,
     );
-  });
-  const focused = byId("generations").contains(document.activeElement) && document.activeElement.textContent;
-  byId("generations").replaceChildren(...rows);
-  for (const button of byId("generations").querySelectorAll("button"))
-    if (button.textContent === focused) button.focus();
+  };
+  const said = generations.map((each) => [JSON.stringify(each), each]);
+  generationRows = new Map(said.map(([all, each]) => [all, before.get(all) ?? makeRow(each)]));
+  const wasIn = byId("generations").contains(document.activeElement);
+  showRows(byId("generations"), [...generationRows.values()]);
+  if (wasIn) goOnFrom("generations-title");
 }
 
 function showParked(parked, more, unacknowledged) {
-  byId("acknowledge").hidden = !unacknowledged;
-  const now = JSON.stringify(parked);
-  if (shownParked === now) return;
-  shownParked = now;
-  const rows = parked.flatMap((entry) =>
-    entryRows(
-      entry.position,
-      [
-        element("td", {}, entry.event_type || "(no type)"),
-        element("td", {}, entry.reason, entry.acknowledged_at ? element("span", { class: "hint" }, " (acknowledged)") : ""),
-      ],
-      () => ({ json: entry, command: redisCli(entry.position) }),
-    ),
-  );
+  offer("acknowledge", Boolean(unacknowledged), "parked-title");
+  const before = parkedRows;
+  parkedRows = new Map();
+  for (const entry of parked) {
+    const said = JSON.stringify(entry);
+    parkedRows.set(said, before.get(said) ?? makeParkedRows(entry));
+  }
+  const rows = [...parkedRows.values()].flat();
   if (more) rows.push(sentenceRow(3, "There are more: `accounts parked list` has all."));
-  byId("parked").replaceChildren(...(rows.length ? rows : [sentenceRow(3, "Nothing is parked.")]));
+  showRows(byId("parked"), rows.length ? rows : [sentenceRow(3, "Nothing is parked.")]);
+}
+
+function makeParkedRows({ position, event_type: type, reason, acknowledged_at: acknowledgedAt }) {
+  const seen = acknowledgedAt ? element("span", { class: "hint" }, " (acknowledged)") : "";
+  const cells = [element("td", {}, type || "(no type)"), element("td", {}, reason, seen)];
+  return entryRows(position, cells, logPath(position));
 }
 
 async function serve(generation) {
@@ -112,6 +116,7 @@ async function serve(generation) {
     `Serve generation ${generation}?`,
     "It is caught up with the log first, then every read is answered from it. Rolling back returns to what is served now.",
     `Serve ${generation}`,
+    "generations-title",
   );
   if (sure) await act(() => session.ask("/projection/switch", { method: "POST", body: { generation } }), served);
 }
@@ -121,6 +126,7 @@ async function rollBack() {
     "Roll back?",
     "The generation that was served before is caught up with the log, then served again. To roll back twice is back again.",
     "Roll back",
+    "generations-title",
   );
   if (sure) await act(() => session.ask("/projection/rollback", { method: "POST" }), served);
 }
@@ -130,6 +136,7 @@ async function acknowledge() {
     "Acknowledge what is parked?",
     "All that is parked now is marked as seen. What is served does not change.",
     "Acknowledge",
+    "parked-title",
   );
   const acknowledged = ({ acknowledged: count }) => `${count} parked ${count === 1 ? "entry is" : "entries are"} acknowledged.`;
   if (sure) await act(() => session.ask("/projection/parked/acknowledge", { method: "POST" }), acknowledged);

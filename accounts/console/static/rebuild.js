@@ -1,6 +1,6 @@
 // A rebuild beside what is served: begun after a question, watched to its end, compared.
 import { confirm } from "./confirm.js";
-import { byId, element } from "./elements.js";
+import { allow, byId, element } from "./elements.js";
 import { session } from "./session.js";
 
 const ASKED_EVERY_MS = 500;
@@ -41,6 +41,7 @@ async function begin() {
     "Rebuild beside what is served?",
     "A new generation is built from the log and compared, row by row, with the one that is served. Reads go on; nothing is switched.",
     "Rebuild",
+    "rebuild-status",
   );
   if (!sure) return;
   try {
@@ -53,7 +54,7 @@ async function begin() {
 }
 
 function show({ state, progress, result, error }) {
-  byId("rebuild").disabled = state === "running";
+  allow("rebuild", state !== "running", "rebuild-status");
   if (state === "running") showProgress(progress);
   else if (state === "failed") say(`The rebuild failed: ${error}`);
   else if (state === "done") showComparison(result);

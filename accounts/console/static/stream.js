@@ -1,6 +1,6 @@
 // The stream as it grows, for admins: the newest entries, each opening to its JSON and its command.
 import { byId, element, sentenceRow } from "./elements.js";
-import { entryRows } from "./entry_rows.js";
+import { entryRows, logPath } from "./entry_rows.js";
 import { Problem } from "./http.js";
 import { live } from "./live.js";
 import { seldom } from "./seldom.js";
@@ -56,11 +56,7 @@ function show(found) {
   for (const row of rows.slice(2 * SHOWN)) row.remove();
 }
 
-function makeRows(entry) {
-  const { redis_cli: command, ...json } = entry;
-  return entryRows(
-    entry.position,
-    [element("td", { class: "number" }, `${entry.sequence ?? ""}`), element("td", {}, entry.event_type || "(no type)")],
-    () => ({ json, command }),
-  );
+function makeRows({ position, sequence, event_type: type }) {
+  const cells = [element("td", { class: "number" }, `${sequence ?? ""}`), element("td", {}, type || "(no type)")];
+  return entryRows(position, cells, logPath(position));
 }

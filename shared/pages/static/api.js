@@ -5,6 +5,7 @@ SwaggerUIBundle({
   domNode: place,
   url: place.dataset.document,
   deepLinking: true,
+  defaultModelsExpandDepth: -1,
   validatorUrl: null,
   persistAuthorization: false,
 });

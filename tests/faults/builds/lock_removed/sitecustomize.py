@@ -8,6 +8,7 @@ from eventlog.checkpoints import Checkpoint
 from eventlog.parking import Parked
 from eventlog.pending_rows import PendingRows
 from eventlog.projection_file import ProjectionFile
+from eventlog.seen_events import SeenEvents
 from eventlog.tail_lock import TailLock
 
 _LONGEST_PAUSE_S = 0.05
@@ -16,10 +17,15 @@ _commit = ProjectionFile.commit
 
 
 def _commit_late(
-    self: ProjectionFile, before: Checkpoint, after: Checkpoint, rows: PendingRows, parked: Iterable[Parked]
+    self: ProjectionFile,
+    before: Checkpoint,
+    after: Checkpoint,
+    rows: PendingRows,
+    parked: Iterable[Parked],
+    seen: SeenEvents | None = None,
 ) -> None:
     time.sleep(random.uniform(0, _LONGEST_PAUSE_S))
-    _commit(self, before, after, rows, parked)
+    _commit(self, before, after, rows, parked, seen)
 
 
 def _take_nothing(self: TailLock) -> None:

@@ -1,0 +1,134 @@
+"""A whole log by its signatures: where they begin, which key signed how much, and what a rebuild would park."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final, NamedTuple
+
+import msgspec
+
+from eventlog.archive_chain import first_link, next_link, to_stored
+from eventlog.checkpoints import Checkpoint
+from eventlog.continuity import Divergence, NumberedEntry, number_entries
+from eventlog.errors import KeysRefused
+from eventlog.follower import moved_over
+from eventlog.key_file import KeyFile, write_keys
+from eventlog.log import EventLog
+from eventlog.mends import wrong_log
+from eventlog.position import Position
+from eventlog.seen_events import SeenEvents, Verified
+from eventlog.signing import Beginning, Keys, key_id_of
+from eventlog.verification import Verification, changed
+
+_CHUNK: Final = 1000
+
+# How many entries were looked at, of how many.
+Progress = Callable[[int, int], None]
+
+
+class Doubt(NamedTuple):
+    """The first entry that a rebuild would park for its signature, or for the lack of one."""
+
+    position: Position
+    reason: str
+
+
+class SignedLog(NamedTuple):
+    """`unsigned` entries are from before signing began; `by_key` counts those that are proven, `unproven` the rest.
+
+    `changed` says what is wrong with the unsigned ones; it is empty if they are as they were when signing began.
+    """
+
+    log_id: str
+    entries: int
+    unsigned: int
+    by_key: Mapping[str, int]
+    unproven: int
+    first_unproven: Doubt | None
+    changed: str
+
+
+def begin_signing(
+    log: EventLog, file: KeyFile, on_progress: Progress = lambda done, total: None
+) -> Beginning:
+    """Trust all that is in the log now, and write into the file of keys that what follows must be signed.
+
+    Once for each log: KeysRefused where the file has it already, or the log has no entry. Raises WrongLog.
+    """
+    log_id, end, link = "", None, b""
+    for log_id, numbered in _walk(log, on_progress):
+        link = link or first_link(log_id)
+        for end in numbered:
+            fields = msgspec.msgpack.encode(end.entry.fields)
+            link = next_link(link, end.sequence, to_stored(end.entry.position), fields)
+    if end is None:
+        raise KeysRefused(
+            "the log has no entry: it is signed from its first one on, and nothing need be done"
+        )
+    keys = file.read()
+    known = keys.beginnings.get(log_id)
+    if known is not None:
+        raise KeysRefused(
+            f"log {log_id} is signed from the entry behind number {known.sequence} on, as {file.path} says: who could "
+            "move that could have forgeries taken for what was there before"
+        )
+    beginning = Beginning(end.sequence, end.entry.position, link)
+    write_keys(file.path, Keys(keys.keys, {**keys.beginnings, log_id: beginning}))
+    return beginning
+
+
+def require_unchanged(log: EventLog, log_id: str, beginning: Beginning) -> None:
+    """Raise WrongLog unless the entries from before signing began are what they were then. Reads them all."""
+    link = first_link(log_id)
+    for found_id, numbered in _walk(log, lambda done, total: None):
+        for found in numbered[: max(0, beginning.sequence + 1 - numbered[0].sequence)]:
+            fields = msgspec.msgpack.encode(found.entry.fields)
+            link = next_link(link, found.sequence, to_stored(found.entry.position), fields)
+        if found_id != log_id or numbered[-1].sequence >= beginning.sequence:
+            break
+    if link != beginning.link:
+        raise wrong_log(changed(log_id, beginning), Checkpoint("signatures", 1, log_id))
+
+
+def examine_signatures(
+    log: EventLog, file: KeyFile, on_progress: Progress = lambda done, total: None
+) -> SignedLog:
+    """As a rebuild would judge each entry now. Reads the whole log. Raises WrongLog."""
+    by_key: Counter[str] = Counter()
+    entries = unsigned = unproven = 0
+    first_unproven: Doubt | None = None
+    log_id = ""
+    verification: Verification | None = None
+    keys = file.read()
+    for log_id, numbered in _walk(log, on_progress):
+        if verification is None:
+            verification = Verification(keys, log_id, SeenEvents(Verified(0, first_link(log_id))))
+        beginning = keys.beginnings.get(log_id)
+        for found, refused in zip(numbered, verification.verify(numbered), strict=True):
+            entries += 1
+            if beginning is not None and found.sequence <= beginning.sequence:
+                unsigned += 1
+            elif refused is None:
+                by_key[key_id_of(found.entry.fields[7]) or ""] += 1
+            else:
+                unproven += 1
+                first_unproven = first_unproven or Doubt(found.entry.position, refused.reason)
+    wrong = verification.changed.explanation if verification and verification.changed else ""
+    return SignedLog(log_id, entries, unsigned, by_key, unproven, first_unproven, wrong)
+
+
+def _walk(log: EventLog, on_progress: Progress) -> Iterator[tuple[str, list[NumberedEntry]]]:
+    """The log's id and its entries, chunk by chunk, each with its number; WrongLog where one is missing."""
+    checkpoint = Checkpoint("signatures", 1)
+    while True:
+        snapshot = log.snapshot(checkpoint.position, _CHUNK)
+        numbered = number_entries(checkpoint, snapshot, log.count_entries)
+        if isinstance(numbered, Divergence):
+            raise wrong_log(numbered, checkpoint)
+        log_id = snapshot.state.log_id or ""
+        if not numbered:
+            return
+        yield log_id, numbered
+        checkpoint = moved_over(checkpoint, numbered)._replace(log_id=log_id)
+        on_progress(checkpoint.sequence, max(checkpoint.sequence, snapshot.state.sequence))

@@ -1,0 +1,130 @@
+"""Takes in a request's body before the request gets a place in line: who sends slowly waits for nobody's turn."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterable
+from io import BytesIO
+from typing import TYPE_CHECKING, Final
+
+from shared.admission import ARRIVING, READS, REFUSE_OVERLOADED, Refusal
+from shared.connections import cut_off_who_sends_slowly
+from shared.problem_kinds import BODY_TOO_SLOW
+from shared.problems import Problem
+from shared.strict_json import LARGEST_BATCH_BYTES
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+WITHIN_S: Final = 20.0
+_WITHIN_WHEN_FULL_S: Final = 2.0
+_LOOK_EVERY_S: Final = 0.5
+
+_REFUSE_SLOW: Final = Refusal(Problem(BODY_TOO_SLOW))
+
+
+class Arrivals:
+    """Around a WSGI app. Reads have no body that anybody looks at.
+
+    The server's own read of a body waits for ever, and cannot be left: connections are cut off that keep one waiting.
+    """
+
+    def __init__(self, app: WSGIApplication) -> None:
+        self._app = app
+        self._lock = threading.Lock()
+        self._began: dict[
+            object, tuple[float, str]
+        ] = {}  # when, and from which address; the first is the oldest
+        self._by_address: Counter[str] = Counter()
+        self._cut_s: dict[str, float] = {}  # when connections from an address were cut off last
+        self._some = threading.Event()
+        self._watch: threading.Thread | None = None
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        size = 0 if environ["REQUEST_METHOD"] in READS else _bytes_to_take_in(environ)
+        if not size:
+            return self._app(environ, start_response)
+        arrival, address = object(), environ.get("REMOTE_ADDR", "")
+        if not self._begin(arrival, address):
+            return REFUSE_OVERLOADED(environ, start_response)
+        try:
+            body = environ["wsgi.input"].read(size)
+        finally:
+            began_s = self._end(arrival, address)
+        if self._cut_s.get(address, 0) > began_s and _may_be_cut(environ, body):
+            return _REFUSE_SLOW(environ, start_response)
+        environ["wsgi.input"] = BytesIO(body)
+        return self._app(environ, start_response)
+
+    def _begin(self, arrival: object, address: str) -> bool:
+        with self._lock:
+            addresses = len(self._by_address) + (address not in self._by_address)
+            if len(self._began) >= ARRIVING or self._by_address[address] >= _share(addresses):
+                return False
+            self._began[arrival] = (time.monotonic(), address)
+            self._by_address[address] += 1
+        if not self._some.is_set():
+            self._some.set()
+            self._start_to_watch()
+        return True
+
+    def _end(self, arrival: object, address: str) -> float:
+        """When it began."""
+        with self._lock:
+            self._by_address[address] -= 1
+            if not self._by_address[address]:
+                del self._by_address[address]
+            return self._began.pop(arrival)[0]
+
+    def _start_to_watch(self) -> None:
+        with self._lock:
+            if self._watch is None:
+                self._watch = threading.Thread(target=self._cut_off_overdue, name="slow bodies", daemon=True)
+                self._watch.start()
+
+    def _cut_off_overdue(self) -> None:
+        while self._some.wait():
+            time.sleep(_LOOK_EVERY_S)
+            for address, within_s in self._overdue().items():
+                self._cut_s[address] = time.monotonic()
+                cut_off_who_sends_slowly(address, within_s)
+
+    def _overdue(self) -> dict[str, float]:
+        """Addresses that keep a body waiting for too long, each with how long that is now."""
+        with self._lock:
+            if not self._began:
+                self._some.clear()
+                self._cut_s = {}
+            now_s = time.monotonic()
+            is_full = len(self._began) >= ARRIVING
+            share = _share(len(self._by_address))
+            overdue: dict[str, float] = {}
+            for began_s, address in self._began.values():
+                crowded = is_full or self._by_address[address] >= share
+                within_s = _WITHIN_WHEN_FULL_S if crowded else WITHIN_S
+                if now_s - began_s >= within_s:
+                    overdue[address] = within_s
+            return overdue
+
+
+def _share(addresses: int) -> int:
+    """How many bodies may be on their way from each; what is left is for the next to come."""
+    return ARRIVING // (addresses + 1)
+
+
+def _bytes_to_take_in(environ: WSGIEnvironment) -> int:
+    """0 where no body is announced, or one that is refused unread for its size."""
+    announced: str = environ.get("CONTENT_LENGTH", "")
+    if announced:
+        size = int(announced) if announced.isdecimal() and len(announced) < 10 else 0
+        return size if size <= LARGEST_BATCH_BYTES else 0
+    is_chunked = "HTTP_TRANSFER_ENCODING" in environ and environ.get("wsgi.input_terminated")
+    return LARGEST_BATCH_BYTES + 1 if is_chunked else 0
+
+
+def _may_be_cut(environ: WSGIEnvironment, body: bytes) -> bool:
+    """Of one in chunks nobody can tell."""
+    announced: str = environ.get("CONTENT_LENGTH", "")
+    return not announced or len(body) < int(announced)

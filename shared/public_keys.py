@@ -1,0 +1,154 @@
+"""The keys that tokens are checked with: from a file, or from accounts, which may be away afterwards."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+import urllib.request
+from base64 import urlsafe_b64decode
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from shared.health import Check
+from shared.key_files import PUBLIC_KEYS_NAME
+from shared.tokens import KeysUnknown, PublicKeys
+
+_BYTES: Final = 32  # of an Ed25519 public key
+_LARGEST_SET_BYTES: Final = 65536
+_ANSWERS_WITHIN_S: Final = 2.0
+FRESH_S: Final = 60.0
+_ASKS_AGAIN_S: Final = 5.0  # at the earliest, whatever tokens are sent here
+MEND: Final = "start accounts, or set JWKS to the address of its /.well-known/jwks.json or a copy of that"
+
+_logger = logging.getLogger(__name__)
+
+
+class _Jwk(msgspec.Struct):
+    kty: str
+    kid: str = ""
+    crv: str = ""
+    x: str = ""
+
+
+class _JwkSet(msgspec.Struct):
+    keys: list[_Jwk]
+
+
+def parse_key_set(document: bytes) -> dict[str, bytes]:
+    """The Ed25519 keys of a JWK set (RFC 7517, 8037) by id; ValueError where it has none."""
+    found = {
+        key.kid: urlsafe_b64decode(f"{key.x}=")
+        for key in msgspec.json.decode(document, type=_JwkSet).keys
+        if (key.kty, key.crv) == ("OKP", "Ed25519") and key.kid and key.x
+    }
+    if not found or any(len(key) != _BYTES for key in found.values()):
+        raise ValueError("no JWK set with Ed25519 keys of 32 bytes")
+    return found
+
+
+class KeyFile:
+    """The keys of a file, which is read again once it is another. Without it, those read last go on."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._keys: Mapping[str, bytes] = {}
+        self._read: tuple[int, int, int] | None = None
+
+    def find(self, key_id: str) -> bytes | None:
+        """As PublicKeys; KeysUnknown if the file was never readable."""
+        try:
+            status = self._path.stat()
+            version = status.st_mtime_ns, status.st_size, status.st_ino
+            if version != self._read:
+                self._keys, self._read = parse_key_set(self._path.read_bytes()), version
+        except (OSError, ValueError) as problem:
+            if not self._keys:
+                raise KeysUnknown(f"{self._path} has no keys to check tokens with: {problem}") from problem
+        return self._keys.get(key_id)
+
+
+class ServedKeys:
+    """The keys that an address serves. The last ones that it served are kept in a file, for when it is away."""
+
+    def __init__(self, url: str, kept: Path, clock: Callable[[], float] = time.monotonic) -> None:
+        """`clock` counts seconds."""
+        self._url = url
+        self._kept = kept
+        self._clock = clock
+        self._keys: Mapping[str, bytes] = {}
+        self._asked_at: float | None = None
+        self._asking = threading.Lock()
+
+    def find(self, key_id: str) -> bytes | None:
+        """As PublicKeys; asks the address for a key that is not known, and when what is known is a minute old."""
+        if not self._keys:
+            self._begin()
+        elif key_id not in self._keys or self._age_s() > FRESH_S:
+            self._ask_unless_asked()
+        return self._keys.get(key_id)
+
+    def _begin(self) -> None:
+        with self._asking:  # whoever comes first; the others wait for what it finds
+            if self._keys:
+                return
+            try:
+                self._keys = parse_key_set(self._kept.read_bytes())
+            except (OSError, ValueError):
+                if self._age_s() > _ASKS_AGAIN_S:
+                    self._ask()
+        if not self._keys:
+            raise KeysUnknown(f"{self._url} was not reached yet, and nothing else has the keys")
+
+    def _ask_unless_asked(self) -> None:
+        if self._age_s() > _ASKS_AGAIN_S and self._asking.acquire(blocking=False):
+            try:
+                self._ask()
+            finally:
+                self._asking.release()
+
+    def _age_s(self) -> float:
+        return float("inf") if self._asked_at is None else self._clock() - self._asked_at
+
+    def _ask(self) -> None:
+        self._asked_at = self._clock()
+        try:
+            # Settings takes http and https only.
+            with urllib.request.urlopen(self._url, timeout=_ANSWERS_WITHIN_S) as answer:  # nosec B310  # noqa: S310
+                document = answer.read(_LARGEST_SET_BYTES)
+            keys = parse_key_set(document)
+        except (OSError, ValueError) as problem:
+            _logger.warning("no keys from %s: %s", self._url, problem)
+            return
+        if keys != self._keys:
+            self._keys = keys
+            self._keep(document)
+
+    def _keep(self, document: bytes) -> None:
+        unfinished = self._kept.with_suffix(f".{os.getpid()}")
+        try:
+            self._kept.parent.mkdir(parents=True, exist_ok=True)
+            unfinished.write_bytes(document)
+            unfinished.replace(self._kept)
+        except OSError as problem:
+            _logger.warning("the keys are not kept: %s", problem)
+
+
+def open_keys(place: str, directory: Path) -> KeyFile | ServedKeys:
+    """The keys of an address or of a file (`Settings.jwks`); those of an address are kept in the directory."""
+    if "://" in place:
+        return ServedKeys(place, directory / PUBLIC_KEYS_NAME)
+    return KeyFile(Path(place))
+
+
+def check_keys(keys: PublicKeys) -> Check:
+    """For `/health/ready`: whether any token can be checked."""
+    try:
+        keys.find("")
+    except KeysUnknown as problem:
+        return Check("degraded", str(problem), MEND)
+    return Check("ok", "tokens can be checked")

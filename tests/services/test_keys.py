@@ -1,0 +1,195 @@
+"""Keys that sign tokens: changed without logging anybody out, public halves served, kept where accounts is away."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import jwt
+import pytest
+from click.testing import CliRunner, Result
+from werkzeug.serving import make_server
+
+import accounts.cli
+import customers.app
+import customers.cli
+from accounts.signing_keys import SIGNS_AFTER, SigningKeys
+from accounts.token_issuer import TokenIssuer
+from eventlog import EventLog
+from shared.key_files import PRIVATE_KEYS_NAME, PUBLIC_KEYS_NAME
+from shared.permissions import Identity, Role
+from shared.public_keys import ServedKeys
+from shared.settings import Settings
+from tests.pair import Client, Pair, running_pair
+
+ROOT = Identity("root", Role.ADMIN)
+
+
+@pytest.fixture
+def pair(fake_log: EventLog, tmp_path: Path) -> Iterator[Pair]:
+    with running_pair(fake_log, tmp_path) as pair:
+        yield pair
+
+
+@pytest.fixture
+def keys(pair: Pair) -> Callable[..., Result]:
+    """`accounts keys …`."""
+
+    def keys(*words: str) -> Result:
+        environment = {"DATA_DIR": str(pair.folder)}
+        return CliRunner().invoke(accounts.cli.main, ["keys", *words], env=environment)
+
+    return keys
+
+
+def statuses(pair: Pair, token: str) -> set[int]:
+    """What both services answer to it."""
+    asked = ((pair.accounts_app, "/accounts"), (pair.customers_app, "/customers"))
+    return {Client(app, token).get(path).status_code for app, path in asked}
+
+
+def key_of(token: str) -> Any:
+    return jwt.get_unverified_header(token)["kid"]
+
+
+def test_rotation_logs_nobody_out(pair: Pair, keys: Callable[..., Result]) -> None:
+    old = pair.token()
+    added = json.loads(keys("rotate", "--json").stdout)["id"]
+    assert key_of(pair.token()) == key_of(old), "the new key is known everywhere before it signs"
+    later = SigningKeys(pair.folder / "accounts", lambda: datetime.now(UTC) + SIGNS_AFTER)
+    new = TokenIssuer(later).issue(ROOT)
+    assert key_of(new) == added
+    assert statuses(pair, old) == statuses(pair, new) == {200}
+
+    assert keys("remove", str(key_of(old))).exit_code == 0
+    assert statuses(pair, old) == {401}
+    assert statuses(pair, new) == statuses(pair, pair.token()) == {200}
+    assert key_of(pair.token()) == added, "what is left signs at once"
+
+
+def test_the_last_key_stays(pair: Pair, keys: Callable[..., Result]) -> None:
+    (listed,) = json.loads(keys("list", "--json").stdout)
+    assert listed["state"] == "signs"
+    refused = keys("remove", listed["id"])
+    assert (refused.exit_code, "it is the only key: add another first" in refused.stderr) == (1, True)
+    assert "there is no key 'x'" in keys("remove", "x").stderr
+    assert statuses(pair, pair.token()) == {200}
+
+
+def test_keys_rotated_at_once_are_all_there(pair: Pair) -> None:
+    with ThreadPoolExecutor(8) as threads:
+        added = list(threads.map(lambda _: pair.keys.rotate().kid, range(8)))
+    assert {key.kid for key in pair.keys.list_keys()} > set(added)
+
+
+def test_only_public_halves_are_served(pair: Pair) -> None:
+    answer = pair.accounts(None).get("/.well-known/jwks.json")
+    assert answer.headers["Cache-Control"] == "public, max-age=60"
+    (key,) = answer.get_json()["keys"]
+    assert key.keys() == {"kid", "x", "kty", "crv", "alg", "use"}
+    assert (key["kty"], key["crv"], key["alg"], key["use"]) == ("OKP", "Ed25519", "EdDSA", "sig")
+    assert key["kid"] == key_of(pair.token())
+    directory = pair.folder / "accounts"
+    assert json.loads((directory / PUBLIC_KEYS_NAME).read_bytes()) == answer.get_json()
+    assert (directory / PRIVATE_KEYS_NAME).stat().st_mode & 0o777 == 0o600
+
+
+@contextmanager
+def served(pair: Pair) -> Iterator[str]:
+    """Accounts over HTTP; the address of its keys."""
+    server = make_server("127.0.0.1", 0, pair.accounts_app, threaded=True)
+    thread = Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/.well-known/jwks.json"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def start_customers(pair: Pair, jwks: str) -> None:
+    """It reads its keys from there."""
+    settings = Settings.from_environment({"DATA_DIR": str(pair.folder), "JWKS": jwks})
+    pair.customers_app = customers.app.create_app(settings, pair.log)
+
+
+def test_customers_goes_on_when_accounts_is_away_even_after_a_restart(pair: Pair) -> None:
+    token = pair.token()
+    with served(pair) as address:
+        start_customers(pair, address)
+        assert statuses(pair, token) == {200}
+    assert statuses(pair, token) == {200}
+    start_customers(pair, address)
+    assert statuses(pair, token) == {200}
+    assert pair.customers().get("/health/ready").get_json()["checks"]["keys"]["status"] == "ok"
+
+
+def test_customers_that_never_reached_accounts_says_so(pair: Pair) -> None:
+    with served(pair) as address:
+        pass
+    start_customers(pair, address)
+    answer = pair.customers().get("/customers")
+    assert (answer.status_code, answer.get_json(force=True)["type"]) == (503, "/problems/keys-unknown")
+    assert answer.headers["Retry-After"]
+    check = pair.customers(None).get("/health/ready").get_json()["checks"]["keys"]
+    assert (check["status"], "JWKS" in check["mend"]) == ("degraded", True)
+
+
+class Asked:
+    """A clock in seconds, and how often keys were asked for."""
+
+    def __init__(self, pair: Pair) -> None:
+        self.now_s = 0.0
+        self.count = 0
+        answer = pair.accounts_app.wsgi_app
+
+        def counting(environ: Any, start: Any) -> Any:
+            self.count += 1
+            return answer(environ, start)
+
+        pair.accounts_app.wsgi_app = counting  # type: ignore[assignment, method-assign]
+
+
+def test_an_unknown_key_id_is_asked_for_and_not_more_often_than_every_five_seconds(pair: Pair) -> None:
+    asked = Asked(pair)
+    with served(pair) as address:
+        keys = ServedKeys(address, pair.folder / "kept", lambda: asked.now_s)
+        first = pair.keys.find_signing().kid
+        assert keys.find(first)
+        added = pair.keys.rotate().kid
+        assert [keys.find(added), asked.count] == [None, 1], "it was asked for a moment ago"
+        asked.now_s += 6
+        assert keys.find(added)
+        for number in range(100):
+            assert keys.find(f"unknown {number}") is None
+        assert asked.count == 2
+        pair.keys.remove(first)
+        assert keys.find(first)
+        asked.now_s += 61
+        assert keys.find(first) is None, "within a minute it is known to be removed"
+
+
+@pytest.mark.parametrize(
+    "document", ["", "{}", '{"keys": []}', '{"keys": [{"kty": "RSA", "kid": "1"}]}', "[" * 5000]
+)
+def test_what_is_no_set_of_keys_changes_nothing(pair: Pair, document: str) -> None:
+    file = pair.folder / "accounts" / PUBLIC_KEYS_NAME
+    token = pair.token()
+    assert statuses(pair, token) == {200}
+    file.write_text(document)
+    assert statuses(pair, token) == {200}
+    refused = CliRunner().invoke(customers.cli.main, ["serve", "--check"], env={"DATA_DIR": str(pair.folder)})
+    assert (refused.exit_code, "has no keys to check tokens with" in refused.stderr) == (1, True)
+
+
+@pytest.mark.parametrize("jwks", ["ftp://accounts/jwks", "http://", "http://a:x/"])
+def test_an_address_that_is_none_is_refused(jwks: str) -> None:
+    refused = CliRunner().invoke(customers.cli.main, ["serve", "--check"], env={"JWKS": jwks})
+    assert (refused.exit_code, "set it to the address of accounts'" in refused.stderr) == (1, True)

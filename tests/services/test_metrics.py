@@ -1,0 +1,341 @@
+"""`/metrics`: what Prometheus is told, and which alerts fire in which state of the real pair."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import redis
+from flask import Flask
+from prometheus_client import generate_latest
+from werkzeug.test import Client as WerkzeugClient
+
+from accounts.revenue import revenue
+from eventlog import EventLog
+from eventlog.embedded_redis import EmbeddedRedis
+from eventlog.generations import Generations
+from shared.admission import AT_ONCE, Admission
+from shared.metrics import WebMetrics
+from shared.requests_seen import RequestsSeen
+from tests.alerts import ALERTS, Series, require_firing, series_of
+from tests.documented_lines import anchors_of
+from tests.make_run import ROOT, wait_until
+from tests.pair import Pair, running_pair
+
+pytestmark = pytest.mark.processes
+
+ADA = {"name": "Ada", "account_id": "1"}
+SERVICES = ("accounts", "customers")
+TOKEN = "a token for whoever scrapes"  # blanks are refused: replaced where it is used
+
+
+@pytest.fixture
+def pair(real_log: EventLog, tmp_path: Path) -> Iterator[Pair]:
+    with running_pair(real_log, tmp_path) as pair:
+        pair.make_demo()
+        assert pair.customers().post("/customers", json=ADA).status_code == 201
+        pair.wait_until_applied()
+        yield pair
+
+
+@pytest.fixture
+def client(redis_server: EmbeddedRedis) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(redis_server.url) as client:
+        yield client
+
+
+def scrape(pair: Pair, service: str) -> Series:
+    caller = pair.accounts(None) if service == "accounts" else pair.customers(None)
+    answer = caller.get("/metrics")
+    assert (answer.status_code, answer.mimetype) == (200, "text/plain")
+    return series_of(answer.get_data(as_text=True))
+
+
+def scrape_all(pair: Pair) -> dict[str, Series]:
+    return {service: scrape(pair, service) for service in SERVICES}
+
+
+def value_of(series: Series, name: str, **labels: str) -> float:
+    return series[name, tuple(sorted(labels.items()))]
+
+
+def state_of(series: Series, name: str = "projection_state", label: str = "state") -> str:
+    """The one that is 1."""
+    (found,) = [
+        dict(labels)[label] for (each, labels), value in series.items() if each == name and value == 1
+    ]
+    return found
+
+
+def test_requests_are_counted_by_route_and_status_and_writes_by_what_came_of_them(pair: Pair) -> None:
+    before = scrape(pair, "customers")
+    made = pair.customers().post("/customers", json=ADA, headers={"Idempotency-Key": "once"})
+    again = pair.customers().post("/customers", json=ADA, headers={"Idempotency-Key": "once"})
+    assert (made.status_code, again.status_code) == (201, 201)
+    other = {**ADA, "name": "Eve"}
+    reused = pair.customers().post("/customers", json=other, headers={"Idempotency-Key": "once"})
+    assert reused.status_code == 422
+    for number in ("1", "1", "99"):
+        pair.customers().get(f"/customers/{number}")
+    now = scrape(pair, "customers")
+
+    def more(name: str, **labels: str) -> float:
+        key = name, tuple(sorted(labels.items()))
+        return now[key] - before.get(key, 0)
+
+    assert more("http_requests_total", method="POST", route="/customers", status="201") == 2
+    assert more("http_requests_total", method="POST", route="/customers", status="422") == 1
+    assert more("http_requests_total", method="GET", route="/customers/<customer_id>", status="200") == 2
+    assert more("http_requests_total", method="GET", route="/customers/<customer_id>", status="404") == 1
+    assert more("http_request_duration_seconds_count", method="POST", route="/customers") == 3
+    assert more("log_publishes_total", outcome="published") == 1
+    assert more("log_publishes_total", outcome="replayed") == 1
+    assert more("log_publishes_total", outcome="command_reused") == 1
+    assert more("log_publish_duration_seconds_count") == 3
+    assert more("commands_replayed_total") == 1
+
+
+def test_what_clients_send_makes_no_series_and_is_not_told(pair: Pair) -> None:
+    caller = pair.customers()
+    caller.get("/nowhere")
+    caller.request("BREW", "/nowhere")
+    before = scrape(pair, "customers")
+    for number in range(30):
+        caller.get(f"/nowhere/{number}")
+        caller.request(f"BREW{number}", "/nowhere")
+        caller.get(f"/customers/{10**6 + number}")
+    caller.post("/customers", json={"name": "Zebedee", "account_id": "1"})
+    now = scrape(pair, "customers")
+    added = {(name, labels) for name, labels in now.keys() - before.keys() if name == "http_requests_total"}
+    assert {dict(labels)["route"] for _, labels in added} == {
+        "/customers/<customer_id>",
+        "/metrics",
+    }
+    told = pair.customers(None).get("/metrics").get_data(as_text=True)
+    assert not [secret for secret in ("Zebedee", "user1", "12000", str(pair.folder)) if secret in told]
+
+
+def test_what_is_refused_in_line_is_counted_though_it_comes_to_no_route() -> None:
+    metrics = WebMetrics()
+    admission = Admission(Flask("never asked"))
+    for _ in range(AT_ONCE):
+        assert admission.reads.begin()
+    client = WerkzeugClient(RequestsSeen(admission, metrics, logs=False))
+    assert client.get("/accounts").status_code == 503
+    told = series_of(generate_latest(metrics).decode())
+    assert value_of(told, "http_requests_overloaded_total") == 1
+    assert value_of(told, "http_requests_total", method="GET", route="unmatched", status="503") == 1
+
+
+def test_who_watches_is_counted_until_they_leave(pair: Pair) -> None:
+    headers = {"Authorization": f"Bearer {pair.token()}"}
+    watching = pair.accounts_app.test_client().get("/events", headers=headers)
+    assert value_of(scrape(pair, "accounts"), "event_watchers") == 1
+    watching.close()
+    assert value_of(scrape(pair, "accounts"), "event_watchers") == 0
+
+
+def test_what_can_be_told_is_told_fast_where_redis_hangs(pair: Pair, redis_server: EmbeddedRedis) -> None:
+    """Prometheus waits for 10 s."""
+    hanging = psutil.Process(redis_server.pid)
+    hanging.suspend()
+    try:
+        began_s = time.monotonic()
+        told = scrape(pair, "accounts")
+        took_s = time.monotonic() - began_s
+    finally:
+        hanging.resume()
+    assert took_s < 9
+    assert value_of(told, "log_up") == 0
+    assert value_of(told, "projection_readable") == 1
+
+
+@pytest.mark.needs("promtool")
+def test_the_conventions_of_prometheus_hold(pair: Pair) -> None:
+    for caller in (pair.accounts(None), pair.customers(None)):
+        told = caller.get("/metrics").get_data(as_text=True)
+        checked = subprocess.run(
+            ["promtool", "check", "metrics"], input=told, capture_output=True, text=True, check=False
+        )
+        assert (checked.returncode, checked.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded", "X-Real-Ip", "Via"])
+def test_who_asks_through_a_proxy_is_told_nothing(header: str, pair: Pair) -> None:
+    refused = pair.accounts(None).get("/metrics", headers={header: "192.0.2.1"})
+    assert refused.status_code == 403
+    assert "METRICS_TOKEN" in refused.get_json()["detail"]
+
+
+def test_who_asks_from_another_machine_is_told_nothing(pair: Pair) -> None:
+    elsewhere = {"REMOTE_ADDR": "192.0.2.1"}
+    assert pair.accounts(None).get("/metrics", environ_base=elsewhere).status_code == 403
+
+
+def test_with_a_token_only_its_bearer_is_told(fake_log: EventLog, tmp_path: Path) -> None:
+    token = TOKEN.replace(" ", "-")
+    pair = Pair(fake_log, tmp_path, variables={"METRICS_TOKEN": token})
+    caller = pair.accounts(None)
+    sent = [None, "wrong", f"{token}x", pair.token(), "ä"]
+    for each in sent:
+        headers = {} if each is None else {"Authorization": f"Bearer {each}"}
+        assert caller.get("/metrics", headers=headers).status_code == 401
+    headers = {"Authorization": f"Bearer {token}", "X-Forwarded-For": "192.0.2.1"}
+    assert caller.get("/metrics", headers=headers).status_code == 200
+
+
+# Alerts: the state, and exactly what fires.
+
+
+def stop_redis(pair: Pair, client: redis.Redis) -> None:
+    client.shutdown(nosave=True)
+
+
+def stop_the_tail(pair: Pair, client: redis.Redis) -> None:
+    pair.accounts_tail.stop()
+
+
+def park_an_entry(pair: Pair, client: redis.Redis) -> None:
+    client.xadd("event-stream", {"EventTypeName": "InvoiceCreated", "Payload": "{}"})
+
+
+def replace_the_log(pair: Pair, client: redis.Redis) -> None:
+    client.flushall()
+
+
+def delete_an_applied_entry(pair: Pair, client: redis.Redis) -> None:
+    first: Any = client.xrange("event-stream", count=1)
+    client.xdel("event-stream", first[0][0])
+
+
+def run_ahead_of_the_clock(pair: Pair, client: redis.Redis) -> None:
+    seconds, _ = client.time()
+    client.xadd(
+        "event-stream", {"EventTypeName": "InvoiceCreated", "Payload": "{}"}, id=f"{seconds + 300}000-0"
+    )
+
+
+def lose_the_archive(pair: Pair, client: redis.Redis) -> None:
+    client.hset("{event-stream}:readers", "archive", "archive 1-1 1 1000000000000")
+
+
+def fill_the_memory(pair: Pair, client: redis.Redis) -> None:
+    client.config_set("maxmemory", 1)
+
+
+def lose_the_file(pair: Pair, client: redis.Redis) -> None:
+    pair.accounts_tail.stop()
+    os.truncate(Generations(pair.revenue_folder, revenue).served_file, 100)
+
+
+STATES: dict[Callable[[Pair, redis.Redis], None], set[str]] = {
+    stop_redis: {"LogUnreachable", "TailDown"},
+    stop_the_tail: {"TailDown"},
+    park_an_entry: {"EntriesParked"},
+    replace_the_log: {"LogUnreachable", "ProjectionHalted"},
+    delete_an_applied_entry: {"LogEntriesMissing"},
+    run_ahead_of_the_clock: {"IdsAheadOfClock", "EntriesParked"},
+    lose_the_archive: {"ArchiveDown"},
+    fill_the_memory: {"WritesRefused"},
+    lose_the_file: {"ProjectionUnreadable", "TailDown"},
+}
+
+
+@pytest.mark.needs("promtool")
+def test_nothing_fires_while_all_is_well(pair: Pair, tmp_path: Path) -> None:
+    before = scrape_all(pair)
+    pair.customers().get("/customers/99")
+    require_firing([], tmp_path, scrape_all(pair), before)
+
+
+@pytest.mark.needs("promtool")
+@pytest.mark.parametrize("bring_about", STATES, ids=lambda each: each.__name__)
+def test_each_state_of_the_pair_fires_its_alerts_and_no_others(
+    bring_about: Callable[[Pair, redis.Redis], None], pair: Pair, client: redis.Redis, tmp_path: Path
+) -> None:
+    bring_about(pair, client)
+
+    def told() -> str:
+        try:
+            scraped = scrape_all(pair)
+            require_firing(STATES[bring_about], tmp_path, scraped, scraped)
+        except AssertionError as not_yet:
+            return str(not_yet)
+        return ""
+
+    wait_until(lambda: not told(), told, within_s=20)
+
+
+@pytest.mark.needs("promtool")
+@pytest.mark.parametrize(
+    ("alert", "name", "labels", "value"),
+    [
+        ("ProjectionLags", "projection_lag_events", {}, 10_001),
+        ("ProjectionLags", "projection_lag_seconds", {}, 61),
+        ("ArchiveLags", "archive_lag_events", {}, 10_001),
+        ("ArchiveLags", "archive_lag_seconds", {}, 301),
+        ("WalGrown", "projection_wal_bytes", {}, 65e6),
+        ("InternalErrors", "http_internal_errors_total", {}, 1),
+        ("OutcomesUnknown", "log_publishes_total", {"outcome": "outcome_unknown"}, 1),
+        ("Overloaded", "http_requests_overloaded_total", {}, 1),
+        ("PublishesSlow", "log_publish_duration_seconds_bucket", {"le": "+Inf"}, 100),
+    ],
+)
+def test_each_value_that_takes_a_load_or_a_fault_fires_its_alert(
+    *,
+    alert: str,
+    name: str,
+    labels: dict[str, str],
+    value: float,
+    pair: Pair,
+    client: redis.Redis,
+    tmp_path: Path,
+) -> None:
+    """The series are those of the real pair, with an archive elsewhere; one value is another."""
+    state = pair.log.state()
+    client.hset(
+        "{event-stream}:readers",
+        "archive",
+        f"archive {state.end} {state.sequence} {time.time_ns() // 10**6}",
+    )
+    before = scrape_all(pair)
+    now = scrape_all(pair)
+    key = name, tuple(sorted(labels.items()))
+    assert key in now["customers"]
+    now["customers"][key] = before["customers"][key] + value
+    require_firing([alert], tmp_path, now, before)
+
+
+@pytest.mark.needs("promtool")
+def test_a_service_that_does_not_answer_fires(pair: Pair, tmp_path: Path) -> None:
+    scraped = {**scrape_all(pair), "customers": {}}
+    require_firing(["ServiceDown"], tmp_path, scraped, scraped)
+
+
+@pytest.mark.needs("promtool")
+@pytest.mark.parametrize(
+    "check", [["rules", "alerts.yml"], ["config", "prometheus.yml"]], ids=["rules", "config"]
+)
+def test_promtool_finds_nothing_wrong(check: list[str]) -> None:
+    what, file = check
+    subprocess.run(
+        ["promtool", "check", what, str(ROOT / "deploy" / file)], check=True, stdout=subprocess.DEVNULL
+    )
+
+
+def test_every_alert_says_what_it_is_and_has_its_heading_in_the_runbook() -> None:
+    text = ALERTS.read_text()
+    alerts = re.findall(r"- alert: (\w+)", text)
+    tried = {alert for alerts in STATES.values() for alert in alerts}
+    for alert, rule in zip(alerts, text.split("- alert: ")[1:], strict=True):
+        assert re.search(r"\n +summary: .+\n +description: .+\n +runbook_url: ", rule), alert
+        assert f"runbook_url: docs/runbook.md#{alert.lower()}\n" in rule, alert
+    assert tried <= set(alerts)
+    assert {alert.lower() for alert in alerts} <= anchors_of(ROOT / "docs" / "runbook.md")

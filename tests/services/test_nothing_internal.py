@@ -1,0 +1,83 @@
+"""What goes wrong inside a service stays inside: no answer tells of exceptions, files, programs or their versions."""
+
+from __future__ import annotations
+
+import logging
+import re
+import socket
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+from eventlog import EventLog
+from eventlog.embedded_redis import EmbeddedRedis
+from tests.pair import Pair, running_pair
+from tests.services.accounts_server import accounts_server
+
+SECRET = "the reason, /srv/data/accounts.db, hunter2"
+INTERNAL = re.compile(
+    rb"traceback|exception|\.py\b|/srv/|/home/|/tmp/|hunter2|sqlite|redis|werkzeug|flask|python|hyper|line \d+",
+    re.IGNORECASE,
+)
+
+
+@pytest.fixture
+def pair(fake_log: EventLog, tmp_path: Path) -> Iterator[Pair]:
+    with running_pair(fake_log, tmp_path) as pair:
+        pair.make_demo()
+        yield pair
+
+
+def fail(*_: object, **__: object) -> NoReturn:
+    raise ArithmeticError(SECRET)
+
+
+def test_an_exception_in_a_view_is_logged_and_not_answered(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("accounts.revenue.list_account_revenue", fail)
+    with caplog.at_level(logging.ERROR):
+        answered = pair.accounts().get("/accounts")
+    assert answered.status_code == 500
+    assert answered.json["type"] == "/problems/internal-error"  # type: ignore[index]  # JSON
+    told = answered.get_data() + str(answered.headers).encode()
+    assert not INTERNAL.search(told), told
+    assert "ArithmeticError" in caplog.text
+    assert SECRET not in str([record.getMessage() for record in caplog.records])
+
+
+ODD_REQUESTS = {
+    "a page that is not there": b"GET /no/such HTTP/1.1\r\nHost: here\r\n",
+    "a method that is not there": b"BREW /accounts HTTP/1.1\r\nHost: here\r\n",
+    "no token": b"GET /accounts HTTP/1.1\r\nHost: here\r\n",
+    "a garbage token": b"GET /accounts HTTP/1.1\r\nHost: here\r\nAuthorization: Bearer e30.e30.e30\r\n",
+    "no HTTP": b"\x16\x03\x01",
+    "a line that goes on": b"GET /" + b"a" * 70_000 + b" HTTP/1.1\r\nHost: here\r\n",
+    "a path out of the folder": b"GET /static/../../../etc/passwd HTTP/1.1\r\nHost: here\r\n",
+    "deep JSON": b"POST /auth/login HTTP/1.1\r\nHost: here\r\nConnection: close\r\nContent-Length: 5000\r\n\r\n"
+    + b"[" * 5000,
+    "a bad length": b"POST /auth/login HTTP/1.1\r\nHost: here\r\nContent-Length: -1\r\n",
+}
+
+
+@pytest.mark.processes
+def test_over_sockets_too_nothing_tells_what_answers(
+    redis_server: EmbeddedRedis, real_log: EventLog, tmp_path: Path
+) -> None:
+    versions = [version(name).encode() for name in ("granian", "flask", "werkzeug", "redis", "pyjwt")]
+    with (
+        running_pair(real_log, tmp_path) as pair,
+        accounts_server(pair, redis_server, tmp_path / "out") as server,
+    ):
+        for name, request in ODD_REQUESTS.items():
+            with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+                ending = b"" if b"\r\n\r\n" in request else b"Connection: close\r\n\r\n"
+                connection.sendall(request + ending)
+                with connection.makefile("rb") as answer:
+                    told = answer.read()
+            assert told.startswith(b"HTTP/1.1 4"), (name, told)
+            assert not INTERNAL.search(told), (name, told)
+            assert not any(each in told for each in versions), (name, told)

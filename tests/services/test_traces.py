@@ -1,0 +1,137 @@
+"""The trace that a request is part of is that of its events, too; spans are made only where they are asked for."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from eventlog import EventLog, Metadata, RecordedEvent
+from eventlog.subscription import AppliedBatch
+from shared.tracing import start_tracing
+from tests.clock import FIXED_NOW
+from tests.pair import Pair, running_pair
+from tests.services.facts import an_invoice_created
+from tests.trace_collector import running_collector
+
+TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+
+@pytest.fixture
+def pair(fake_log: EventLog, tmp_path: Path) -> Iterator[Pair]:
+    with running_pair(fake_log, tmp_path) as pair:
+        pair.make_demo()
+        yield pair
+
+
+def metadata_of_a_customer_created(pair: Pair, traceparent: str | None) -> dict[str, str]:
+    headers = {} if traceparent is None else {"traceparent": traceparent}
+    answer = pair.customers().post("/customers", json={"name": "Ada", "account_id": "1"}, headers=headers)
+    assert answer.status_code == 201
+    metadata: dict[str, str] = json.loads(pair.log.read_back(count=1)[0].fields[7])
+    return metadata
+
+
+@pytest.mark.parametrize("flags", ["01", "00"])
+def test_the_callers_trace_is_passed_on_without_a_collector(pair: Pair, flags: str) -> None:
+    asked = f"{TRACEPARENT[:-2]}{flags}"
+    assert metadata_of_a_customer_created(pair, asked)["traceparent"] == asked
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        None,
+        "",
+        "garbage",
+        TRACEPARENT.upper(),
+        TRACEPARENT + "-more",
+        f"{TRACEPARENT},{TRACEPARENT}",
+        f"ff{TRACEPARENT[2:]}",
+        f"00-{'0' * 32}-00f067aa0ba902b7-01",
+        f"00-4bf92f3577b34da6a3ce929d0e0e4736-{'0' * 16}-01",
+    ],
+)
+def test_what_names_no_trace_is_passed_over(pair: Pair, asked: str | None) -> None:
+    assert "traceparent" not in metadata_of_a_customer_created(pair, asked)
+
+
+@pytest.mark.processes
+def test_a_batch_of_many_traces_is_shown_in_the_first_hundred(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither what cannot be read nor what is not sampled counts, nor how many entries a trace has."""
+    traceparents = [f"00-{number:032x}-00f067aa0ba902b7-01" for number in range(1, 151)]
+    asked = ["garbage", traceparents[0], traceparents[0][:-2] + "00", *traceparents, None]
+    recorded = [
+        RecordedEvent(
+            an_invoice_created(number),
+            f"{number}-0",
+            number,
+            Metadata(
+                event_id=str(number), occurred_at=FIXED_NOW, correlation_id="order", traceparent=traceparent
+            ),
+        )
+        for number, traceparent in enumerate(asked, 1)
+    ]
+    with running_collector(tmp_path) as collector:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
+        spans = start_tracing("accounts-tail", os.environ)
+        assert spans is not None
+        spans.of_batch(AppliedBatch("revenue", 1, 2, len(recorded), recorded, []))
+        spans.end()
+        batch, *applied = sorted(collector.spans(), key=lambda span: span.parent_id)
+    assert len(batch.links) == len(applied) == 100
+    assert {span.trace_id for span in applied} == {found[3:35] for found in traceparents[:100]}
+    assert {tuple(span.links) for span in applied} == {(batch.id,)}
+
+
+# In processes of their own: what was imported once stays.
+
+_START = """
+import sys
+import accounts.app, accounts.cli, customers.app, customers.cli
+from shared.tracing import start_tracing
+print(start_tracing("customers", {environment}) is not None, "opentelemetry.sdk.trace" in sys.modules)
+"""
+
+
+def start(environment: dict[str, str], before: str = "") -> tuple[str, str]:
+    """Whether spans are made, and whether what makes them is imported; and what was said."""
+    program = before + _START.format(environment=environment)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return done.stdout.strip(), done.stderr.strip()
+
+
+COLLECTOR = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"}
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {},
+        {"OTEL_EXPORTER_OTLP_ENDPOINT": ""},
+        {**COLLECTOR, "OTEL_SDK_DISABLED": "true"},
+        {**COLLECTOR, "OTEL_TRACES_EXPORTER": "none"},
+    ],
+)
+def test_without_a_collector_nothing_is_imported(environment: dict[str, str]) -> None:
+    assert start(environment) == ("False False", "")
+
+
+def test_without_the_extra_a_line_says_so_and_the_service_starts() -> None:
+    answered, said = start(COLLECTOR, "import sys\nsys.modules['opentelemetry.trace'] = None\n")
+    assert answered.startswith("False")
+    assert said.startswith("no traces: ")
+    assert said.endswith("pip install 'revenue-stream[tracing]'")
+
+
+def test_another_protocol_is_refused_with_a_line_and_the_service_starts() -> None:
+    answered, said = start({**COLLECTOR, "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"})
+    assert answered == "False False"
+    assert said == "no traces: OTEL_EXPORTER_OTLP_PROTOCOL is 'grpc', and only http/protobuf is spoken"

@@ -1,0 +1,116 @@
+"""`accounts users …`: who may log in, with passwords that no command line shows."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+import accounts.cli
+from accounts.users_file import FILE_NAME
+from eventlog import EventLog
+from tests.pair import Pair, running_pair
+from tests.services.operator import require_one_line
+
+Users = Callable[..., Result]
+LONG = "correct horse battery"
+
+
+@pytest.fixture
+def pair(fake_log: EventLog, tmp_path: Path) -> Iterator[Pair]:
+    with running_pair(fake_log, tmp_path) as pair:
+        yield pair
+
+
+@pytest.fixture
+def users(tmp_path: Path) -> Users:
+    def users(*words: str, typed: str = "") -> Result:
+        return CliRunner().invoke(
+            accounts.cli.main, ["users", *words], env={"DATA_DIR": str(tmp_path)}, input=typed
+        )
+
+    return users
+
+
+def log_in(pair: Pair, username: str, password: str) -> int:
+    body = {"username": username, "password": password}
+    return pair.accounts(None).post("/auth/login", json=body).status_code
+
+
+def test_the_first_admin_has_a_password_that_is_shown_once(pair: Pair, users: Users, tmp_path: Path) -> None:
+    added = json.loads(users("add", "ada", "--role", "admin", "--generate", "--json").stdout)
+    assert len(added["password"]) >= 24
+    assert log_in(pair, "ada", added["password"]) == 200
+    assert added["password"] not in users("list").stdout
+    assert added["password"].encode() not in (tmp_path / "accounts" / FILE_NAME).read_bytes()
+
+
+def test_a_password_is_asked_for_or_read_from_standard_input(pair: Pair, users: Users) -> None:
+    assert users("add", "ada", typed=f"{LONG}\n{LONG}\n").exit_code == 0
+    assert users("add", "bob", "--password-stdin", typed=f"{LONG} 2\n").exit_code == 0
+    assert [log_in(pair, "ada", LONG), log_in(pair, "bob", f"{LONG} 2")] == [200, 200]
+    assert users("add", "eve", "--password", LONG).exit_code == 2
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("line", ["add bob", "passwd bob"])
+def test_where_no_password_can_be_asked_for_one_line_says_what_to_give(tmp_path: Path, line: str) -> None:
+    refused = subprocess.run(
+        [str(Path(sys.executable).parent / "accounts"), "users", *line.split()],
+        env={**os.environ, "DATA_DIR": str(tmp_path)},
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,  # without the terminal that the tests may have
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    said = require_one_line(refused.stderr)
+    assert (refused.returncode, "give --password-stdin or --generate" in said) == (2, True)
+
+
+@pytest.mark.parametrize("password", ["eleven char", "", "x" * 1025, "ä" * 600])
+def test_a_short_or_huge_password_is_refused(users: Users, password: str) -> None:
+    users("add", "ada", "--generate")
+    for line in (("add", "bob"), ("passwd", "ada")):
+        refused = users(*line, "--password-stdin", typed=f"{password}\n")
+        assert (refused.exit_code, require_one_line(refused.stderr)[:16]) == (1, "Error: password:")
+    assert [user["username"] for user in json.loads(users("list", "--json").stdout)] == ["ada"]
+
+
+def test_another_password_replaces_the_one_before(pair: Pair, users: Users) -> None:
+    users("add", "ada", "--password-stdin", typed=f"{LONG}\n")
+    given = json.loads(users("passwd", "ada", "--generate", "--json").stdout)["password"]
+    assert [log_in(pair, "ada", LONG), log_in(pair, "ada", given)] == [401, 200]
+
+
+def test_a_disabled_user_is_listed_and_not_let_in(pair: Pair, users: Users) -> None:
+    users("add", "ada", "--password-stdin", typed=f"{LONG}\n")
+    assert users("disable", "ada").stdout == "disabled ada\n"
+    assert log_in(pair, "ada", LONG) == 401
+    assert "disabled 20" in users("list").stdout
+    assert "no users who may log in" in str(pair.accounts(None).get("/health/ready").get_json())
+    assert users("enable", "ada").exit_code == 0
+    assert log_in(pair, "ada", LONG) == 200
+    assert "disabled" not in users("list").stdout
+
+
+@pytest.mark.parametrize("line", ["disable", "enable", "passwd --generate"])
+def test_who_is_not_there_is_said(users: Users, line: str) -> None:
+    refused = users(*line.split(), "nobody")
+    assert (refused.exit_code, "there is no user 'nobody'" in require_one_line(refused.stderr)) == (1, True)
+
+
+def test_a_file_of_before_goes_on(pair: Pair, users: Users, tmp_path: Path) -> None:
+    users("add", "ada", "--password-stdin", typed=f"{LONG}\n")
+    with sqlite3.connect(tmp_path / "accounts" / FILE_NAME) as file:
+        file.executescript("DROP TABLE sessions; DROP TABLE disabled_users")
+    file.close()
+    assert log_in(pair, "ada", LONG) == 200
+    assert len(json.loads(users("list", "--json").stdout)) == 1
