@@ -90,7 +90,14 @@ def create_app(
     health = Health("accounts", reader, log, settings.archive, {"users": users.check, "keys": keys.check})
     limit = partial(limit_requests, tokens=tokens, log=log, per_minute=settings.request_limits)
     app = make_app(
-        "accounts", _DESCRIPTION, health, tokens, limit=limit, cors_origins=settings.cors_origins, spans=spans
+        "accounts",
+        _DESCRIPTION,
+        health,
+        tokens,
+        limit=limit,
+        metrics_token=settings.metrics_token,
+        cors_origins=settings.cors_origins,
+        spans=spans,
     )
     maker = DecisionMaker(
         log, reader, around_publish=metrics.around_publish(spans.publish if spans else None)

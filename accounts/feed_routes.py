@@ -10,8 +10,9 @@ from accounts import operations
 from accounts.changes import find_sequence
 from accounts.feed import Feed, Place
 from eventlog.projection_reader import Look
+from shared.bearer import bearer_token
 from shared.connections import cut_off_who_takes_nothing
-from shared.http import bearer_token, who_asks
+from shared.http import who_asks
 from shared.log_position import Minimum, Reads, format_log_position, parse_log_position
 from shared.operations import described
 from shared.problems import bad_header

@@ -63,6 +63,7 @@ def create_app(
         health,
         tokens,
         limit=limit,
+        metrics_token=settings.metrics_token,
         cors_origins=settings.cors_origins,
         spans=spans,
     )

@@ -54,11 +54,13 @@ def redis_problem(address: RedisAddress) -> str | None:
     return None
 
 
-def health_problem(service_url: str) -> str | None:
+def health_problem(service_url: str, metrics_token: str) -> str | None:
     """Why the service's ready check is not 200; None if it is."""
+    headers = {"Authorization": f"Bearer {metrics_token}"} if metrics_token else {}
     url = f"{service_url}/health/ready"
     try:
-        with _NO_PROXY.open(url, timeout=_ANSWER_WITHIN_S):
+        request = urllib.request.Request(url, headers=headers)  # noqa: S310  # of http://, by Installation.url
+        with _NO_PROXY.open(request, timeout=_ANSWER_WITHIN_S):
             return None
     except urllib.error.HTTPError as error:
         return f"{url} answers {error.code}: {error.read(2000).decode(errors='replace').strip()}"

@@ -141,7 +141,8 @@ def _services(installation: Installation, claim: Claim) -> Iterator[Supervisor]:
     supervisor = Supervisor(installation, "services", programs, stop_wait_s=_SERVICES_STOP_WAIT_S)
     with _supervised(supervisor, claim):
         for service in ("customers", "accounts"):
-            wait_until_ready(service, partial(health_problem, installation.url(service)), supervisor)
+            problem = partial(health_problem, installation.url(service), installation.settings.metrics_token)
+            wait_until_ready(service, problem, supervisor)
         yield supervisor
 
 

@@ -9,6 +9,7 @@ from flask import Blueprint, Response
 
 from shared.health import Check, Health, Status
 from shared.operations import RETRY_AFTER, Answer, asks, described
+from shared.operators_only import refuse_others
 from shared.permissions import Allowed
 from shared.problems import RETRY_AFTER_S
 
@@ -21,6 +22,7 @@ class Readiness(msgspec.Struct, frozen=True):
 
 
 _NOT_BUILT: Final = Check("failed", "nothing is built yet", "start the tail, and see its log")
+_ELSEWHERE: Final = "how it is, the machine itself is told, and who sends METRICS_TOKEN"
 _DEAD: Final = Check("degraded", "dead: nobody holds the lock", "start the tail")
 _SAYS_OK: Final = asks(
     Answer(200, "It answers.", str, "OK", media_type="text/plain"),
@@ -49,8 +51,11 @@ _READY: Final = asks(
 )
 
 
-def make_health_routes(health: Health) -> Blueprint:
-    """`/status` as the former services had it, `/health/live` and `/health/ready`."""
+def make_health_routes(health: Health, metrics_token: str) -> Blueprint:
+    """`/status` as the former services had it, `/health/live` and `/health/ready`.
+
+    Whoever may read `/metrics` is told what is wrong, and what to do; others what is well and what is not.
+    """
     routes = Blueprint("health", __name__)
 
     @routes.get("/status")
@@ -68,8 +73,13 @@ def make_health_routes(health: Health) -> Blueprint:
     @routes.get("/health/ready")
     @described(_READY)
     def ready() -> Response:
-        """Say whether reads can be answered, and what is wrong."""
+        """Say whether reads can be answered, and what is wrong.
+
+        What is wrong, and its mend, only to the machine itself, or with `METRICS_TOKEN` set to who sends it.
+        """
         checks = health.checks()
+        if refuse_others(metrics_token) is not None:
+            checks = {name: Check(check.status, _ELSEWHERE) for name, check in checks.items()}
         found = {check.status for check in checks.values()}
         status: Status = "failed" if "failed" in found else "degraded" if "degraded" in found else "ok"
         body = msgspec.json.encode(Readiness(status, checks))

@@ -10,6 +10,7 @@ from flask import Flask, Response, g, request
 
 from shared.admission import Admission
 from shared.arrivals import Arrivals
+from shared.bearer import bearer_token
 from shared.cors import Cors
 from shared.health import Health
 from shared.health_routes import make_health_routes
@@ -63,6 +64,7 @@ def make_app(
     tokens: Tokens,
     *,
     limit: Callable[[Flask], None],
+    metrics_token: str = "",
     cors_origins: Collection[str] = (),
     spans: Spans | None = None,
 ) -> Flask:
@@ -84,7 +86,7 @@ def make_app(
     limit(app)
     register_error_handlers(app)
     register_log_position_headers(app)
-    app.register_blueprint(make_health_routes(health))
+    app.register_blueprint(make_health_routes(health, metrics_token))
     app.register_blueprint(make_pages(name, description))
 
     @app.before_request
@@ -144,20 +146,6 @@ def who_asks() -> Identity:
     """Whom the request's token speaks for, in the view of an operation that needs one."""
     identity: Identity = g.identity
     return identity
-
-
-def bearer_token() -> str:
-    """The token as it was sent, good or not; 401 without one."""
-    token = sent_token()
-    if not token:
-        raise unauthorized("Missing Bearer token in request: log in with POST /auth/login on accounts.")
-    return token
-
-
-def sent_token() -> str:
-    """The token as it was sent, good or not; empty without one."""
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else ""
 
 
 def path_id(text: str, what: str) -> int:

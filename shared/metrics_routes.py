@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from hmac import compare_digest
 from typing import Final
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response
 from prometheus_client import CollectorRegistry, generate_latest
 
-from shared.http import bearer_token
 from shared.metrics import WebMetrics
 from shared.operations import Answer, asks, described
+from shared.operators_only import refuse_others
 from shared.permissions import Allowed
-from shared.problems import forbidden, unauthorized
 from shared.standing import Standing
 
 _CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
-_LOOPBACK: Final = {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
-_FORWARDED: Final = ("Forwarded", "X-Forwarded-For", "X-Real-Ip", "Via")
 _METRICS: Final = asks(
     Answer(
         200,
@@ -46,17 +42,9 @@ def make_metrics_routes(metrics: WebMetrics, standing: Standing, token: str) -> 
         With `METRICS_TOKEN` set for who sends it as bearer token; otherwise for who asks from the machine itself, and
         through no proxy.
         """
-        _require_reader(token)
+        refused = refuse_others(token)
+        if refused is not None:
+            raise refused
         return Response(generate_latest(registry), content_type=_CONTENT_TYPE)
 
     return routes
-
-
-def _require_reader(token: str) -> None:
-    if token:
-        if not compare_digest(bearer_token().encode(), token.encode()):
-            raise unauthorized("This is not the METRICS_TOKEN of this service.")
-    elif request.remote_addr not in _LOOPBACK or any(name in request.headers for name in _FORWARDED):
-        raise forbidden(
-            "Without METRICS_TOKEN only this machine may read the metrics: set it for the service."
-        )

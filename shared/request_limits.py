@@ -13,7 +13,7 @@ from flask import Flask, Response, g, request
 from flask_limiter import Limiter, RateLimitExceeded
 
 from eventlog import EventLog
-from shared.http import sent_token
+from shared.bearer import sent_token
 from shared.operations import RATE_LIMIT, RATE_LIMIT_REMAINING, RATE_LIMIT_RESET, operation_of
 from shared.problem_kinds import TOO_MANY_REQUESTS
 from shared.problems import Problem

@@ -64,6 +64,38 @@ def test_all_is_well_is_said_of_everything_that_is_looked_at(pair: Pair) -> None
     assert pair.customers().get("/health/ready").get_json()["checks"].keys() == both
 
 
+@pytest.mark.parametrize("metrics_token", ["", "only-for-the-operators"])
+def test_only_the_machine_or_a_bearer_of_the_token_is_told_why(
+    metrics_token: str, fake_log: EventLog, tmp_path: Path
+) -> None:
+    """Others see that something is wrong, and nothing of what it is made of."""
+    pair = Pair(fake_log, tmp_path, variables={"METRICS_TOKEN": metrics_token})
+    caller = pair.accounts(None)
+    elsewhere = {"REMOTE_ADDR": "192.0.2.1"}
+    bearer = {"Authorization": f"Bearer {metrics_token}"}
+    if metrics_token:
+        inside = caller.get("/health/ready", headers=bearer, environ_base=elsewhere)
+        outside = [
+            caller.get("/health/ready"),
+            caller.get("/health/ready", headers={"Authorization": "Bearer x"}),
+        ]
+    else:
+        inside = caller.get("/health/ready")
+        proxied = caller.get("/health/ready", headers={"X-Forwarded-For": "127.0.0.1"})
+        outside = [proxied, caller.get("/health/ready", environ_base=elsewhere)]
+    assert str(tmp_path) in inside.get_data(as_text=True)
+    why = inside.get_json()
+    for answer in outside:
+        told = answer.get_json()
+        assert (answer.status_code, told["status"]) == (inside.status_code, why["status"])
+        statuses = {name: check["status"] for name, check in told["checks"].items()}
+        assert statuses == {name: check["status"] for name, check in why["checks"].items()}
+        assert {check["mend"] for check in told["checks"].values()} == {""}
+        assert {check["detail"] for check in told["checks"].values()} == {
+            "how it is, the machine itself is told, and who sends METRICS_TOKEN"
+        }
+
+
 @pytest.mark.parametrize(
     ("damage", "detail", "login"),
     [
