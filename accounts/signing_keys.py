@@ -16,6 +16,7 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from eventlog.counted import counted
+from eventlog.whole_file import replace_file
 from shared.health import Check
 from shared.key_files import PRIVATE_KEYS_NAME, PUBLIC_KEYS_NAME
 from shared.public_keys import FRESH_S
@@ -152,8 +153,8 @@ class SigningKeys:
     def _write(self, keys: Sequence[SigningKey]) -> None:
         """The public halves first: a key that signs is known to who checks."""
         public = KeySet([PublicKey(key.kid, key.x) for key in keys])
-        _replace(self._public_path, msgspec.json.encode(public), 0o644)
-        _replace(self.path, msgspec.json.encode(_SigningKeySet(list(keys))), 0o600)
+        replace_file(self._public_path, msgspec.json.encode(public), 0o644)
+        replace_file(self.path, msgspec.json.encode(_SigningKeySet(list(keys))))
 
 
 def _parse(document: bytes) -> list[SigningKey]:
@@ -179,13 +180,3 @@ def _public_of(private: Ed25519PrivateKey) -> tuple[str, str]:
 
 def _base64url(raw: bytes) -> str:
     return urlsafe_b64encode(raw).rstrip(b"=").decode()
-
-
-def _replace(path: Path, content: bytes, mode: int) -> None:
-    unfinished = path.with_suffix(".new")
-    unfinished.unlink(missing_ok=True)
-    with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.replace(path)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
 import msgspec
 
 from customers.invoice_file import ImportRefused, Part
-from eventlog.generations import sync_directory
 from eventlog.position import Position
+from eventlog.whole_file import replace_file
 
 
 class BegunBatch(msgspec.Struct, frozen=True):
@@ -53,10 +52,4 @@ class ImportRecordFile:
 
     def write(self, record: ImportRecord) -> None:
         """Whatever ends this process, there is the record of before or this one."""
-        unfinished = self.path.with_name(f".{self.path.name}.unfinished")
-        with unfinished.open("wb") as file:
-            file.write(msgspec.json.format(msgspec.json.encode(record)))
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(self.path)
-        sync_directory(self.path.parent)
+        replace_file(self.path, msgspec.json.format(msgspec.json.encode(record)))

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
 import secrets
-from contextlib import suppress
 from pathlib import Path
-from typing import Final
 
 import msgspec
 
@@ -15,8 +12,7 @@ from eventlog.archive_chain import LINK_BYTES
 from eventlog.errors import InvalidPosition, KeysUnusable
 from eventlog.position import Position
 from eventlog.signing import KEY_ID, SHORTEST_SECRET_BYTES, Beginning, Key, Keys
-
-_OWNER_ONLY: Final = 0o600
+from eventlog.whole_file import replace_file
 
 
 class _StoredKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -72,21 +68,7 @@ def write_keys(path: Path, keys: Keys) -> None:
             for log_id, (sequence, position, link) in keys.beginnings.items()
         },
     )
-    unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _OWNER_ONLY)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(msgspec.json.format(msgspec.json.encode(stored), indent=2) + b"\n")
-            if path.exists():  # who could read it still can
-                before = path.stat()
-                os.fchmod(file.fileno(), before.st_mode & 0o777)
-                os.fchown(file.fileno(), before.st_uid, before.st_gid)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.rename(path)
-    finally:
-        with suppress(OSError):
-            unfinished.unlink(missing_ok=True)
+    replace_file(path, msgspec.json.format(msgspec.json.encode(stored), indent=2) + b"\n")
 
 
 def _parse(path: Path, content: bytes) -> Keys:
