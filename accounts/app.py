@@ -41,7 +41,7 @@ from shared.metrics import WebMetrics
 from shared.metrics_routes import make_metrics_routes
 from shared.pages.catalogue import make_catalogue_pages
 from shared.projection_routes import make_projection_routes
-from shared.public_keys import KeyFile
+from shared.public_keys import PublicKeyFile
 from shared.request_limits import limit_requests
 from shared.requests_seen import add_request, see_requests
 from shared.settings import Settings
@@ -82,7 +82,7 @@ def create_app(
     look_into = look_into_log(settings.redis("accounts"), settings.stream)
     directory = settings.data_dir / "accounts"
     keys = SigningKeys(directory)
-    tokens, issuer = Tokens(KeyFile(keys.path)), TokenIssuer(keys)
+    tokens, issuer = Tokens(PublicKeyFile(keys.path)), TokenIssuer(keys)
     users, sessions = Users(directory), Sessions(directory)
     logins = Logins(users, FailedLogins(directory, limits))
     metrics = metrics or WebMetrics()

@@ -19,11 +19,11 @@ def _examine(settings: Settings) -> list[Finding]:
 
 def _require_safe_start(settings: Settings) -> None:
     """InvalidSettings where a file of keys is not one; at an address they may come later."""
-    from shared.public_keys import KeyFile, check_keys, open_keys  # noqa: PLC0415  # likewise
+    from shared.public_keys import PublicKeyFile, check_keys, open_keys  # noqa: PLC0415  # likewise
 
     keys = open_keys(settings.jwks, settings.data_dir / "customers")
     found = check_keys(keys)
-    if isinstance(keys, KeyFile) and found.status != "ok":
+    if isinstance(keys, PublicKeyFile) and found.status != "ok":
         raise InvalidSettings(f"{found.detail}: {found.mend}")
 
 

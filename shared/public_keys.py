@@ -51,7 +51,7 @@ def parse_key_set(document: bytes) -> dict[str, bytes]:
     return found
 
 
-class KeyFile:
+class PublicKeyFile:
     """The keys of a file, which is read again once it is another. Without it, those read last go on."""
 
     def __init__(self, path: Path) -> None:
@@ -138,11 +138,11 @@ class ServedKeys:
             _logger.warning("the keys are not kept: %s", problem)
 
 
-def open_keys(place: str, directory: Path) -> KeyFile | ServedKeys:
+def open_keys(place: str, directory: Path) -> PublicKeyFile | ServedKeys:
     """The keys of an address or of a file (`Settings.jwks`); those of an address are kept in the directory."""
     if "://" in place:
         return ServedKeys(place, directory / PUBLIC_KEYS_NAME)
-    return KeyFile(Path(place))
+    return PublicKeyFile(Path(place))
 
 
 def check_keys(keys: PublicKeys) -> Check:
