@@ -69,7 +69,8 @@ def rotate(service: Service, as_json: bool) -> None:
 def remove(service: Service, key_id: str, as_json: bool) -> None:
     """Refuse what a key has signed, from now on; who has a refresh token is not logged out.
 
-    For a key that others have seen: `rotate`, then `remove` it at once. customers hears of it within a minute.
+    Without the key that signs, the newest one does at once. Where somebody has seen the file: `rotate`, then `remove`
+    every key that was in it. customers hears of it within a minute.
     """
     with _opened_keys(service) as found:
         found.remove(key_id)

@@ -129,14 +129,21 @@ class SigningKeys:
         return added
 
     def remove(self, key_id: str) -> None:
-        """Refuse from now on what it signed; BadKeys if it is not there, or no other one is."""
+        """Refuse from now on what it signed; BadKeys if it is not there, or no other one is.
+
+        Where it is the one that signs, the newest signs at once: an older one may be known to others as well.
+        """
         with self._changing():
             keys = self.list_keys()
+            signing = self.find_signing(keys)
             left = [key for key in keys if key.kid != key_id]
             if len(left) == len(keys):
                 raise BadKeys(f"there is no key {key_id[:60]!r}", "`accounts keys list` shows them")
             if not left:
                 raise BadKeys("it is the only key", "add another first, with `accounts keys rotate`")
+            if key_id == signing.kid:
+                now = self._clock()
+                left = [msgspec.structs.replace(key, signs_from=min(key.signs_from, now)) for key in left]
             self._write(left)
 
     @contextmanager

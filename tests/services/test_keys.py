@@ -73,6 +73,38 @@ def test_rotation_logs_nobody_out(pair: Pair, keys: Callable[..., Result]) -> No
     assert key_of(pair.token()) == added, "what is left signs at once"
 
 
+def test_after_the_key_that_signs_is_removed_the_newest_signs_at_once(
+    pair: Pair, keys: Callable[..., Result]
+) -> None:
+    long_ago = SigningKeys(pair.folder / "accounts", lambda: datetime.now(UTC) - SIGNS_AFTER)
+    verifies, signs = pair.keys.find_signing().kid, long_ago.rotate().kid
+    assert key_of(pair.token()) == signs
+    newest = [json.loads(keys("rotate", "--json").stdout)["id"] for _ in range(2)][-1]
+
+    assert keys("remove", verifies).exit_code == 0
+    assert key_of(pair.token()) == signs, "another key than that which signs changes nothing"
+    assert keys("remove", signs).exit_code == 0
+    assert key_of(pair.token()) == newest
+    listed = json.loads(keys("list", "--json").stdout)
+    assert [key["state"] for key in listed] == ["verifies", "signs"]
+
+
+def test_an_older_key_does_not_sign_again(pair: Pair, keys: Callable[..., Result]) -> None:
+    """Whoever saw the file has it, too."""
+    stolen = [pair.token()]
+    long_ago = SigningKeys(pair.folder / "accounts", lambda: datetime.now(UTC) - SIGNS_AFTER)
+    long_ago.rotate()
+    stolen.append(pair.token())
+    seen = [key_of(token) for token in stolen]
+    assert len(set(seen)) == 2
+    added = json.loads(keys("rotate", "--json").stdout)["id"]
+    for key_id in reversed(seen):
+        assert keys("remove", key_id).exit_code == 0
+        assert key_of(pair.token()) == added
+    assert statuses(pair, pair.token()) == {200}
+    assert [statuses(pair, token) for token in stolen] == [{401}, {401}]
+
+
 def test_the_last_key_stays(pair: Pair, keys: Callable[..., Result]) -> None:
     (listed,) = json.loads(keys("list", "--json").stdout)
     assert listed["state"] == "signs"
