@@ -11,7 +11,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from flask import Flask
-from werkzeug.middleware.proxy_fix import ProxyFix
 
 from accounts.as_of import AsOf
 from accounts.command_handler import CommandHandler
@@ -97,6 +96,7 @@ def create_app(
         limit=limit,
         metrics_token=settings.metrics_token,
         cors_origins=settings.cors_origins,
+        trusted_proxies=settings.trusted_proxies,
         spans=spans,
     )
     maker = DecisionMaker(
@@ -104,8 +104,6 @@ def create_app(
     )
     handler = CommandHandler(maker, users, lambda: datetime.now(UTC))
     reads = Reads(reader, log)
-    if settings.trusted_proxies:
-        app.wsgi_app = ProxyFix(app.wsgi_app, settings.trusted_proxies)  # type: ignore[method-assign]  # Flask's way
     app.register_blueprint(
         make_sign_in_routes(issuer=issuer, keys=keys, users=users, logins=logins, sessions=sessions)
     )

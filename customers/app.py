@@ -65,6 +65,7 @@ def create_app(
         limit=limit,
         metrics_token=settings.metrics_token,
         cors_origins=settings.cors_origins,
+        trusted_proxies=settings.trusted_proxies,
         spans=spans,
     )
     maker = DecisionMaker(

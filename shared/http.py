@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 from flask import Flask, Response, g, request
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 from shared.admission import Admission
 from shared.arrivals import Arrivals
@@ -28,6 +29,8 @@ from shared.tokens import InvalidToken, Tokens
 from shared.writes import add_write_headers
 
 if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+
     from shared.spans import Spans
 
 
@@ -66,6 +69,7 @@ def make_app(
     limit: Callable[[Flask], None],
     metrics_token: str = "",
     cors_origins: Collection[str] = (),
+    trusted_proxies: int = 0,
     spans: Spans | None = None,
 ) -> Flask:
     """An app that answers nothing but health, and tells of itself, yet.
@@ -73,10 +77,7 @@ def make_app(
     `limit` makes it count requests, those of whoever is not let in, too.
     """
     app = _PlainApp(name, static_folder=None)
-    app.wsgi_app = Arrivals(Admission(app.wsgi_app))  # type: ignore[method-assign]  # Flask's way to put something around
-    if cors_origins:
-        app.wsgi_app = Cors(app.wsgi_app, cors_origins)  # type: ignore[method-assign]  # as above
-    app.wsgi_app = SafeHeaders(app.wsgi_app)  # type: ignore[method-assign]  # as above
+    app.wsgi_app = _surround(app.wsgi_app, trusted_proxies, cors_origins)  # type: ignore[assignment, method-assign]  # Flask's way
     # One more than a body may have: werkzeug cuts a body without Content-Length there, and does not say so.
     app.config["MAX_CONTENT_LENGTH"] = LARGEST_BODY_BYTES + 1
     app.url_map.strict_slashes = True
@@ -117,6 +118,16 @@ def make_app(
 
     app.after_request(add_write_headers)
     return app
+
+
+def _surround(wsgi: WSGIApplication, trusted_proxies: int, cors_origins: Collection[str]) -> WSGIApplication:
+    """What a request passes before Flask, and its answer after it: from the last to the first."""
+    if trusted_proxies:
+        wsgi = ProxyFix(wsgi, trusted_proxies)  # within Arrivals: the connections that end are the proxy's
+    wsgi = Arrivals(Admission(wsgi))
+    if cors_origins:
+        wsgi = Cors(wsgi, cors_origins)
+    return SafeHeaders(wsgi)
 
 
 def _find_operation(app: Flask) -> Operation | None:
