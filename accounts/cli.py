@@ -43,14 +43,22 @@ def _examine(settings: Settings) -> list[Finding]:
 
 
 def _require_safe_start(settings: Settings) -> None:
-    """InvalidSettings unless nobody else can sign tokens, or knows a password. In demo mode a key is made here."""
-    from accounts.signing_keys import SigningKeys  # noqa: PLC0415  # cryptography takes long to import
+    """InvalidSettings unless nobody else can sign tokens, or knows a password. In demo mode a key is made here.
 
+    The public halves are put where customers reads them: who restored the keys may not have those.
+    """
+    from accounts.signing_keys import BadKeys, SigningKeys  # noqa: PLC0415  # cryptography takes long to import
+
+    keys = SigningKeys(settings.data_dir / "accounts")
     if settings.demo:
-        SigningKeys(settings.data_dir / "accounts").make_first()
+        keys.make_first()
     for found in _examine(settings):
         if found.name != ServiceName.NOBODY_CAN_LOG_IN and found.severity is Severity.PROBLEM:
             raise InvalidSettings(f"{found.detail}: {found.mend}")
+    try:
+        keys.publish()
+    except BadKeys as problem:
+        raise InvalidSettings(str(problem)) from problem
 
 
 main = make_commands(

@@ -6,7 +6,7 @@ import fcntl
 import os
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
@@ -112,7 +112,22 @@ class SigningKeys:
 
     def public(self) -> KeySet:
         """All that may have signed a token, or soon will."""
-        return KeySet([PublicKey(key.kid, key.x) for key in self.list_keys()])
+        return _public_halves(self.list_keys())
+
+    def publish(self) -> None:
+        """Put the public halves into the file beside, unless it has just those; BadKeys as `list_keys`."""
+        with self._changing():
+            public = self.public()
+            try:
+                with suppress(FileNotFoundError):
+                    if self._public_path.read_bytes() == msgspec.json.encode(public):
+                        return
+                self._write_public(public)
+            except OSError as problem:
+                detail = f"{self._public_path} cannot be written ({problem.strerror})"
+                raise BadKeys(
+                    detail, "let the user that accounts runs as own it and its directory"
+                ) from problem
 
     def make_first(self) -> None:
         """Unless there is one."""
@@ -159,9 +174,15 @@ class SigningKeys:
 
     def _write(self, keys: Sequence[SigningKey]) -> None:
         """The public halves first: a key that signs is known to who checks."""
-        public = KeySet([PublicKey(key.kid, key.x) for key in keys])
-        replace_file(self._public_path, msgspec.json.encode(public), 0o644)
+        self._write_public(_public_halves(keys))
         replace_file(self.path, msgspec.json.encode(_SigningKeySet(list(keys))))
+
+    def _write_public(self, public: KeySet) -> None:
+        replace_file(self._public_path, msgspec.json.encode(public), 0o644)
+
+
+def _public_halves(keys: Sequence[SigningKey]) -> KeySet:
+    return KeySet([PublicKey(key.kid, key.x) for key in keys])
 
 
 def _parse(document: bytes) -> list[SigningKey]:

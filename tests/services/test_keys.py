@@ -132,6 +132,42 @@ def test_only_public_halves_are_served(pair: Pair) -> None:
     assert (directory / PRIVATE_KEYS_NAME).stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.parametrize("left_there", [None, b"", b'{"keys":[]}'], ids=["missing", "empty", "of others"])
+def test_keys_that_were_restored_alone_are_known_to_customers_once_accounts_starts(
+    left_there: bytes | None, pair: Pair
+) -> None:
+    public = pair.folder / "accounts" / PUBLIC_KEYS_NAME
+    before = public.read_bytes()
+    public.unlink()
+    if left_there is not None:
+        public.write_bytes(left_there)
+    environment = {"DATA_DIR": str(pair.folder), "DEMO": ""}
+    refused = CliRunner().invoke(customers.cli.main, ["serve", "--check"], env=environment)
+    assert (refused.exit_code, "start accounts" in refused.stderr) == (1, True)
+
+    assert CliRunner().invoke(accounts.cli.main, ["serve", "--check"], env=environment).exit_code == 0
+    assert public.read_bytes() == before
+    assert CliRunner().invoke(customers.cli.main, ["serve", "--check"], env=environment).exit_code == 0
+    assert statuses(pair, pair.token()) == {200}
+
+
+def test_public_halves_that_are_there_are_left_alone(pair: Pair) -> None:
+    public = pair.folder / "accounts" / PUBLIC_KEYS_NAME
+    before = public.stat()
+    pair.keys.publish()
+    assert public.stat() == before
+
+
+def test_public_halves_that_cannot_be_written_are_named(pair: Pair) -> None:
+    public = pair.folder / "accounts" / PUBLIC_KEYS_NAME
+    public.unlink()
+    public.mkdir()
+    environment = {"DATA_DIR": str(pair.folder), "DEMO": ""}
+    refused = CliRunner().invoke(accounts.cli.main, ["serve", "--check"], env=environment)
+    assert refused.exit_code == 1
+    assert f"{public} cannot be written (Is a directory): let the user" in refused.stderr
+
+
 @contextmanager
 def served(pair: Pair) -> Iterator[str]:
     """Accounts over HTTP; the address of its keys."""
