@@ -31,7 +31,7 @@ MOST_OF_A_BATCH: Final = (
 )
 _END_WITHIN_S: Final = 2.0  # for what is not exported yet, before supervisors lose patience
 _METHODS: Final = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
-_UNTRACED: Final = "/health/"  # asked every few seconds by whoever watches
+_UNTRACED: Final = ("/health/", "/metrics")  # asked every few seconds by whoever watches
 
 _propagator = TraceContextTextMapPropagator()
 
