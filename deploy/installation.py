@@ -65,6 +65,9 @@ class Installation(NamedTuple):
             **os.environ,
             **settings.as_variables(),
             "EVENT_KEYS_FILE": str(settings.keys_file.resolve()) if settings.keys_file else "",
+            "METRICS_TOKEN_FILE": str(settings.metrics_token_file.resolve())
+            if settings.metrics_token_file
+            else "",
             "JWKS": settings.jwks,
             "DEMO": "1" if settings.demo else "0",
             "HOST": settings.host,

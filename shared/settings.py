@@ -54,6 +54,7 @@ class Settings(NamedTuple):
     request_limits: Mapping[RequestClass, int]
     keys_file: Path | None = None
     metrics_token: str = ""
+    metrics_token_file: Path | None = None
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
@@ -65,6 +66,7 @@ class Settings(NamedTuple):
         host = environment.get("HOST") or "127.0.0.1"
         customers_port = _port(environment, "CUSTOMERS_PORT", DEFAULT_CUSTOMERS_PORT)
         data_dir = Path(environment.get("DATA_DIR") or DEFAULT_DATA_DIR)
+        metrics_token, metrics_token_file = _metrics_token(environment)
         return cls(
             data_dir=data_dir,
             redis_given=_redis_given(environment),
@@ -81,7 +83,8 @@ class Settings(NamedTuple):
             trusted_proxies=_proxies(environment),
             request_limits=_request_limits(environment, "REQUEST_LIMITS"),
             keys_file=_keys_file(environment, "EVENT_KEYS_FILE"),
-            metrics_token=_metrics_token(environment),
+            metrics_token=metrics_token,
+            metrics_token_file=metrics_token_file,
         )
 
     def redis(self, user: str) -> RedisAddress:
@@ -171,14 +174,27 @@ def _redis_given(environment: Mapping[str, str]) -> RedisAddress | None:
         raise InvalidSettings(str(invalid)) from invalid
 
 
-def _metrics_token(environment: Mapping[str, str]) -> str:
-    token = environment.get("METRICS_TOKEN", "")
-    if token and not _METRICS_TOKEN.fullmatch(token):
+def _metrics_token(environment: Mapping[str, str]) -> tuple[str, Path | None]:
+    """The token, empty where there is none, and the file that it was read from."""
+    token, named = environment.get("METRICS_TOKEN", ""), environment.get("METRICS_TOKEN_FILE", "")
+    if token and named:
+        raise InvalidSettings("METRICS_TOKEN and METRICS_TOKEN_FILE are both set: leave one of them out")
+    file = Path(named) if named else None
+    if file is not None:
+        try:
+            token = file.read_text("utf-8").strip()
+        except (OSError, ValueError) as problem:
+            why = problem.strerror if isinstance(problem, OSError) else "it is no text"
+            raise InvalidSettings(
+                f"METRICS_TOKEN_FILE is {named!r}, which cannot be read ({why}): name a file with the token"
+            ) from None
+    if (token or file) and not _METRICS_TOKEN.fullmatch(token):
+        what = f"what is in METRICS_TOKEN_FILE ({named})" if file else "METRICS_TOKEN"
         raise InvalidSettings(
-            "METRICS_TOKEN must be 16 to 256 characters that a header can carry, without blanks: "
-            "set it to random text, e.g. from `openssl rand -hex 32`, or to nothing"
+            f"{what} must be 16 to 256 characters that a header can carry, without blanks: "
+            "set it to random text, e.g. from `openssl rand -hex 32`, or the variable to nothing"
         )
-    return token
+    return token, file
 
 
 def _origins(environment: Mapping[str, str], variable: str) -> tuple[str, ...]:

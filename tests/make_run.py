@@ -147,6 +147,7 @@ def make_environment(folder: Path) -> dict[str, str]:
         "CUSTOMERS_URL",
         "TRUSTED_PROXIES",
         "METRICS_TOKEN",
+        "METRICS_TOKEN_FILE",
     }
     ours |= {"OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"}
     return {

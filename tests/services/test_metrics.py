@@ -18,12 +18,14 @@ from prometheus_client import generate_latest
 from werkzeug.test import Client as WerkzeugClient
 
 from accounts.revenue import revenue
+from deploy.installation import Installation
 from eventlog import EventLog
 from eventlog.embedded_redis import EmbeddedRedis
 from eventlog.generations import Generations
 from shared.admission import AT_ONCE, Admission
 from shared.metrics import WebMetrics
 from shared.requests_seen import RequestsSeen
+from shared.settings import InvalidSettings, Settings
 from tests.alerts import ALERTS, Series, require_firing, series_of
 from tests.documented_lines import anchors_of
 from tests.make_run import ROOT, wait_until
@@ -189,6 +191,54 @@ def test_with_a_token_only_its_bearer_is_told(fake_log: EventLog, tmp_path: Path
         assert caller.get("/metrics", headers=headers).status_code == 401
     headers = {"Authorization": f"Bearer {token}", "X-Forwarded-For": "192.0.2.1"}
     assert caller.get("/metrics", headers=headers).status_code == 200
+
+
+def test_the_token_may_lie_in_a_file(fake_log: EventLog, tmp_path: Path) -> None:
+    token, file = TOKEN.replace(" ", "-"), tmp_path / "token"
+    file.write_text(f"{token}\n")
+    pair = Pair(fake_log, tmp_path, variables={"METRICS_TOKEN_FILE": str(file)})
+    for caller in (pair.accounts(None), pair.customers(None)):
+        assert caller.get("/metrics").status_code == 401
+        assert caller.get("/metrics", headers={"Authorization": f"Bearer {token}"}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (None, "which cannot be read (No such file or directory): name a file with the token"),
+        (b"\xff" * 20, "which cannot be read (it is no text): name a file with the token"),
+        (b"\n", "must be 16 to 256 characters"),
+        (b"two words of a token", "must be 16 to 256 characters"),
+    ],
+    ids=["none", "no text", "empty", "a blank"],
+)
+def test_a_file_without_a_token_is_refused_and_not_shown(
+    content: bytes | None, says: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "token"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(InvalidSettings) as refused:
+        Settings.from_environment({"METRICS_TOKEN_FILE": str(file)})
+    assert says in str(refused.value)
+    assert str(file) in str(refused.value)
+    assert "words" not in str(refused.value)
+
+
+def test_make_run_gives_its_programs_the_file_from_wherever_they_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "token"
+    file.write_text("x" * 16)
+    monkeypatch.chdir(tmp_path)
+    given = Installation.from_environment({"METRICS_TOKEN_FILE": "token"}).environment()
+    assert given["METRICS_TOKEN_FILE"] == str(file)
+
+
+def test_of_token_and_file_one_may_be_set(tmp_path: Path) -> None:
+    both = {"METRICS_TOKEN": "x" * 16, "METRICS_TOKEN_FILE": str(tmp_path)}
+    with pytest.raises(InvalidSettings, match="both set: leave one of them out"):
+        Settings.from_environment(both)
 
 
 # Alerts: the state, and exactly what fires.
