@@ -30,6 +30,10 @@ class NoSuchUser(Exception):
     """Nobody has this name."""
 
 
+class LastAdmin(Exception):
+    """Nobody else could do what only admins may."""
+
+
 class TooBusy(Exception):
     """Too many passwords are being checked; try again."""
 
@@ -103,8 +107,18 @@ class Users:
             file.execute("DELETE FROM sessions WHERE username = ?", (username,))
 
     def disable(self, username: str) -> None:
-        """No login and no refresh from now on; the sessions are ended. Raise NoSuchUser."""
+        """No login and no refresh from now on; the sessions are ended. Raise NoSuchUser, LastAdmin."""
         with self._changing(username) as file:
+            admins = file.execute(
+                "SELECT username FROM users WHERE role = ?"
+                " AND username NOT IN (SELECT username FROM disabled_users)",
+                (Role.ADMIN.value,),
+            ).fetchall()
+            if admins == [(username,)]:
+                raise LastAdmin(
+                    f"{username} is the last admin who may log in: enable another, or add one with"
+                    " `accounts users add NAME --role admin --generate`, then disable this one"
+                )
             file.execute("INSERT OR IGNORE INTO disabled_users VALUES (?, ?)", (username, _now()))
             file.execute("DELETE FROM sessions WHERE username = ?", (username,))
 

@@ -12,7 +12,7 @@ from typing import Any
 import click
 from marshmallow import ValidationError
 
-from accounts.identity import NoSuchUser, UserExists, Users
+from accounts.identity import LastAdmin, NoSuchUser, UserExists, Users
 from accounts.schemas import CreateUserBody
 from eventlog.commands.common import CommandGroup, json_option, print_json
 from shared.permissions import Role
@@ -68,7 +68,7 @@ def passwd(service: Service, username: str, password_stdin: bool, generate: bool
     password = _choose_password(from_stdin=password_stdin, generate=generate)
     _checked("anybody", password, Role.MEMBER.value)
     _of_a_user(lambda: _open_users(service).change_password(username, password))
-    told = f"{username} has another password, and is logged out everywhere"
+    told = f"{username} has another password, and no session; access tokens stay good for up to 15 minutes"
     _tell({"username": username}, told, password if generate else None, as_json=as_json)
 
 
@@ -77,7 +77,10 @@ def passwd(service: Service, username: str, password_stdin: bool, generate: bool
 @json_option
 @pass_service
 def disable(service: Service, username: str, as_json: bool) -> None:
-    """Let a user neither log in nor refresh any more; access tokens stay good for up to 15 minutes."""
+    """Let a user neither log in nor refresh any more; access tokens stay good for up to 15 minutes.
+
+    The last admin who may log in is not disabled: add another one first.
+    """
     _of_a_user(lambda: _open_users(service).disable(username))
     _tell({"username": username, "disabled": True}, f"disabled {username}", None, as_json=as_json)
 
@@ -144,7 +147,7 @@ def _checked(username: str, password: str, role: str) -> dict[str, Any]:
 def _of_a_user(change: Callable[[], None]) -> None:
     try:
         change()
-    except NoSuchUser as problem:
+    except (LastAdmin, NoSuchUser) as problem:
         raise click.ClickException(str(problem)) from problem
 
 

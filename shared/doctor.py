@@ -24,6 +24,7 @@ class ServiceName(StrEnum):
 
     KEYS_UNUSABLE = "keys-unusable"
     NOBODY_CAN_LOG_IN = "nobody-can-log-in"
+    NO_ADMIN = "no-admin"
     DEMO_USERS = "demo-users"
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +60,8 @@ def ask(pair: Pair, redis_server: EmbeddedRedis) -> Ask:
             for each in json.loads(answer.output)["findings"]
             if each["severity"] in {Severity.PROBLEM, Severity.WARNING}
         }
-        assert answer.exit_code == (3 if found else 0), answer.output
+        problems = [each for each in found.values() if each["severity"] == Severity.PROBLEM]
+        assert answer.exit_code == (3 if problems else 0), answer.output
         return found
 
     return ask
@@ -118,6 +121,18 @@ def test_demo_users_are_found_outside_demo_mode_alone(pair: Pair, ask: Ask) -> N
 
 def test_a_user_who_has_a_demo_users_name_and_another_password_is_none(pair: Pair, ask: Ask) -> None:
     pair.users.add("user1", "another password", Role.MEMBER)
+    assert not ask()
+
+
+def test_an_installation_without_an_admin_is_found(pair: Pair, ask: Ask) -> None:
+    """As a file of before may be, or one that only has members."""
+    pair.users.add("bob", "a password of his", Role.MEMBER)
+    with closing(sqlite3.connect(pair.folder / "accounts" / FILE_NAME)) as file, file:
+        file.execute("INSERT INTO disabled_users VALUES ('ada', '2026-10-01')")
+    found = ask()
+    assert set(found) == {ServiceName.NO_ADMIN}
+    assert "accounts users enable" in found[ServiceName.NO_ADMIN]["mend"]
+    pair.users.enable("ada")
     assert not ask()
 
 

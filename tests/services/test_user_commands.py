@@ -8,14 +8,17 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
 import accounts.cli
+from accounts.identity import LastAdmin
 from accounts.users_file import FILE_NAME
 from eventlog import EventLog
+from shared.permissions import Role
 from tests.pair import Pair, running_pair
 from tests.services.operator import require_one_line
 
@@ -57,6 +60,44 @@ def test_a_password_is_asked_for_or_read_from_standard_input(pair: Pair, users: 
     assert users("add", "bob", "--password-stdin", typed=f"{LONG} 2\n").exit_code == 0
     assert [log_in(pair, "ada", LONG), log_in(pair, "bob", f"{LONG} 2")] == [200, 200]
     assert users("add", "eve", "--password", LONG).exit_code == 2
+
+
+def test_the_last_admin_who_may_log_in_is_not_disabled(pair: Pair, users: Users) -> None:
+    for words in ("add ada --role admin", "add eve --role admin", "add bob"):
+        assert users(*words.split(), "--password-stdin", typed=f"{LONG}\n").exit_code == 0
+    assert users("disable", "eve").exit_code == 0
+    refused = users("disable", "ada")
+    assert refused.exit_code == 1
+    line = require_one_line(refused.stderr)
+    assert "ada is the last admin who may log in" in line
+    assert "`accounts users add NAME --role admin" in line
+    assert log_in(pair, "ada", LONG) == 200
+    assert users("disable", "bob").exit_code == 0, "a member"
+    assert users("disable", "eve").exit_code == 0, "she is disabled already"
+    assert users("enable", "eve").exit_code == 0
+    assert users("disable", "ada").exit_code == 0
+    assert [log_in(pair, "ada", LONG), log_in(pair, "eve", LONG)] == [401, 200]
+
+
+def test_of_two_admins_who_are_disabled_at_once_one_stays(pair: Pair) -> None:
+    for name in ("ada", "eve"):
+        pair.users.add(name, LONG, Role.ADMIN)
+
+    def disable(name: str) -> bool:
+        try:
+            pair.users.disable(name)
+        except LastAdmin:
+            return False
+        return True
+
+    with ThreadPoolExecutor(2) as threads:
+        assert sorted(threads.map(disable, ("ada", "eve"))) == [False, True]
+
+
+def test_another_password_ends_sessions_and_says_what_goes_on(pair: Pair, users: Users) -> None:
+    pair.users.add("ada", LONG, Role.ADMIN)
+    changed = users("passwd", "ada", "--password-stdin", typed=f"{LONG} 2\n")
+    assert "no session; access tokens stay good for up to 15 minutes" in changed.stdout
 
 
 @pytest.mark.processes
