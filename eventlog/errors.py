@@ -108,14 +108,10 @@ class WeakDurability(EventLogError):
 
 
 class KeysUnusable(EventLogError):
-    """The file of keys that sign entries is missing or wrong: nothing is published or applied without it."""
+    """The file of keys that sign entries is missing, wrong or not named: nothing is published or applied without it."""
 
-    def __init__(self, path: Path, problem: str) -> None:
-        super().__init__(
-            f"{path} (EVENT_KEYS_FILE) {problem}: put back the file that the other services have; "
-            f"`eventlog keys new` makes one where there never was one"
-        )
-        self.path = path
+    def __init__(self, problem: str, mend: str) -> None:
+        super().__init__(f"{problem}: {mend}")
 
 
 class KeysRefused(EventLogError):

@@ -11,18 +11,20 @@ from typing import NamedTuple
 from eventlog import checkpoints, parking
 from eventlog.checkpoints import Checkpoint
 from eventlog.generations import SERVED_FILE, list_homes
+from eventlog.seen_events import was_verified
 
 
 class FoundProjection(NamedTuple):
     """What a version of a projection serves: its home, how far it is, and how many entries it set aside.
 
-    `unacknowledged` of them nobody has looked at.
+    `unacknowledged` of them nobody has looked at. `verified` if entries were applied to it with keys.
     """
 
     home: Path
     checkpoint: Checkpoint
     parked: int
     unacknowledged: int
+    verified: bool
 
 
 def find_projections(data_directory: Path) -> Iterator[FoundProjection]:
@@ -35,10 +37,11 @@ def find_projections(data_directory: Path) -> Iterator[FoundProjection]:
                 checkpoint = checkpoints.read_checkpoint(connection)
                 parked = int(connection.execute("SELECT count(*) FROM parked").fetchone()[0])
                 unacknowledged = parking.count_unacknowledged(connection)
+                verified = was_verified(connection)
         except sqlite3.Error:
             continue
         if checkpoint is not None:
-            yield FoundProjection(home, checkpoint, parked, unacknowledged)
+            yield FoundProjection(home, checkpoint, parked, unacknowledged, verified)
 
 
 def list_remembered_logs(data_directory: Path) -> dict[Path, str]:

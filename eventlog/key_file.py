@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 from pathlib import Path
+from typing import NoReturn
 
 import msgspec
 
@@ -31,6 +32,21 @@ class _Stored(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     unsigned: dict[str, _StoredBeginning] = {}
 
 
+class ForgottenKeys:
+    """In place of the file of keys where none is named, though `verified` was made of entries that keys proved."""
+
+    def __init__(self, verified: Path) -> None:
+        self._verified = verified
+
+    def read(self) -> NoReturn:
+        """KeysUnusable: what were published now would be parked, and what were applied now nobody would have proven."""
+        raise KeysUnusable(
+            f"EVENT_KEYS_FILE is not set, and the log that {self._verified} follows is signed",
+            "set it to the file of keys that all other programs have, and start this one again; who means to sign no "
+            'longer finds in docs/security.md, "Give signing up", what that takes',
+        )
+
+
 class KeyFile:
     """`{"keys": [{"id": …, "secret": base64}, …], "unsigned": {log id: {sequence, position, link}}}`.
 
@@ -51,7 +67,7 @@ class KeyFile:
                 self._keys = _parse(self.path, self.path.read_bytes())
                 self._read_as = identity
         except OSError as problem:
-            raise KeysUnusable(self.path, f"cannot be read ({problem.strerror})") from problem
+            raise _unusable(self.path, f"cannot be read ({problem.strerror})") from problem
         return self._keys
 
 
@@ -71,6 +87,13 @@ def write_keys(path: Path, keys: Keys) -> None:
     replace_file(path, msgspec.json.format(msgspec.json.encode(stored), indent=2) + b"\n")
 
 
+def _unusable(path: Path, problem: str) -> KeysUnusable:
+    return KeysUnusable(
+        f"{path} (EVENT_KEYS_FILE) {problem}",
+        "put back the file that the other services have; `eventlog keys new` makes one where there never was one",
+    )
+
+
 def _parse(path: Path, content: bytes) -> Keys:
     try:
         stored = msgspec.json.decode(content, type=_Stored)
@@ -79,20 +102,20 @@ def _parse(path: Path, content: bytes) -> Keys:
             for log_id, each in stored.unsigned.items()
         }
     except (msgspec.MsgspecError, InvalidPosition, ValueError) as problem:
-        raise KeysUnusable(path, f"is no file of keys ({problem})") from problem
+        raise _unusable(path, f"is no file of keys ({problem})") from problem
     keys = [Key(each.id, each.secret) for each in stored.keys]
     if not keys:
-        raise KeysUnusable(path, "has no key")
+        raise _unusable(path, "has no key")
     for key in keys:
         if not re.fullmatch(KEY_ID, key.id):
-            raise KeysUnusable(path, f"has a key named {key.id!r}: 1 to 32 letters, digits, - or _")
+            raise _unusable(path, f"has a key named {key.id!r}: 1 to 32 letters, digits, - or _")
         if len(key.secret) < SHORTEST_SECRET_BYTES:
-            raise KeysUnusable(
+            raise _unusable(
                 path,
                 f"has a key {key.id} of {len(key.secret)} bytes: at least {SHORTEST_SECRET_BYTES} random ones",
             )
     if len({key.id for key in keys}) < len(keys):
-        raise KeysUnusable(path, "has two keys of one id")
+        raise _unusable(path, "has two keys of one id")
     if any(each.sequence < 0 or len(each.link) != LINK_BYTES for each in beginnings.values()):
-        raise KeysUnusable(path, "says wrongly where a log begins to be signed")
+        raise _unusable(path, "says wrongly where a log begins to be signed")
     return Keys(keys, beginnings)

@@ -32,7 +32,7 @@ from eventlog.errors import (
     WrongLog,
 )
 from eventlog.events import Event, Metadata
-from eventlog.key_file import KeyFile
+from eventlog.key_file import ForgottenKeys, KeyFile
 from eventlog.log_memory import LogMemory
 from eventlog.log_readers import LogReaders
 from eventlog.log_subjects import LogSubjects
@@ -145,7 +145,7 @@ class EventLog:
         stream: str = DEFAULT_STREAM,
         *,
         archive: ArchiveReader | None = None,
-        keys: KeyFile | None = None,
+        keys: KeyFile | ForgottenKeys | None = None,
         accept_weak_durability: bool = False,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
@@ -181,7 +181,7 @@ class EventLog:
         stream: str = DEFAULT_STREAM,
         *,
         archive: Path | None = None,
-        keys: Path | None = None,
+        keys: Path | ForgottenKeys | None = None,
         accept_weak_durability: bool = False,
     ) -> EventLog:
         """The log on this server, by its URL or a RedisAddress.
@@ -195,7 +195,7 @@ class EventLog:
             codec,
             stream,
             archive=ArchiveReader(archive) if archive else None,
-            keys=KeyFile(keys) if keys else None,
+            keys=KeyFile(keys) if isinstance(keys, Path) else keys,
             accept_weak_durability=accept_weak_durability,
         )
 
@@ -289,6 +289,8 @@ class EventLog:
     def check_writable(self) -> None:
         """Ask the script all it asks before an append, and append nothing; raises what publish would raise."""
         self._require_durability()
+        if self.keys is not None:
+            self.keys.read()
         state = self.state()
         if state.log_id is None:
             raise WrongLog(Verdict.REPLACED, "there is no log", LOG_MEND)

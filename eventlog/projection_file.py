@@ -15,7 +15,7 @@ from eventlog.generations import FILE_NAME, Generations
 from eventlog.parking import Parked
 from eventlog.pending_rows import PendingRows
 from eventlog.projection import Projection
-from eventlog.seen_events import SeenEvents, read_seen
+from eventlog.seen_events import SeenEvents, read_seen, was_verified
 from eventlog.sqlite_file import file_identity, one_moment, prepare_for_writing, transaction
 from eventlog.stored_rows import StoredRows
 from eventlog.tables import create_tables
@@ -95,6 +95,10 @@ class ProjectionFile:
                 seen = read_seen(self._connection, before, unsigned_to, first_link)
             self._seen_beside = written_by_others
         return seen
+
+    def was_verified(self) -> bool:
+        """Whether it has met signed events: it was written by somebody with keys."""
+        return self._seen is not None or was_verified(self._connection)
 
     def looked_up(self) -> AbstractContextManager[None]:
         """Inside it, rows are looked up at one moment; nothing may be written."""

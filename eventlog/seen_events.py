@@ -91,6 +91,13 @@ class SeenEvents:
         self._changed.clear()
 
 
+def was_verified(connection: sqlite3.Connection) -> bool:
+    """Whether somebody with keys has applied entries to a file: from then on nobody without may."""
+    return bool(
+        connection.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'verified'").fetchone()[0]
+    )
+
+
 def read_seen(
     connection: sqlite3.Connection, before: Checkpoint, unsigned_to: int, first_link: bytes
 ) -> SeenEvents:
@@ -98,9 +105,8 @@ def read_seen(
 
     Raises NotBuilt where it has applied entries behind `unsigned_to` that nobody verified.
     """
-    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
     verified = None
-    if "verified" in tables:
+    if was_verified(connection):
         found = connection.execute("SELECT sequence, link FROM verified").fetchone()
         verified = found and Verified(*found)
     if verified is not None and verified.sequence == before.sequence:

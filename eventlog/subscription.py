@@ -20,6 +20,7 @@ from eventlog.errors import EventLogError, FileGone, HandlerFailed, NewerSchema,
 from eventlog.events import Event, RecordedEvent
 from eventlog.follower import BATCH_SIZE, Follower, moved_over
 from eventlog.generations import Generations, home_of
+from eventlog.key_file import ForgottenKeys
 from eventlog.log import EventLog
 from eventlog.mends import wrong_log
 from eventlog.parking import Parked
@@ -144,8 +145,10 @@ class Subscription(Follower):
     def _verify(
         self, before: Checkpoint, log_id: str, numbered: Sequence[NumberedEntry]
     ) -> tuple[Sequence[Unproven | None], SeenEvents | None]:
-        """Which entries are not proven, and what was met with them; nothing is looked at without keys."""
+        """Which entries are not proven, and what was met with them; without keys nothing is looked at."""
         if self._log.keys is None:
+            if self._file.was_verified():
+                ForgottenKeys(self._file.path).read()
             return (), None
         keys = self._log.keys.read()  # behind the entries, so that it has the keys they were signed with
         beginning = keys.beginnings.get(log_id)

@@ -49,8 +49,14 @@ class _ServiceCommands(OneLineErrors):
 @click.option("--check", is_flag=True, help="Only say whether it may start.")
 @pass_service
 def serve(service: Service, check: bool) -> None:
-    """Answer HTTP until SIGTERM or Ctrl-C; refuse to with a key or a password that others may have."""
+    """Answer HTTP until SIGTERM or Ctrl-C; refuse to with a key or a password that others may have.
+
+    And without EVENT_KEYS_FILE where the log is signed: what it published would be parked.
+    """
     settings = service.read_settings()
+    keys = service.connect().keys
+    if keys is not None:
+        keys.read()
     service.require_safe_start(settings)
     if check:
         return

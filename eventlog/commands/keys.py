@@ -161,6 +161,6 @@ def _require_path(keys_file: Path | None) -> Path:
 
 
 def _require_file(place: Place) -> KeyFile:
-    if place.log.keys is None:
+    if not isinstance(place.log.keys, KeyFile):
         raise click.ClickException(_NO_FILE)
     return place.log.keys

@@ -27,6 +27,7 @@ from eventlog.checkpoints import Checkpoint
 from eventlog.codec import EncodedEvent, Entry
 from eventlog.continuity import Verdict
 from eventlog.errors import Conflict, HandlerFailed, IdsTaken, KeysRefused, KeysUnusable, NotBuilt, WrongLog
+from eventlog.generations import home_of
 from eventlog.key_file import KeyFile, new_key, write_keys
 from eventlog.new_ids import NewIds
 from eventlog.published_ids import PublishedIds
@@ -476,6 +477,20 @@ def test_a_tail_whose_keys_are_gone_halts_and_goes_on_when_they_are_back(quick: 
     assert quick.follow() == (2, [])
 
 
+def test_what_keys_proved_is_not_gone_on_with_where_no_keys_are_named(signed: Signed) -> None:
+    publish(signed.log, a_parcel_sent(1))
+    assert signed.follow() == (1, [])
+    signed.add(foreign(signed))
+    with running(signed.without_keys(), signed.folder / "counter", make_counter()):
+        status = TailStatusFile(home_of(signed.folder / "counter", make_counter()))
+        wait_until(lambda: status.read().state is TailState.HALTED)
+        assert "EVENT_KEYS_FILE is not set" in status.read().message
+    with pytest.raises(KeysUnusable, match=r"counter/v1/.* follows is signed: set it"):
+        signed.follow(log=signed.without_keys())
+    parcels, parked = signed.follow()
+    assert (parcels, len(parked)) == (1, 1)
+
+
 def test_a_new_file_of_keys_is_for_its_owner_alone_and_keeps_the_mode_it_was_given(tmp_path: Path) -> None:
     path = keys_in(tmp_path)
     assert path.stat().st_mode & 0o777 == 0o600
@@ -584,7 +599,14 @@ def test_entries_applied_while_keys_were_missing_are_not_trusted_when_they_are_b
     publish(quick.log, a_parcel_sent(1))
     quick.follow()
     publish(quick.log, a_parcel_sent(2))
-    quick.follow(log=quick.without_keys())
+    quick.follow()
+    with (
+        closing(sqlite3.connect(quick.folder / "counter" / "v1" / "serving" / "projection.db")) as file,
+        file,
+    ):
+        file.execute(
+            "UPDATE verified SET sequence = 1"
+        )  # as code that knew nothing of keys would have left it
     with pytest.raises(NotBuilt, match="entries number 2 to 2 were applied, and nobody looked"):
         quick.follow()
     with pytest.raises(NotBuilt, match="nobody looked"):

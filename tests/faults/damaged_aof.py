@@ -25,7 +25,7 @@ from eventlog.checkpoints import Checkpoint
 from eventlog.codec import Entry
 from eventlog.embedded_redis import EmbeddedRedis, EmbeddedRedisError, list_servers
 from eventlog.errors import HandlerFailed, LogUnavailable, NewerSchema, WrongLog
-from eventlog.key_file import new_key, write_keys
+from eventlog.key_file import KeyFile, new_key, write_keys
 from eventlog.log import DEFAULT_STREAM
 from eventlog.signed_log import begin_signing
 from eventlog.signing import Keys
@@ -235,7 +235,7 @@ def _follow(log: EventLog, folder: Path) -> _Read:
 def _mend(log: EventLog, folder: Path) -> _Found:
     """What a halt prints: accept what is there, and rebuild."""
     log.create(adopt=True)
-    if log.keys is not None:
+    if isinstance(log.keys, KeyFile):
         begin_signing(log, log.keys)
     with closing(ProjectionFile(folder, revenue)) as file:
         Subscription(log, file).run_to_head()
