@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 from pathlib import Path
-from typing import NoReturn
+from typing import Final, NoReturn
 
 import msgspec
 
@@ -14,6 +14,8 @@ from eventlog.errors import InvalidPosition, KeysUnusable
 from eventlog.position import Position
 from eventlog.signing import KEY_ID, SHORTEST_SECRET_BYTES, Beginning, Key, Keys
 from eventlog.whole_file import replace_file
+
+_NOT_FOR_OTHERS: Final = 0o027  # services that run as several users read it by their group
 
 
 class _StoredKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -50,7 +52,7 @@ class ForgottenKeys:
 class KeyFile:
     """`{"keys": [{"id": …, "secret": base64}, …], "unsigned": {log id: {sequence, position, link}}}`.
 
-    Opening it reads it; KeysUnusable where it is missing or wrong.
+    Opening it reads it; KeysUnusable where it is missing or wrong, or others may read it or write it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -62,9 +64,11 @@ class KeyFile:
         """As they are now. Whoever reads an entry asks behind it, and so has the key that it was signed with."""
         try:
             found = self.path.stat()
-            identity = found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size
+            identity = found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size, found.st_mode
             if identity != self._read_as:
                 self._keys = _parse(self.path, self.path.read_bytes())
+                if found.st_mode & _NOT_FOR_OTHERS:
+                    raise _open_to_others(self.path)
                 self._read_as = identity
         except OSError as problem:
             raise _unusable(self.path, f"cannot be read ({problem.strerror})") from problem
@@ -91,6 +95,14 @@ def _unusable(path: Path, problem: str) -> KeysUnusable:
     return KeysUnusable(
         f"{path} (EVENT_KEYS_FILE) {problem}",
         "put back the file that the other services have; `eventlog keys new` makes one where there never was one",
+    )
+
+
+def _open_to_others(path: Path) -> KeysUnusable:
+    return KeysUnusable(
+        f"others can read {path} (EVENT_KEYS_FILE), or write it",
+        "`chmod 600` it, or 640 where its group is that of the services alone. Who has read it can publish whatever "
+        "they like: `eventlog keys new`, then `eventlog keys remove` for each key of before",
     )
 
 

@@ -459,6 +459,23 @@ def test_a_wrong_file_of_keys_is_refused_in_one_line(tmp_path: Path, content: st
     assert "\n" not in str(refused.value)
 
 
+@pytest.mark.parametrize("mode", [0o644, 0o620, 0o601])
+def test_a_file_of_keys_that_others_can_read_or_write_is_refused(quick: Signed, mode: int) -> None:
+    publish(quick.log, a_parcel_sent(1))
+    quick.keys.path.chmod(mode)
+    for read in (
+        lambda: KeyFile(quick.keys.path),
+        quick.follow,
+        lambda: publish(quick.log, a_parcel_sent(2)),
+    ):
+        with pytest.raises(KeysUnusable, match=r"others can read .*chmod 600.*eventlog keys new"):
+            read()
+    for again in (0o600, 0o640, 0o440):
+        quick.keys.path.chmod(again)
+        publish(quick.log, a_parcel_sent(2))
+    assert quick.follow() == (4, [])
+
+
 def test_a_tail_whose_keys_are_gone_halts_and_goes_on_when_they_are_back(quick: Signed) -> None:
     publish(quick.log, a_parcel_sent(1))
     aside = quick.keys.path.with_suffix(".aside")
