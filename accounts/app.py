@@ -35,7 +35,7 @@ from shared.health import Health
 from shared.http import make_app
 from shared.log_connection import connect_log
 from shared.log_position import Reads
-from shared.log_routes import look_into_log, make_log_routes
+from shared.log_routes import make_log_routes
 from shared.metrics import WebMetrics
 from shared.metrics_routes import make_metrics_routes
 from shared.pages.catalogue import make_catalogue_pages
@@ -78,7 +78,6 @@ def create_app(
     """
     settings = settings or Settings.from_environment(os.environ)
     log = log or connect_log(settings, "accounts")
-    look_into = look_into_log(settings.redis("accounts"), settings.stream)
     directory = settings.data_dir / "accounts"
     keys = SigningKeys(directory)
     tokens, issuer = Tokens(PublicKeyFile(keys.path)), TokenIssuer(keys)
@@ -108,13 +107,20 @@ def create_app(
         make_sign_in_routes(issuer=issuer, keys=keys, users=users, logins=logins, sessions=sessions)
     )
     app.register_blueprint(
-        make_console(tokens, logins, issuer, reads, customers_url=settings.customers_url, look_into=look_into)
+        make_console(
+            tokens,
+            logins,
+            issuer,
+            reads,
+            customers_url=settings.customers_url,
+            look_into=settings.look_into_log,
+        )
     )
     app.register_blueprint(make_routes(reads, AsOf(reads, log, revenue, "accounts as-of"), handler))
     feed = Feed(reader, log, is_ended_within)
     metrics.watchers.set_function(lambda: feed.watching)
     app.register_blueprint(make_feed_routes(tokens, reads, feed))
-    app.register_blueprint(make_log_routes(log, look_into))
+    app.register_blueprint(make_log_routes(log, settings.look_into_log))
     app.register_blueprint(make_catalogue_pages(log.stream))
     standing = Standing(reader, log, settings.archive)
     app.register_blueprint(make_metrics_routes(metrics, standing, settings.metrics_token))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import sys
 from contextlib import closing
 from datetime import UTC, datetime
@@ -105,10 +104,8 @@ def explain_total(account_id: int, customer_id: int | None, as_json: bool) -> No
     found = explain(reader, account_id, customer_id)
     if isinstance(found, Absent):
         raise click.ClickException(f"there is no {found.what}, as far as the tail has read: check the id")
-    redis_cli = ["redis-cli", "-u", settings.redis("accounts").bare_url, "XRANGE", settings.stream]
-    trimmed_to = _trimmed_to(settings)
-    redis_line = shlex.join(redis_cli)
-    for piece in as_document(found, trimmed_to) if as_json else as_text(found, redis_line, trimmed_to):
+    trimmed_to, look_into = _trimmed_to(settings), settings.look_into_log
+    for piece in as_document(found, trimmed_to) if as_json else as_text(found, look_into, trimmed_to):
         click.echo(piece, nl=False)
     if found.sum_cents != found.total_revenue_cents:
         click.echo(

@@ -21,7 +21,7 @@ from shared.health import Health
 from shared.http import make_app
 from shared.log_connection import connect_log
 from shared.log_position import Reads
-from shared.log_routes import look_into_log, make_log_routes
+from shared.log_routes import make_log_routes
 from shared.metrics import WebMetrics
 from shared.metrics_routes import make_metrics_routes
 from shared.pages.catalogue import make_catalogue_pages
@@ -72,9 +72,8 @@ def create_app(
         log, reader, around_publish=metrics.around_publish(spans.publish if spans else None)
     )
     handler = CommandHandler(maker, lambda: datetime.now(UTC))
-    look_into = look_into_log(settings.redis("customers"), settings.stream)
     app.register_blueprint(make_routes(Reads(reader, log), handler))
-    app.register_blueprint(make_log_routes(log, look_into))
+    app.register_blueprint(make_log_routes(log, settings.look_into_log))
     app.register_blueprint(make_catalogue_pages(log.stream))
     standing = Standing(reader, log, settings.archive)
     app.register_blueprint(make_metrics_routes(metrics, standing, settings.metrics_token))

@@ -8,7 +8,6 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from deploy.installation import PROGRAMS_DIR, Installation
-from eventlog.redis_address import DEFAULT_USER
 from shared.settings import Settings
 
 # The read carries the position of the invoice: it waits until accounts has got there.
@@ -35,8 +34,11 @@ def tour(installation: Installation) -> str:
 
 def read_the_stream(installation: Installation) -> str:
     """The redis-cli line that shows the whole stream of this installation."""
-    stream = shlex.quote(installation.settings.stream)
-    return f"{_program('redis-cli')} {_redis_cli_target(installation)} XREAD STREAMS {stream} 0"
+    settings = installation.settings
+    program, *words = settings.redis_cli
+    # what comes with the environment cannot speak TLS
+    here = program if urlsplit(installation.redis.url).scheme == "rediss" else _program(program)
+    return f"{here} {shlex.join([*words, 'XREAD', 'STREAMS', settings.stream, '0'])}"
 
 
 def look_at_the_log(installation: Installation) -> str:
@@ -91,26 +93,6 @@ Ctrl-C stops everything; `make run` goes on from there.
 def _variables(settings: Settings) -> dict[str, str]:
     ports = {"CUSTOMERS_PORT": settings.customers_port, "ACCOUNTS_PORT": settings.accounts_port}
     return {**settings.as_variables(), **{name: str(port) for name, port in ports.items()}}
-
-
-def _redis_cli_target(installation: Installation) -> str:
-    if installation.private_redis:
-        settings = installation.settings
-        return (
-            f"-p {settings.redis_port}"
-            if settings.demo
-            else f"--user reader --pass '' -p {settings.redis_port}"
-        )
-    address = installation.redis
-    url = urlsplit(address.url)
-    if url.password is None and address.password_file is None and address.ca_file is None:
-        return f"-u {shlex.quote(url.geturl())}"
-    # never shown: redis-cli asks for it
-    words = ["-h", url.hostname or "127.0.0.1", "-p", str(url.port or 6379), "-n", url.path.strip("/") or "0"]
-    words += ["--tls"] if url.scheme == "rediss" else []
-    words += ["--cacert", str(address.ca_file)] if address.ca_file else []
-    words += ["--user", address.user_name] if address.user_name != DEFAULT_USER else []
-    return shlex.join([*words, "--askpass"])
 
 
 def _program(name: str) -> str:

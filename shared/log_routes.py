@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -13,7 +12,6 @@ from eventlog import START, EventLog, Position
 from eventlog.codec import Entry
 from eventlog.errors import ArchiveUnusable
 from eventlog.position import LAST
-from eventlog.redis_address import RedisAddress
 from eventlog.shown_entries import ShownEvent, read_entry
 from shared.http import answer
 from shared.log_position import parse_log_position, require_log
@@ -28,7 +26,8 @@ from shared.shown import ShownPosition
 class LogEntry(msgspec.Struct, frozen=True):
     """As it was written; `payload` is text, and what is missing null, where it is none of ours.
 
-    `redis_cli` shows it in Redis, as long as it is not trimmed; the address is the one that this service has.
+    `redis_cli` shows it in Redis, as long as it is not trimmed. The address is the one that this service has; where
+    Redis knows users, the password of `reader` is asked for.
     """
 
     position: ShownPosition
@@ -77,7 +76,7 @@ _LIST_ENTRIES: Final = asks(
 
 
 def make_log_routes(log: EventLog, look_into: str) -> Blueprint:
-    """`/log/entries`; `look_into` is what `look_into_log` gives."""
+    """`/log/entries`; `look_into` is `look_into_log` of the settings."""
     routes = Blueprint("log", __name__)
 
     @routes.get("/log/entries")
@@ -100,11 +99,6 @@ def make_log_routes(log: EventLog, look_into: str) -> Blueprint:
         return answer([_show(entry, look_into) for entry in found], headers=headers)
 
     return routes
-
-
-def look_into_log(address: RedisAddress, stream: str) -> str:
-    """The command to which the first and the last position are added; it names no user and no password."""
-    return shlex.join(["redis-cli", "-u", address.bare_url, "XRANGE", stream])
 
 
 def _refuse_two_of_them() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -13,7 +14,7 @@ from eventlog.archiving import ARCHIVE_NAME
 from eventlog.errors import KeysUnusable
 from eventlog.key_file import KeyFile
 from eventlog.log import DEFAULT_STREAM
-from eventlog.redis_address import InvalidAddress, RedisAddress
+from eventlog.redis_address import DEFAULT_USER, InvalidAddress, RedisAddress
 from shared.key_files import PUBLIC_KEYS_NAME
 from shared.request_classes import PER_MINUTE, RequestClass
 
@@ -90,6 +91,25 @@ class Settings(NamedTuple):
     def redis(self, user: str) -> RedisAddress:
         """Where the log is; on the private server, where REDIS_URL names no other, as this user."""
         return self.redis_given or RedisAddress.of_private_server(self.data_dir, self.redis_port, user)
+
+    @property
+    def redis_cli(self) -> list[str]:
+        """The words with which people read in Redis: as `reader`, where it knows users. Passwords it asks for."""
+        given = self.redis_given
+        if given is None:
+            who = [] if self.demo else ["--user", "reader", "--pass", ""]
+            return ["redis-cli", *who, "-p", str(self.redis_port)]
+        words = ["redis-cli", "-u", given.bare_url]
+        if given.ca_file is not None:
+            words += ["--cacert", str(given.ca_file.absolute())]
+        if given.user_name != DEFAULT_USER:
+            words += ["--user", "reader"]
+        return [*words, "--askpass"] if given.says_who else words
+
+    @property
+    def look_into_log(self) -> str:
+        """The command to which the first and the last position are added."""
+        return shlex.join([*self.redis_cli, "XRANGE", self.stream])
 
     def projection_directory(self, service: str, projection: Projection) -> Path:
         """Where a service keeps a projection's file, its lock and its tail's status."""

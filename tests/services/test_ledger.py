@@ -291,7 +291,8 @@ def test_explain_prints_each_entry_the_sum_and_how_to_look_at_one(pair: Pair) ->
     ]
     assert end == "3 entries; their amounts sum up to 100 cents"
     assert command.endswith(
-        f"redis-cli -u redis://localhost:7000/2 XRANGE event-stream {positions[4]} {positions[4]}"
+        "redis-cli -u redis://localhost:7000/2 --user reader --askpass "
+        f"XRANGE event-stream {positions[4]} {positions[4]}"
     )
 
 
