@@ -24,6 +24,10 @@ _WEAK: Final = {
     ),
     "maxmemory-policy": (Name.EVICTION_POLICY, "Redis may delete the log when its memory is full"),
 }
+# Redis that is told in its file to keep an AOF reads no other file, and begins with nothing.
+_AROUND_RESTART: Final = {
+    "appendonly": ", which may begin empty then: `eventlog archive --once` before, `eventlog reseed` after"
+}
 _SETTINGS: Final = (*(name for name, _ in _WEAK.values()), Name.DURABILITY_UNPROVEN)
 _PERMISSIONS: Final = (Name.PERMISSIONS_MISSING, Name.STRANGERS_MAY_WRITE)
 _STATE: Final = (Name.REDIS_MEMORY, Name.REDIS_OUTDATED, Name.CLOCKS_DIFFER, Name.IDS_AHEAD_OF_CLOCK)
@@ -62,7 +66,8 @@ def judge_durability(log: EventLog) -> list[Finding]:
                 _WEAK[setting][0],
                 Severity.PROBLEM,
                 f"{setting} is {value!r}: {_WEAK[setting][1]}, so writes are refused",
-                f"redis-cli CONFIG SET {setting} {DURABLE_SETTINGS[setting]}, and the same in redis.conf",
+                f"write `{setting} {DURABLE_SETTINGS[setting]}` into redis.conf, and start Redis anew"
+                f"{_AROUND_RESTART.get(setting, '')}",
             )
             for setting, value in weak.settings.items()
         ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import sqlite3
@@ -378,7 +379,7 @@ def test_problems_come_first_each_with_its_mend_beneath_it(patient: Patient) -> 
     assert code == 3
     (fsync,) = (number for number, line in enumerate(lines) if line.startswith("problem  fsync-not-always  "))
     assert "appendfsync is 'everysec'" in lines[fsync]
-    assert "redis-cli CONFIG SET appendfsync always" in lines[fsync + 1]
+    assert "write `appendfsync always` into redis.conf, and start Redis anew" in lines[fsync + 1]
     assert any(line.startswith("problem  writes-refused") for line in lines)
     said = [line.split()[0] for line in lines if not line.startswith(" ")]
     assert said.index("warning") == said.count("problem"), "problems come first"
@@ -395,6 +396,30 @@ def test_mend_of_parked_entries_works_as_it_is_said_for_a_projection_that_has_no
     acknowledge = mend.split("`")[3].removeprefix("eventlog ").split()
     CliRunner().invoke(main, [*acknowledge, "--redis-url", patient.url, "--data-dir", str(patient.data_dir)])
     assert Name.PARKED_ENTRIES not in patient.found()
+
+
+def test_mend_of_an_aof_that_is_off_works_as_it_is_said(patient: Patient) -> None:
+    switch_the_aof_off(patient)
+    mend = patient.found()[Name.AOF_OFF]["mend"]
+    setting, before, after = mend.split("`")[1::2]
+    assert setting == "appendonly yes"  # as this server's redis.conf has it
+
+    def follow(command: str) -> None:
+        words = [*command.split()[1:], "--redis-url", patient.url, "--data-dir", str(patient.data_dir)]
+        done = CliRunner().invoke(main, words)
+        assert done.exit_code == 0, done.output
+
+    follow(before)
+    entries = patient.log.state().entries
+    patient.server.stop()
+    for kept in patient.server.directory.glob("appendonly*"):
+        shutil.rmtree(kept) if kept.is_dir() else kept.unlink()
+    patient.server.start()
+    assert Name.LOG_REPLACED in patient.found()
+    follow(after)
+    patient.wait_until_applied()
+    assert patient.log.state().entries == entries
+    assert not {Name.AOF_OFF, Name.LOG_REPLACED, Name.TAIL_HALTED} & patient.found().keys()
 
 
 def test_mend_of_several_findings_is_said_once_beneath_them(patient: Patient) -> None:

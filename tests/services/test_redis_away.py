@@ -102,6 +102,6 @@ def test_a_redis_that_could_lose_events_gets_none(
             durability = pair.accounts().get("/health/ready").get_json()["checks"]["durability"]
             assert durability["status"] == "degraded"
             assert "appendfsync is 'everysec'" in durability["detail"]
-            assert "CONFIG SET appendfsync always" in durability["mend"]
+            assert "write `appendfsync always` into redis.conf" in durability["mend"]
             server.config_set("appendfsync", "always")
         assert pair.accounts().post("/accounts", json={"name": "three"}).status_code == 201
