@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from flask import Flask
-from jsonschema import Draft202012Validator
+from jsonschema_rs import Draft202012Validator
 from werkzeug.exceptions import HTTPException
 from werkzeug.test import TestResponse
 
@@ -76,7 +76,7 @@ def _require_headers(described: Iterable[Header], asked: str, answered: TestResp
             continue
         found = f"{asked} answered {answered.status_code} with {name}: {value}"
         assert name.lower() in by_name, f"{found}, which is not described"
-        fits = Draft202012Validator(by_name[name.lower()].schema).is_valid(value)
+        fits = Draft202012Validator(dict(by_name[name.lower()].schema)).is_valid(value)
         assert fits, f"{found}, which is described as {by_name[name.lower()].schema}"
     missing = [
         header.name for header in by_name.values() if header.always and header.name not in answered.headers

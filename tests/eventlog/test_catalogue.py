@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import msgspec
 import pytest
 from click.testing import CliRunner
-from jsonschema import Draft7Validator, Draft202012Validator
+from jsonschema_rs import Draft7Validator, Draft202012Validator
 
 from eventlog import Codec, Event, RecordedEvent
 from eventlog.catalogue import list_fields, make_catalogue

@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 
 import pytest
-from jsonschema import Draft202012Validator
+from jsonschema_rs import Draft202012Validator
 
 from eventlog import RecordedEvent
 from eventlog.codec import EVENT_TYPE, METADATA, PAYLOAD, SEQUENCE, Entry
