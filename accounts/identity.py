@@ -50,9 +50,9 @@ class ListedUser(NamedTuple):
 class Users:
     """Adds and authenticates users. Safe to share between threads and processes."""
 
-    def __init__(self, directory: Path, hasher: PasswordHasher | None = None) -> None:
+    def __init__(self, directory: Path) -> None:
         self._file = UsersFile(directory)
-        self._hasher = hasher or PasswordHasher()  # argon2id
+        self._hasher = PasswordHasher()  # argon2id
         self._hashing = threading.BoundedSemaphore(_MOST_HASHING)
         self._nobodys_hash: str | None = None
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import Generator, Iterator
+from functools import partial
 from pathlib import Path
 
 import fakeredis
 import pytest
+from argon2 import PasswordHasher
 
 from eventlog import EventLog
 from eventlog.embedded_redis import EmbeddedRedis
@@ -33,6 +35,21 @@ def pytest_collection() -> Generator[None, object, object]:
     finally:
         gc.freeze()
         gc.enable()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def cheap_passwords() -> Iterator[None]:
+    """Apps and commands in this process hash with argon2id at its cheapest; as processes they hash as in production."""
+    with pytest.MonkeyPatch.context() as patched:
+        cheapest = partial(PasswordHasher, time_cost=1, memory_cost=8, parallelism=1)
+        patched.setattr("accounts.identity.PasswordHasher", cheapest)
+        yield
+
+
+@pytest.fixture
+def production_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is made in this process now hashes as in production."""
+    monkeypatch.setattr("accounts.identity.PasswordHasher", PasswordHasher)
 
 
 @pytest.fixture

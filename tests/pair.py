@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from argon2 import PasswordHasher
 from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
@@ -36,8 +35,6 @@ from tests.clock import FIXED_NOW
 from tests.described_answers import require_described
 
 _NOWHERE = "redis://127.0.0.1:1"  # a privileged port, on which no Redis is
-
-_CHEAP_HASHER = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)  # the apps hash as in production
 
 
 class Tail:
@@ -144,7 +141,7 @@ class Pair:
         self.customers_app = customers.app.create_app(settings, log)
         self.accounts_tail = Tail(log, self.revenue_folder, revenue)
         self.customers_tail = Tail(log, self.directory_folder, directory)
-        self.users = Users(folder / "accounts", _CHEAP_HASHER)
+        self.users = Users(folder / "accounts")
 
     def token(self, username: str = "user1", role: Role = Role.ADMIN) -> str:
         return TokenIssuer(self.keys).issue(Identity(username, role))

@@ -47,9 +47,6 @@ def time_logins(
     `within` is how far the AUC may be from a half: chance that a user's answer took longer than a nobody's.
     """
     chance = random.Random(piece.seed)
-    directory = piece.folder / "accounts"
-    SigningKeys(directory).make_first()
-    Users(directory).add("user-0000000", "a password of hers", Role.MEMBER)
     names = ["user-0000000"] * (piece.trials // 2)
     names += [f"user-{number:07}" for number in range(1, piece.trials - len(names) + 1)]
     chance.shuffle(names)
@@ -114,6 +111,8 @@ class _Silent(WSGIRequestHandler):
 
 def _serve(folder: Path, port: int, prepare: Callable[[], None]) -> None:
     prepare()
+    SigningKeys(folder / "accounts").make_first()
+    Users(folder / "accounts").add("user-0000000", "a password of hers", Role.MEMBER)
     log = EventLog(fakeredis.FakeRedis().connection_pool, make_codec())
     app = accounts.app.create_app(Settings.from_environment({"DATA_DIR": str(folder)}), log, limits=_NO_LIMIT)
     make_server("127.0.0.1", port, app, threaded=True, request_handler=_Silent).serve_forever()

@@ -93,6 +93,7 @@ def test_a_success_starts_afresh(pair: Pair) -> None:
     assert fail(pair, 3) == [401] * 3
 
 
+@pytest.mark.usefixtures("production_passwords")  # which take so long that all twelve are there at once
 def test_many_at_once_are_no_way_around(pair: Pair) -> None:
     with ThreadPoolExecutor(12) as threads:
         answers = list(threads.map(lambda _: log_in(pair).status_code, range(12)))

@@ -100,6 +100,17 @@ def test_another_password_ends_sessions_and_says_what_goes_on(pair: Pair, users:
     assert "no session; access tokens stay good for up to 15 minutes" in changed.stdout
 
 
+@pytest.mark.usefixtures("production_passwords")
+def test_passwords_are_kept_as_argon2id_of_64_mib(pair: Pair, users: Users, tmp_path: Path) -> None:
+    users("add", "ada", "--password-stdin", typed=f"{LONG}\n")
+    body = {"username": "bob", "password": LONG, "role": "member"}
+    assert pair.accounts().post("/users", json=body).status_code == 201
+    with sqlite3.connect(tmp_path / "accounts" / FILE_NAME) as file:
+        hashes = [kept for (kept,) in file.execute("SELECT password_hash FROM users")]
+    file.close()
+    assert [kept.rsplit("$", 2)[0] for kept in hashes] == ["$argon2id$v=19$m=65536,t=3,p=4"] * 2
+
+
 @pytest.mark.processes
 @pytest.mark.parametrize("line", ["add bob", "passwd bob"])
 def test_where_no_password_can_be_asked_for_one_line_says_what_to_give(tmp_path: Path, line: str) -> None:
