@@ -13,6 +13,16 @@ if TYPE_CHECKING:
 
 PERMISSION_MEND: Final = "load deploy/users.acl into it again (docs/how-to/secure-redis.md)"
 WHO_MEND: Final = "say who you are by REDIS_USER and REDIS_PASSWORD_FILE (docs/how-to/secure-redis.md)"
+OPERATOR: Final = "operator"  # the user of commands that look after the log
+
+
+def mend_for(user: str, meant: str = "") -> str:
+    """What is done where Redis does not let a user run a command; `meant` is who should."""
+    if user == "default":
+        return WHO_MEND
+    if meant and user != meant:
+        return f"come as {meant!r}, by REDIS_USER and REDIS_PASSWORD_FILE (docs/how-to/secure-redis.md)"
+    return PERMISSION_MEND
 
 
 class EventLogError(Exception):
@@ -64,11 +74,23 @@ class LogUnavailable(EventLogError):
 class PermissionMissing(LogUnavailable):
     """Redis does not let this user do what was asked. `user` is who, `what` may not be done; nothing was written."""
 
-    def __init__(self, user: str, what: str) -> None:
-        self.mend = WHO_MEND if user == "default" else PERMISSION_MEND
+    def __init__(self, user: str, what: str, mend: str = "") -> None:
+        self.mend = mend or mend_for(user)
         super().__init__(f"Redis does not let user {user!r} {what}: {self.mend}")
         self.user = user
         self.what = what
+
+
+class NotLetIn(PermissionMissing):
+    """Redis does not know this user by this password, or whoever says nothing of who they are."""
+
+    def __init__(self, user: str, said: str) -> None:
+        super().__init__(
+            user,
+            f"in ({said})",
+            "put the right one into REDIS_USER or REDIS_URL, and their password into the file that "
+            "REDIS_PASSWORD_FILE names, or the URL",
+        )
 
 
 class OutcomeUnknown(EventLogError):

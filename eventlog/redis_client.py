@@ -19,7 +19,7 @@ from redis.backoff import NoBackoff
 from redis.credentials import CredentialProvider
 from redis.retry import Retry
 
-from eventlog.errors import LogUnavailable, OutcomeUnknown, PermissionMissing
+from eventlog.errors import LogUnavailable, NotLetIn, OutcomeUnknown, PermissionMissing
 from eventlog.redis_address import DEFAULT_USER, InvalidAddress, RedisAddress
 
 AnswerT = TypeVar("AnswerT")
@@ -189,8 +189,6 @@ class RedisClient:
         except PermissionMissing:
             return False
         except LogUnavailable as problem:
-            if isinstance(problem.__cause__, redis.AuthenticationError):
-                return False
             if not isinstance(problem.__cause__, redis.ResponseError):
                 raise
         return True
@@ -331,7 +329,7 @@ class RedisClient:
             try:
                 connection = self._pool.get_connection()
             except (redis.RedisError, OSError) as problem:
-                raise LogUnavailable(f"Redis is away: {self._explained(problem)}") from problem
+                raise self._unanswered("Redis is away", problem) from problem
         try:
             yield connection
         except BaseException:
@@ -360,7 +358,7 @@ class RedisClient:
         except redis.ResponseError as problem:
             raise self._refused(problem, asked) from problem
         except (redis.RedisError, OSError) as problem:
-            raise LogUnavailable(f"Redis did not answer: {self._explained(problem)}") from problem
+            raise self._unanswered("Redis did not answer", problem) from problem
 
     @property
     def _speaks_tls(self) -> bool:
@@ -381,16 +379,14 @@ class RedisClient:
             what = asked or "a command"
         return PermissionMissing(self.user, f"run {what.upper() if told else what}")
 
-    def _explained(self, problem: Exception) -> str:
-        """What was said, by whom, and what to do; never the password."""
+    def _unanswered(self, what: str, problem: Exception) -> LogUnavailable:
+        """With what was said, by whom, and what to do; never the password."""
         place = self._pool.connection_kwargs
         address = place.get("path") or f"{place.get('host')}:{place.get('port')}"
+        said = str(problem).rstrip(".")
         match problem:
             case redis.AuthenticationError():
-                mend = (
-                    f"it is not let in as user {self.user!r}: put the right one into REDIS_USER or REDIS_URL, and "
-                    "their password into the file that REDIS_PASSWORD_FILE names, or the URL"
-                )
+                return NotLetIn(self.user, f"{said}, says {address}")
             case redis.ResponseError() if "DB index" in str(problem):
                 mend = f"it has not got database {place.get('db')}, with which REDIS_URL ends"
             case redis.InvalidResponse():
@@ -401,8 +397,8 @@ class RedisClient:
                     mend += ", which must be its port for TLS"
                 elif _CUT_OFF.search(str(problem)) and not self._speaks_tls:
                     mend += "; is it a port for TLS, which rediss:// is for?"
-        said = str(problem).rstrip(".")
-        return f"{said}: {mend}" if address in said else f"{said} ({address}): {mend}"
+        by = "" if address in said else f" ({address})"
+        return LogUnavailable(f"{what}: {said}{by}: {mend}")
 
 
 def _as_script(commands: Sequence[tuple[Any, ...]]) -> tuple[list[Any], list[Any]]:

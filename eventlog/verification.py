@@ -8,7 +8,7 @@ from typing import NamedTuple
 import msgspec
 
 from eventlog.archive_chain import next_link, to_stored
-from eventlog.codec import LARGEST_ENTRY_BYTES, Entry, read_fields
+from eventlog.codec import EVENT_TYPE, LARGEST_ENTRY_BYTES, Entry, read_fields
 from eventlog.continuity import Divergence, NumberedEntry, Verdict
 from eventlog.seen_events import SeenEvents
 from eventlog.signing import Beginning, Keys, publisher_of
@@ -27,6 +27,8 @@ def why_unproven(keys: Keys, log_id: str, entry: Entry) -> str:
     if beginning is not None and entry.position <= beginning.position:
         return ""
     if entry.claimed_sequence is None:
+        if read_fields(entry) is None:
+            return "it is not signed as an entry is: its fields are not the four that are published, in their order"
         return "it is not signed: another program wrote it"
     _, event_type, _, payload, _, _, _, metadata = entry.fields
     if len(event_type) + len(payload) + len(metadata) > LARGEST_ENTRY_BYTES:
@@ -82,9 +84,10 @@ class Verification:
 
 
 def _type_of(found: NumberedEntry) -> str:
-    """As it says, where that may be one: it is shown, and nothing of it is proven."""
-    read = read_fields(found.entry)
-    name = read[0][:200].decode("ascii", "replace") if read else ""
+    """As it says, once, where that may be one: it is shown, and nothing of it is proven."""
+    fields = found.entry.fields
+    said = [value for name, value in zip(fields[::2], fields[1::2], strict=False) if name == EVENT_TYPE]
+    name = said[0][:200].decode("ascii", "replace") if len(said) == 1 else ""
     return name if name.isidentifier() else ""
 
 

@@ -18,7 +18,7 @@ from click.exceptions import NoArgsIsHelpError
 
 from eventlog.archiving import ARCHIVE_NAME
 from eventlog.codec import Codec
-from eventlog.errors import EventLogError
+from eventlog.errors import OPERATOR, EventLogError, NotLetIn, PermissionMissing, mend_for
 from eventlog.log import DEFAULT_STREAM, EventLog
 from eventlog.redis_address import RedisAddress
 
@@ -123,10 +123,10 @@ keys_file_option = click.option(
 )
 
 
-def at_the_log(command: Callable[Concatenate[Place, P], None], user: str = "operator") -> Callable[..., None]:
+def at_the_log(command: Callable[Concatenate[Place, P], None], user: str = OPERATOR) -> Callable[..., None]:
     """Give a command the options that say which log, and call it with the Place first; the log is closed behind it.
 
-    `user` is as whom it comes to the private server.
+    `user` is as whom it comes to the private server, and should come to any other.
     """
 
     @click.option(
@@ -166,7 +166,12 @@ def at_the_log(command: Callable[Concatenate[Place, P], None], user: str = "oper
         address = given or RedisAddress.of_private_server(data_dir, redis_port, user)
         archive = data_dir / ARCHIVE_NAME
         with closing(EventLog.connect(address, Codec([]), stream, archive=archive, keys=keys_file)) as log:
-            command(Place(log, data_dir), **options)  # type: ignore[call-arg]  # click gives what it was told of
+            try:
+                command(Place(log, data_dir), **options)  # type: ignore[call-arg]  # click gives what it was told of
+            except NotLetIn:
+                raise
+            except PermissionMissing as denied:
+                raise PermissionMissing(denied.user, denied.what, mend_for(denied.user, user)) from denied
 
     return connected
 

@@ -12,6 +12,9 @@ from eventlog.commands.readers import describe_readers
 from eventlog.counted import counted
 from eventlog.log_status import EntryStatus, LogStatus, describe_log
 from eventlog.position import Position
+from eventlog.projection import Projection
+from eventlog.reader_status import ReaderStatus
+from eventlog.subscription import reader_name
 
 
 @click.command(cls=Command, examples=["", "--json"])
@@ -49,8 +52,8 @@ def _describe(found: LogStatus) -> Iterator[str]:
     )
     archive = describe_archive(found.archive) if found.archive else "none: nothing can be trimmed"
     yield f"archive     {archive}"
-    for line in describe_readers(found.readers):
-        yield f"reader      {line}"
+    for reader, line in zip(found.readers, describe_readers(found.readers), strict=True):
+        yield f"reader      {line}{_not_told(found, reader)}"
     for projection in found.projections:
         parked = f"{projection.parked_unacknowledged:,} new of {projection.parked:,} parked"
         other = "" if projection.log_id in {"", found.log_id} else f"; of another log, {projection.log_id}"
@@ -58,6 +61,16 @@ def _describe(found: LogStatus) -> Iterator[str]:
             f"projection  {projection.projection} version {projection.version} at {projection.position}: {parked}; "
             f"{projection.home}{other}"
         )
+
+
+def _not_told(found: LogStatus, reader: ReaderStatus) -> str:
+    """Where its file is further than the log knows: it tells once a second, and one that is killed tells no more."""
+    for projection in found.projections:
+        name = reader_name(Projection(projection.projection, projection.version, ()))
+        told, applied = Position.parse(reader.position), Position.parse(projection.position)
+        if name == reader.name and projection.log_id == found.log_id and applied > told:
+            return f"; its file is further, at {applied}, which it has not told yet"
+    return ""
 
 
 def _describe_entry(entry: EntryStatus | None) -> str:

@@ -9,7 +9,7 @@ from typing import Final
 
 from eventlog.doctor.advisories import AS_OF, list_holes
 from eventlog.doctor.findings import Finding, Limits, Name, Severity, not_looked_at, with_all_clear
-from eventlog.errors import PERMISSION_MEND, LogUnavailable, PermissionMissing, WeakDurability
+from eventlog.errors import OPERATOR, LogUnavailable, PermissionMissing, WeakDurability, mend_for
 from eventlog.log import DURABLE_SETTINGS, Durability, EventLog
 from eventlog.permissions import TO_OPERATE
 from eventlog.position import Position
@@ -85,7 +85,8 @@ def _judge_permissions(log: EventLog) -> Iterator[Finding]:
         why = f"user {refusal.user!r} may not {refusal.what}"
     if why:
         detail = f"{why}, which `eventlog init`, `trim`, `reseed` and `readers remove` need"
-        yield Finding(Name.PERMISSIONS_MISSING, Severity.WARNING, detail, PERMISSION_MEND)
+        mend = mend_for(log.permissions.user, OPERATOR)
+        yield Finding(Name.PERMISSIONS_MISSING, Severity.WARNING, detail, mend)
     if log.permissions.may_strangers_write():
         detail = "whoever reaches Redis may write to the log, and delete it, without a password"
         mend = "give Redis the users of deploy/users.acl: docs/how-to/secure-redis.md"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import socket
 import stat
 from collections.abc import Iterable, Iterator
@@ -12,9 +13,11 @@ from typing import Any, NamedTuple
 
 import pytest
 import redis
+from click.testing import CliRunner
 
 from deploy.redis_users import write_users
 from eventlog import START, Codec, EventLog
+from eventlog.cli import main
 from eventlog.embedded_redis import EmbeddedRedis, Server, list_servers
 from eventlog.errors import PermissionMissing
 from eventlog.log import Moment
@@ -192,6 +195,35 @@ def test_denied_command_is_named_with_its_user_and_the_mend(kept: Kept) -> None:
                 log.check_writable()
             assert (denied.value.user, denied.value.what) == ("accounts", what)
             admin.acl_setuser("accounts", enabled=True, commands=[f"+{left_out}"])
+
+
+@pytest.mark.parametrize(
+    ("user", "command", "meant"),
+    [
+        ("accounts", ["status"], "operator"),
+        ("accounts", ["trim", "--keep", "1"], "operator"),
+        ("reader", ["readers", "remove", "x"], "operator"),
+        ("reader", ["archive", "--once"], "archive"),
+    ],
+    ids=str,
+)
+def test_who_is_denied_what_is_for_another_user_is_told_which(
+    kept: Kept, tmp_path: Path, user: str, command: list[str], meant: str
+) -> None:
+    with closing(EventLog.connect(kept.address("operator"), Codec([]))) as log:
+        log.create()
+    told = CliRunner().invoke(main, [*command, "--redis-url", kept.url(user), "--data-dir", str(tmp_path)])
+    assert (told.exit_code, told.stderr.count("\n")) == (1, 1)
+    assert f"Redis does not let user {user!r} " in told.stderr
+    assert f"come as {meant!r}, by REDIS_USER" in told.stderr
+
+
+def test_doctor_warns_whoever_is_not_the_operator_of_who_should_ask(kept: Kept, tmp_path: Path) -> None:
+    for user, mends in (("accounts", ["come as 'operator', by REDIS_USER"]), ("operator", [])):
+        command = ["doctor", "--json", "--redis-url", kept.url(user), "--data-dir", str(tmp_path)]
+        told = json.loads(CliRunner().invoke(main, command).stdout)["findings"]
+        found = [each["mend"] for each in told if each["name"] == "permissions-missing" and each["mend"]]
+        assert [mend.partition(" and ")[0] for mend in found] == mends
 
 
 def test_who_says_nothing_of_who_they_are_may_do_nothing(kept: Kept) -> None:

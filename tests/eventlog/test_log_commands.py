@@ -95,6 +95,20 @@ def test_reader_of_an_older_version_is_told_from_one_that_lags(run: Run, log: Ev
     assert older in run("status").stdout
 
 
+def test_status_says_of_a_reader_that_its_file_is_further_than_it_told(
+    run: Run, log: EventLog, tmp_path: Path
+) -> None:
+    publish_many(log, 3)
+    with closing(ProjectionFile(tmp_path / "service" / "post", make_post())) as file:
+        Subscription(log, file).run_to_head()
+    said = f"; its file is further, at {positions(log)[2]}, which it has not told yet"
+    for told, lines in ((1, ["post-v1"]), (3, [])):
+        report(log, "post-v1", told)
+        archive(log, 1)
+        further = [line.split()[1] for line in run("status").stdout.splitlines() if said in line]
+        assert further == lines
+
+
 def test_reader_is_removed_by_hand(run: Run, log: EventLog, client: redis.Redis) -> None:
     publish_many(log, 1)
     report(log, "post-v1", 1)
@@ -385,7 +399,8 @@ def test_redis_that_refuses_is_one_line_with_what_to_do(
     server = url.partition("//")[2].partition("/")[0]
     wrong = refused(f"redis://eve:secret@{server}")
     assert server in wrong
-    assert "it is not let in as user 'eve'" in wrong
+    assert "Redis does not let user 'eve' in" in wrong
+    assert "put the right one into REDIS_USER or REDIS_URL" in wrong
     assert "secret" not in wrong
     assert f"({server}): it has not got database 99, with which REDIS_URL ends" in refused(
         f"redis://{server}/99"

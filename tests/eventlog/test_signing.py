@@ -288,6 +288,11 @@ def foreign(_: Signed) -> list[bytes]:
     return [b"EventTypeName", b"ParcelSent", b"Payload", b'{"id":50,"customer_id":7,"weight_g":1}']
 
 
+def without_sequence(signed: Signed) -> list[bytes]:
+    genuine = a_copy(signed)
+    return [*genuine[:4], *genuine[6:]]
+
+
 def huge(signed: Signed) -> list[bytes]:
     genuine = a_copy_in_sequence(signed)
     return [*genuine[:3], b"x" * 1024 * 1024, *genuine[4:]]
@@ -297,6 +302,7 @@ ATTACKS: list[tuple[Callable[[Signed], list[bytes]], str]] = [
     (a_forgery, UNSIGNED),
     (foreign, UNSIGNED),
     (a_newer_version, UNSIGNED),
+    (without_sequence, "it is not signed as an entry is: its fields"),
     (a_copy, COPY),
     (a_copy_in_sequence, COPY),
     (another_payload, OTHER_CONTENT),
@@ -320,6 +326,28 @@ def test_an_entry_that_is_not_proven_is_parked_and_all_else_goes_on(
     assert (parcels, len(parked)) == (3, 1)
     assert reason in parked[0]
     assert signed.rebuilt() == (parcels, parked)
+
+
+@pytest.mark.parametrize(
+    ("attack", "shown"),
+    [
+        (a_forgery, "ParcelSent"),
+        (without_sequence, "ParcelSent"),
+        (lambda signed: [*foreign(signed), b"More", b"of it"], "ParcelSent"),
+        (lambda signed: [*foreign(signed), *foreign(signed)], ""),
+        (lambda _: [b"Payload", b"EventTypeName"], ""),
+        (lambda _: [b"EventTypeName", b"\x1b[2J", b"Payload", b"{}"], ""),
+    ],
+    ids=["forgery", "without Sequence", "more fields", "two types", "no type", "no name"],
+)
+def test_a_parked_entry_is_shown_with_the_type_that_it_says(
+    quick: Signed, attack: Callable[[Signed], list[bytes]], shown: str
+) -> None:
+    publish(quick.log, a_parcel_sent(1))
+    quick.add(attack(quick))
+    quick.follow()
+    with ProjectionReader(quick.folder / "counter", make_counter()).look() as look:
+        assert [entry.event_type for entry in look.list_parked()] == [shown]
 
 
 def test_each_copy_is_parked_wherever_batches_end(quick: Signed) -> None:

@@ -164,6 +164,16 @@ def test_redis_away_is_a_finding(ask: Ask, redis_server: EmbeddedRedis) -> None:
     assert Name.REDIS_AWAY in ask()
 
 
+def test_redis_that_lets_nobody_in_without_a_password_is_not_called_away(
+    ask: Ask, redis_server: EmbeddedRedis
+) -> None:
+    with redis.Redis.from_url(redis_server.url) as client:
+        client.config_set("requirepass", "secret")
+    found = ask()
+    assert Name.REDIS_AWAY not in found
+    assert "put the right one into REDIS_USER" in found[Name.PERMISSIONS_MISSING]["mend"]
+
+
 def test_parked_entries_come_with_the_commands_of_the_service(
     pair: Pair, ask: Ask, redis_server: EmbeddedRedis
 ) -> None:
