@@ -39,8 +39,7 @@ class Arrivals:
         ] = {}  # when, and from which address; the first is the oldest
         self._by_address: Counter[str] = Counter()
         self._cut_s: dict[str, float] = {}  # when connections from an address were cut off last
-        self._some = threading.Event()
-        self._watch: threading.Thread | None = None
+        self._is_watched = False
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         size = 0 if environ["REQUEST_METHOD"] in READS else _bytes_to_take_in(environ)
@@ -63,11 +62,11 @@ class Arrivals:
             addresses = len(self._by_address) + (address not in self._by_address)
             if len(self._began) >= ARRIVING or self._by_address[address] >= _share(addresses):
                 return False
+            if not self._is_watched:
+                threading.Thread(target=self._cut_off_overdue, name="slow bodies", daemon=True).start()
+                self._is_watched = True
             self._began[arrival] = (time.monotonic(), address)
             self._by_address[address] += 1
-        if not self._some.is_set():
-            self._some.set()
-            self._start_to_watch()
         return True
 
     def _end(self, arrival: object, address: str) -> float:
@@ -78,25 +77,23 @@ class Arrivals:
                 del self._by_address[address]
             return self._began.pop(arrival)[0]
 
-    def _start_to_watch(self) -> None:
-        with self._lock:
-            if self._watch is None:
-                self._watch = threading.Thread(target=self._cut_off_overdue, name="slow bodies", daemon=True)
-                self._watch.start()
-
     def _cut_off_overdue(self) -> None:
-        while self._some.wait():
+        while True:
             time.sleep(_LOOK_EVERY_S)
-            for address, within_s in self._overdue().items():
+            overdue = self._overdue()
+            if overdue is None:
+                return
+            for address, within_s in overdue.items():
                 self._cut_s[address] = time.monotonic()
                 cut_off_who_sends_slowly(address, within_s)
 
-    def _overdue(self) -> dict[str, float]:
-        """Addresses that keep a body waiting for too long, each with how long that is now."""
+    def _overdue(self) -> dict[str, float] | None:
+        """Addresses that keep a body waiting for too long, each with how long that is now; None with no body at all."""
         with self._lock:
             if not self._began:
-                self._some.clear()
+                self._is_watched = False
                 self._cut_s = {}
+                return None
             now_s = time.monotonic()
             is_full = len(self._began) >= ARRIVING
             share = _share(len(self._by_address))

@@ -8,13 +8,13 @@ from collections.abc import Generator, Iterator
 from functools import partial
 from pathlib import Path
 
-import fakeredis
 import pytest
 from argon2 import PasswordHasher
 
 from eventlog import EventLog
 from eventlog.embedded_redis import EmbeddedRedis
 from shared.events import make_codec
+from tests.fake_redis import fake_pool
 
 pytest_plugins = ["tests.needs"]
 
@@ -55,7 +55,7 @@ def production_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def fake_log() -> EventLog:
     """A new, empty log in memory."""
-    log = EventLog(fakeredis.FakeRedis().connection_pool, make_codec())
+    log = EventLog(fake_pool(), make_codec())
     log.create()
     return log
 

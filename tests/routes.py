@@ -6,12 +6,11 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-import fakeredis
-
 from eventlog import EventLog
 from shared.events import make_codec
 from shared.operations import Operation, operation_of
 from shared.permissions import Allowed
+from tests.fake_redis import fake_pool
 from tests.pair import Pair
 
 
@@ -41,7 +40,7 @@ def list_routes() -> list[Route]:
     """By service, path and method; those that werkzeug answers itself (`HEAD`, `OPTIONS`) go with `GET`."""
     found = []
     with tempfile.TemporaryDirectory() as folder:
-        pair = Pair(EventLog(fakeredis.FakeRedis().connection_pool, make_codec()), Path(folder))
+        pair = Pair(EventLog(fake_pool(), make_codec()), Path(folder))
         for service, app in (("accounts", pair.accounts_app), ("customers", pair.customers_app)):
             for rule in app.url_map.iter_rules():
                 view = app.view_functions[rule.endpoint]

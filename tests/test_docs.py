@@ -10,7 +10,6 @@ from pathlib import Path
 from types import FrameType
 
 import click
-import fakeredis
 import pytest
 
 from deploy.installation import Installation
@@ -22,6 +21,7 @@ from eventlog.redis_address import VARIABLES
 from shared.doctor import ServiceName
 from shared.events import make_codec
 from tests.documented_lines import LEFT_OUT, PAGES, TYPED_BY, anchors_of, commands_of, mentions_of, name_of
+from tests.fake_redis import fake_pool
 from tests.faults.all_faults import FAULTS
 from tests.followed_page import blocks_of
 from tests.make_run import ROOT
@@ -49,7 +49,7 @@ def test_an_invoice_passes_the_eight_stops_in_order(tmp_path: Path) -> None:
         if event == "call" and place in expected and place not in called:
             called.append(place)
 
-    log = EventLog(fakeredis.FakeRedis().connection_pool, make_codec())
+    log = EventLog(fake_pool(), make_codec())
     log.create()
     with running_pair(log, tmp_path) as pair:
         pair.make_demo()

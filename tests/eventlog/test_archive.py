@@ -14,7 +14,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import fakeredis
 import pytest
 import redis
 from click.testing import CliRunner
@@ -36,6 +35,7 @@ from tests.eventlog import archive_process
 from tests.eventlog.log_contract import LARGEST_HALF, META, STREAM, add_foreign, moment, publish
 from tests.eventlog.parcels import a_parcel_sent, make_codec
 from tests.eventlog.test_tail import wait_until
+from tests.fake_redis import fake_redis
 
 pytestmark = pytest.mark.processes
 
@@ -98,7 +98,7 @@ WRITERS = st.lists(st.sampled_from(["own", "two", "foreign", "forged", "junk"]),
 def test_reading_at_any_trim_point_equals_reading_what_was_never_trimmed(
     writers: list[str], data: st.DataObject
 ) -> None:
-    client = fakeredis.FakeRedis()
+    client = fake_redis()
     whole = EventLog(client.connection_pool, make_codec())
     whole.create()
     for number, writer in enumerate(writers):

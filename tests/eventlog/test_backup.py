@@ -12,7 +12,6 @@ from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
 
-import fakeredis
 import pytest
 import redis
 
@@ -37,13 +36,14 @@ from tests.eventlog.served_post import (
     serve,
     served_number,
 )
+from tests.fake_redis import fake_pool
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
 def pool() -> redis.ConnectionPool:
-    pool: redis.ConnectionPool = fakeredis.FakeRedis().connection_pool
+    pool: redis.ConnectionPool = fake_pool()
     return pool
 
 

@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 
-import fakeredis
 import pytest
 import redis
 
@@ -29,11 +28,12 @@ from eventlog.generations import home_of
 from eventlog.tail_status import TailState, TailStatus, TailStatusFile
 from tests.eventlog.log_contract import add_foreign, publish, sequences
 from tests.eventlog.parcels import ParcelLost, a_parcel_sent, make_post
+from tests.fake_redis import fake_pool
 
 
 @pytest.fixture
 def pool() -> redis.ConnectionPool:
-    pool: redis.ConnectionPool = fakeredis.FakeRedis().connection_pool
+    pool: redis.ConnectionPool = fake_pool()
     return pool
 
 

@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import fakeredis
 import pytest
 
 from eventlog import START, EventLog, ProjectionFile, ProjectionReader, RecordedEvent, Subscription
@@ -30,6 +29,7 @@ from tests.eventlog.broken_builds import NoCompareAndSet, SeparateCommits
 from tests.eventlog.log_contract import publish
 from tests.eventlog.parcels import ParcelSent, a_parcel_sent, make_codec
 from tests.eventlog.tally import tally
+from tests.fake_redis import fake_pool
 
 KILLS = 12
 SEED = 20261121
@@ -202,7 +202,7 @@ def overtaken(build: type[ProjectionFile], meanwhile: Callable[[], object]) -> t
 
 def counted_after_interleaving(build: type[ProjectionFile], directory: Path) -> tuple[bool, int]:
     """Three writers read one checkpoint and commit in turn: whether the counts are right, and how many gave way."""
-    log = EventLog(fakeredis.FakeRedis().connection_pool, make_codec())
+    log = EventLog(fake_pool(), make_codec())
     log.create()
     publish(log, a_parcel_sent(1, customer_id=1), a_parcel_sent(2, customer_id=2))
     gave_way = 0

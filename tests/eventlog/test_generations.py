@@ -8,7 +8,6 @@ import threading
 from contextlib import closing
 from pathlib import Path
 
-import fakeredis
 import pytest
 
 from eventlog import EventLog, ProjectionFile, ProjectionReader
@@ -17,11 +16,12 @@ from eventlog.generations import FILE_NAME, Generations, discard, home_of, list_
 from eventlog.tail_lock import TailLock, is_held
 from tests.eventlog.parcels import make_codec, make_post
 from tests.eventlog.served_post import rows_of, send_parcels, serve
+from tests.fake_redis import fake_pool
 
 
 @pytest.fixture
 def log() -> EventLog:
-    log = EventLog(fakeredis.FakeRedis().connection_pool, make_codec())
+    log = EventLog(fake_pool(), make_codec())
     log.create()
     return log
 

@@ -6,13 +6,13 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-import fakeredis
 import pytest
 import redis
 
 from eventlog.embedded_redis import EmbeddedRedis
 from tests.eventlog.conftest import emptied_url
 from tests.eventlog.log_contract import LogContract, RealServerContract
+from tests.fake_redis import fake_pool
 from tests.faults.simulated_connection import make_pool
 from tests.faults.simulated_log import SimulatedRedis
 
@@ -26,7 +26,7 @@ def connected(server: EmbeddedRedis) -> Iterator[redis.ConnectionPool]:
 class TestOnFakeredis(LogContract):
     @pytest.fixture
     def pool(self) -> Any:
-        return fakeredis.FakeRedis().connection_pool
+        return fake_pool()
 
 
 class TestOnTheSimulatedRedis(LogContract):

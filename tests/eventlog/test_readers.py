@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
-import fakeredis
 import pytest
 import redis
 
@@ -14,12 +13,13 @@ from eventlog.embedded_redis import EmbeddedRedis
 from eventlog.trimming import Keep
 from tests.eventlog.reader_contract import ReaderContract, RealServerReaderContract
 from tests.eventlog.test_log import connected
+from tests.fake_redis import fake_pool
 
 
 class TestOnFakeredis(ReaderContract):
     @pytest.fixture
     def pool(self) -> Any:
-        return fakeredis.FakeRedis().connection_pool
+        return fake_pool()
 
 
 @pytest.mark.processes

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import fakeredis
 import pytest
 import redis
 
@@ -38,6 +37,7 @@ from tests.eventlog.served_post import (
     serve,
     served_number,
 )
+from tests.fake_redis import fake_pool
 
 
 def ignore(_done: int, _total: int) -> None:
@@ -354,7 +354,7 @@ class RebuildContract(ABC):
 class TestOnFakeredis(RebuildContract):
     @pytest.fixture
     def pool(self) -> Any:
-        return fakeredis.FakeRedis().connection_pool
+        return fake_pool()
 
 
 @pytest.mark.processes
@@ -436,7 +436,7 @@ def test_away_from_its_log_nothing_is_built_and_nothing_left(tmp_path: Path) -> 
 
 def test_generation_is_locked_while_it_is_built(tmp_path: Path) -> None:
     """So no prune takes it, and no other command writes it."""
-    log = EventLog(fakeredis.FakeRedis().connection_pool, make_codec())
+    log = EventLog(fake_pool(), make_codec())
     log.create()
     send_parcels(log, 1, 10)
     pruned: list[Path] = []

@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import fakeredis
 import pytest
 import redis
 from hypothesis import given, settings
@@ -29,10 +28,11 @@ from tests.eventlog.parcels import (
     make_post,
 )
 from tests.eventlog.served_post import all_rows, rows_of, send_parcels, serve
+from tests.fake_redis import fake_pool
 
 
 def a_log() -> tuple[EventLog, redis.Redis]:
-    pool: redis.ConnectionPool = fakeredis.FakeRedis().connection_pool
+    pool: redis.ConnectionPool = fake_pool()
     log = EventLog(pool, make_codec())
     log.create()
     return log, redis.Redis(connection_pool=pool)

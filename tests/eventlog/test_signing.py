@@ -15,7 +15,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import fakeredis
 import pytest
 import redis
 from hypothesis import given
@@ -43,6 +42,7 @@ from tests.eventlog.log_contract import META, STREAM, add_foreign, moment, publi
 from tests.eventlog.parcels import ParcelSent, a_parcel_sent, make_codec
 from tests.eventlog.running_tail import running, wait_until
 from tests.eventlog.test_archive import archive_all, raw_entries, trim
+from tests.fake_redis import fake_pool
 
 COPY = "it is a copy of an entry before it"
 UNSIGNED = "it is not signed"
@@ -128,7 +128,7 @@ def rotate(path: Path) -> str:
 @pytest.fixture(params=["fakeredis", pytest.param("redis", marks=pytest.mark.processes)])
 def signed(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Signed]:
     if request.param == "fakeredis":
-        signed = Signed(fakeredis.FakeRedis().connection_pool, tmp_path)
+        signed = Signed(fake_pool(), tmp_path)
         signed.log.create()
         yield signed
         return
@@ -141,7 +141,7 @@ def signed(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Signed]:
 
 @pytest.fixture
 def quick(tmp_path: Path) -> Signed:
-    signed = Signed(fakeredis.FakeRedis().connection_pool, tmp_path)
+    signed = Signed(fake_pool(), tmp_path)
     signed.log.create()
     return signed
 
@@ -270,7 +270,7 @@ def an_unknown_key(signed: Signed) -> list[bytes]:
 
 def of_another_log(signed: Signed) -> list[bytes]:
     """Published with the same keys, to another log."""
-    elsewhere = EventLog(fakeredis.FakeRedis().connection_pool, make_codec(), keys=signed.keys)
+    elsewhere = EventLog(fake_pool(), make_codec(), keys=signed.keys)
     elsewhere.create()
     publish(elsewhere, a_parcel_sent(77))
     (entry,) = elsewhere.read()
@@ -403,7 +403,7 @@ def test_any_change_of_a_signed_entry_is_never_applied_as_something_else(
     piece: str, place: int, change: int | str, inserted: bytes
 ) -> None:
     with TemporaryDirectory() as folder:
-        signed = Signed(fakeredis.FakeRedis().connection_pool, Path(folder))
+        signed = Signed(fake_pool(), Path(folder))
         log_id = signed.log.create()
         publish(signed.log, a_parcel_sent(1), actor="ada", command_name="send")
         (entry,) = signed.entries()

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
-import fakeredis
 import pytest
 import redis
 
@@ -44,11 +43,12 @@ from tests.eventlog.parcels import (
     make_post,
 )
 from tests.eventlog.running_tail import running, wait_until
+from tests.fake_redis import fake_pool
 
 
 @pytest.fixture
 def pool() -> redis.ConnectionPool:
-    pool: redis.ConnectionPool = fakeredis.FakeRedis().connection_pool
+    pool: redis.ConnectionPool = fake_pool()
     return pool
 
 

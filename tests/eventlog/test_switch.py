@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-import fakeredis
 import pytest
 import redis
 
@@ -43,6 +42,7 @@ from tests.eventlog.served_post import (
     served_number,
 )
 from tests.eventlog.test_subscription import make_post_after
+from tests.fake_redis import fake_pool
 
 ROOT = Path(__file__).parents[2]
 MARK_G = 10**12
@@ -50,7 +50,7 @@ MARK_G = 10**12
 
 @pytest.fixture
 def pool() -> redis.ConnectionPool:
-    pool: redis.ConnectionPool = fakeredis.FakeRedis().connection_pool
+    pool: redis.ConnectionPool = fake_pool()
     return pool
 
 

@@ -11,7 +11,6 @@ from collections import Counter
 from contextlib import closing
 from typing import Any, Final, NamedTuple
 
-import fakeredis
 from flask import Flask
 from werkzeug.test import TestResponse, create_environ, run_wsgi_app
 from werkzeug.wrappers import Request
@@ -25,6 +24,7 @@ from shared.events import make_codec
 from shared.operations import Operation, operation_of
 from shared.permissions import Identity, Role
 from tests.described_answers import require_described
+from tests.fake_redis import fake_pool
 from tests.faults.campaign import Fault, Outcome, Piece
 from tests.pair import Pair, running_pair
 
@@ -67,7 +67,7 @@ class _Route(NamedTuple):
 
 def fuzz(piece: Piece) -> Outcome:
     """`trials` requests; a log in memory, and both tails following it."""
-    log = EventLog(fakeredis.FakeRedis().connection_pool, make_codec())
+    log = EventLog(fake_pool(), make_codec())
     log.create()
     variables = {"REQUEST_LIMITS": _LIMITS, "CORS_ORIGINS": "http://127.0.0.1:8090"}
     with running_pair(log, piece.folder, variables=variables) as pair:

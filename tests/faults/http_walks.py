@@ -12,7 +12,6 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import fakeredis
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -26,6 +25,7 @@ from hypothesis.stateful import (
 from eventlog import EventLog
 from eventlog.embedded_redis import EmbeddedRedis
 from shared.events import make_codec
+from tests.fake_redis import fake_pool
 from tests.faults.campaign import Fault, Outcome, Piece
 from tests.faults.compared_pair import ComparedPair, service_of, told
 from tests.faults.http_model import PARENT_FIELDS, PARENTS, USERS, Write
@@ -95,7 +95,7 @@ class Site:
         self.counts["walks"] += 1
         name = f"walk-{self.counts['walks']}"
         if self.server is None:
-            log = EventLog(fakeredis.FakeRedis().connection_pool, make_codec())
+            log = EventLog(fake_pool(), make_codec())
         else:
             self.server.start()  # a step that had killed it may have failed
             log = EventLog.connect(self.server.url, make_codec(), name)

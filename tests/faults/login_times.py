@@ -14,7 +14,6 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-import fakeredis
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 import accounts.app
@@ -26,6 +25,7 @@ from eventlog.embedded_redis import free_port, is_free
 from shared.events import make_codec
 from shared.permissions import Role
 from shared.settings import Settings
+from tests.fake_redis import fake_pool
 from tests.faults.campaign import Fault, Outcome, Piece
 from tests.make_run import wait_until
 
@@ -113,7 +113,7 @@ def _serve(folder: Path, port: int, prepare: Callable[[], None]) -> None:
     prepare()
     SigningKeys(folder / "accounts").make_first()
     Users(folder / "accounts").add("user-0000000", "a password of hers", Role.MEMBER)
-    log = EventLog(fakeredis.FakeRedis().connection_pool, make_codec())
+    log = EventLog(fake_pool(), make_codec())
     app = accounts.app.create_app(Settings.from_environment({"DATA_DIR": str(folder)}), log, limits=_NO_LIMIT)
     make_server("127.0.0.1", port, app, threaded=True, request_handler=_Silent).serve_forever()
 

@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-import fakeredis
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from flask import Flask
@@ -22,6 +21,7 @@ from eventlog import EventLog
 from shared.events import make_codec
 from shared.permissions import Role
 from shared.public_keys import parse_key_set
+from tests.fake_redis import fake_pool
 from tests.faults.campaign import Fault, Outcome, Piece
 from tests.pair import Client, Pair
 from tests.signed import claims_of, signed
@@ -243,7 +243,7 @@ _FOREIGN_RSA: Final = rsa.generate_private_key(public_exponent=65537, key_size=2
 def try_mutated_tokens(piece: Piece) -> Outcome:
     """A trial is one token, shown to both services. The good one it is made from is let in before and after."""
     chance = random.Random(piece.seed)
-    log = EventLog(fakeredis.FakeRedis().connection_pool, make_codec())
+    log = EventLog(fake_pool(), make_codec())
     log.create()
     pair = Pair(log, piece.folder / "data")
     pair.keys.rotate()  # two that verify, of which one signs

@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import fakeredis
 import pytest
 import redis
 from hypothesis import HealthCheck, given, settings
@@ -21,6 +20,7 @@ from eventlog.embedded_redis import EmbeddedRedis
 from eventlog.log import Moment
 from shared.events import make_codec
 from shared.permissions import Role
+from tests.fake_redis import fake_pool
 from tests.make_run import wait_until
 from tests.pair import Pair, running_pair
 from tests.services.facts import (
@@ -146,7 +146,7 @@ def test_more_than_is_replayed_for_an_answer_names_the_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One entry less is answered; so is now, of any log."""
-    log = EventLog(fakeredis.FakeRedis().connection_pool, make_codec())
+    log = EventLog(fake_pool(), make_codec())
     log.create()
     publish(
         log, an_account_created(), a_customer_created(), *map(an_invoice_created, range(1, MOST_ENTRIES - 1))

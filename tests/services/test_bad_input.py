@@ -7,7 +7,6 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-import fakeredis
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,6 +15,7 @@ from werkzeug.test import TestResponse
 from eventlog import EventLog
 from shared.events import make_codec
 from shared.strict_json import LARGEST_BODY_BYTES
+from tests.fake_redis import fake_pool
 from tests.pair import Client, Pair, running_pair
 
 CUSTOMER = {"name": "Ada", "account_id": "1"}
@@ -99,7 +99,7 @@ NOT_JSON_OBJECTS: dict[str, bytes] = {
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     """One for the whole file: what is refused leaves nothing behind."""
-    log = EventLog(fakeredis.FakeRedis().connection_pool, make_codec())
+    log = EventLog(fake_pool(), make_codec())
     log.create()
     with running_pair(log, tmp_path_factory.mktemp("pair")) as pair:
         pair.make_demo()

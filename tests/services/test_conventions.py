@@ -16,7 +16,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import fakeredis
 import httpx
 import msgspec
 import pytest
@@ -36,6 +35,7 @@ from shared.key_files import PUBLIC_KEYS_NAME
 from shared.operations import Operation, operation_of
 from shared.permissions import Role
 from shared.settings import InvalidSettings, Settings
+from tests.fake_redis import fake_pool
 from tests.make_run import ROOT, wait_until
 from tests.pair import Client, Pair, running_pair
 
@@ -73,7 +73,7 @@ def paths_of(app: Flask) -> list[Asked]:
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     """With customer 1 and invoice 1 of account 1; no test takes them away."""
-    log = EventLog(fakeredis.FakeRedis().connection_pool, make_codec())
+    log = EventLog(fake_pool(), make_codec())
     log.create()
     with running_pair(log, tmp_path_factory.mktemp("pair")) as pair:
         pair.make_demo()

@@ -34,6 +34,7 @@ from eventlog.row_changes import LARGEST_INTEGER, SMALLEST_INTEGER
 from eventlog.testing import Given
 from shared.events import make_codec
 from shared.permissions import Absent, Role
+from tests.fake_redis import fake_redis
 from tests.pair import Client, Pair, running_pair
 from tests.services.facts import (
     a_customer_created,
@@ -99,7 +100,7 @@ def test_amounts_sum_up_to_the_totals_after_every_event(events: list[Event]) -> 
 
 @pytest.fixture
 def server() -> fakeredis.FakeRedis:
-    return fakeredis.FakeRedis()
+    return fake_redis()
 
 
 @pytest.fixture

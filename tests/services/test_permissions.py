@@ -21,6 +21,7 @@ from eventlog import START, Event, EventLog
 from eventlog.log import Moment
 from shared.events import make_codec
 from shared.permissions import Allowed, Identity, Role
+from tests.fake_redis import fake_pool
 from tests.pair import Client, Pair, running_pair
 from tests.routes import Route, list_routes
 from tests.services.facts import (
@@ -73,7 +74,7 @@ class Way(NamedTuple):
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     """Each test puts in what it needs, under ids of its own."""
-    log = EventLog(fakeredis.FakeRedis().connection_pool, make_codec())
+    log = EventLog(fake_pool(), make_codec())
     log.create()
     with running_pair(log, tmp_path_factory.mktemp("pair")) as pair:
         for name in ("mel", "kim", "root"):

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import fakeredis
 import msgspec
 import redis
 from hypothesis import given, settings
@@ -21,6 +20,7 @@ from eventlog.parking import Parked
 from eventlog.row_changes import LARGEST_INTEGER, SMALLEST_INTEGER
 from eventlog.testing import Given
 from shared.events import make_codec
+from tests.fake_redis import fake_redis
 from tests.pair import Pair, running_pair
 from tests.services.facts import (
     a_customer_created,
@@ -122,7 +122,7 @@ AWKWARD_PAYLOADS = [
 def test_a_stream_of_another_writer_with_everything_wrong_parks_alike_in_both(tmp_path: Path) -> None:
     """Through the real tails: neither stops, and both set the same entries aside for the same reasons."""
     chance = random.Random(4)
-    server = fakeredis.FakeRedis()
+    server = fake_redis()
     log = EventLog(server.connection_pool, make_codec())
     log.create()
     types = [name.encode() for name in sorted(make_codec().event_types)] + [b"Unheard", b"", b"\xff"]

@@ -9,13 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import fakeredis
 import pytest
 
 from eventlog import EventLog, Moment
 from eventlog.position import START
 from shared.events import AccountCreated, CustomerCreated, InvoiceCreated, make_codec
 from tests.clock import FIXED_NOW
+from tests.fake_redis import fake_pool
 from tests.make_run import wait_until
 from tests.pair import Client, Pair, running_pair
 
@@ -260,7 +260,7 @@ def test_a_preference_that_says_nothing_is_passed_over(pair: Pair, prefer: str) 
 
 
 def test_before_there_is_a_log_reads_claim_no_position_and_writes_are_503(tmp_path: Path) -> None:
-    log = EventLog(fakeredis.FakeRedis().connection_pool, make_codec())
+    log = EventLog(fake_pool(), make_codec())
     with running_pair(log, tmp_path) as pair:
         wait_until(
             lambda: pair.customers().get("/customers").headers["Projection-State"].startswith("halted"),

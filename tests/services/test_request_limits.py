@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import fakeredis
 import pytest
 from werkzeug.test import TestResponse
 
@@ -16,6 +15,7 @@ from eventlog.embedded_redis import EmbeddedRedis
 from shared.events import make_codec
 from shared.permissions import Role
 from shared.settings import InvalidSettings, Settings
+from tests.fake_redis import fake_pool
 from tests.pair import Client, Pair, running_pair
 
 LIMITS = "reads=3 writes=3 batches=3 sign-in=3 projection=3 events=3"
@@ -150,7 +150,7 @@ def test_while_redis_is_away_each_process_counts_by_itself(
 
 
 def test_a_limit_of_none_is_none(tmp_path: Path) -> None:
-    log = EventLog(fakeredis.FakeRedis().connection_pool, make_codec())
+    log = EventLog(fake_pool(), make_codec())
     log.create()
     with running_pair(log, tmp_path, variables={"REQUEST_LIMITS": "reads=0"}) as pair:
         answered = list_accounts(pair.accounts())

@@ -11,7 +11,6 @@ from pathlib import Path
 from threading import Barrier
 from typing import Any, NamedTuple
 
-import fakeredis
 import jwt
 import pytest
 
@@ -20,6 +19,7 @@ from accounts.signing_keys import SigningKeys
 from eventlog import EventLog
 from shared.events import make_codec
 from shared.permissions import Role
+from tests.fake_redis import fake_pool
 from tests.pair import Client, Pair, running_pair
 from tests.routes import list_routes
 from tests.signed import claims_of, signed
@@ -38,7 +38,7 @@ class Things(NamedTuple):
 @pytest.fixture(scope="module")
 def shared_pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     """For tests that make what they need, and leave the others' alone."""
-    log = EventLog(fakeredis.FakeRedis().connection_pool, make_codec())
+    log = EventLog(fake_pool(), make_codec())
     log.create()
     with pair_with_members(log, tmp_path_factory.mktemp("pair")) as pair:
         yield pair

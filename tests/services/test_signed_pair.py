@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import fakeredis
 import pytest
 import redis
 from click.testing import CliRunner
@@ -17,12 +16,13 @@ from eventlog.key_file import KeyFile, new_key, write_keys
 from eventlog.signing import Keys
 from shared.events import make_codec
 from shared.settings import InvalidSettings, Settings
+from tests.fake_redis import fake_redis
 from tests.pair import Pair, running_pair
 
 
 @pytest.fixture
 def server() -> redis.Redis:
-    return fakeredis.FakeRedis()
+    return fake_redis()
 
 
 @pytest.fixture

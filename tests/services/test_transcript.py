@@ -8,7 +8,6 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
-import fakeredis
 import pytest
 import redis
 from werkzeug.test import TestResponse
@@ -18,6 +17,7 @@ from customers.directory import directory
 from eventlog import EventLog, ProjectionReader
 from eventlog.embedded_redis import EmbeddedRedis
 from shared.events import make_codec
+from tests.fake_redis import fake_pool
 from tests.make_run import ROOT
 from tests.pair import Client, Pair, running_pair
 from tests.services.deliberate_differences import DIFFERENCES, as_markdown
@@ -64,7 +64,7 @@ def answers(
     found = {}
     with ExitStack() as ending:
         if request.param == "fake":
-            log = EventLog(fakeredis.FakeRedis().connection_pool, make_codec())
+            log = EventLog(fake_pool(), make_codec())
         else:
             server = ending.enter_context(EmbeddedRedis(folder / "redis"))
             log = ending.enter_context(closing(EventLog.connect(server.url, make_codec())))
