@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from functools import partial
 from pathlib import Path
 
 import pytest
 from argon2 import PasswordHasher
+from werkzeug.routing import Rule
 
 from eventlog import EventLog
 from eventlog.embedded_redis import EmbeddedRedis
@@ -43,6 +44,23 @@ def cheap_passwords() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patched:
         cheapest = partial(PasswordHasher, time_cost=1, memory_cost=8, parallelism=1)
         patched.setattr("accounts.identity.PasswordHasher", cheapest)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def builders_of_urls_made_once() -> Iterator[None]:
+    """Werkzeug compiles two functions for each route of each app: half of what it takes to make the apps of a test."""
+    compile_builder = Rule._compile_builder  # noqa: SLF001  # it has no public name
+    made: dict[tuple[str, str, bool], Callable[..., tuple[str, str]]] = {}
+
+    def compile_once(rule: Rule, append_unknown: bool = True) -> Callable[..., tuple[str, str]]:
+        what = (rule.rule, str(rule.defaults), append_unknown)
+        if what not in made:
+            made[what] = compile_builder(rule, append_unknown)
+        return made[what]
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Rule, "_compile_builder", compile_once)
         yield
 
 
