@@ -492,6 +492,7 @@ def test_a_user_is_shown_to_itself_and_to_admins(pair: Pair) -> None:
 # The command flask
 
 
+@pytest.mark.processes
 def test_a_service_is_imported_without_flask() -> None:
     for service in SERVICES:
         code = f"import sys, {service}, {service}.cli; sys.exit('flask' in sys.modules)"

@@ -97,13 +97,14 @@ _START = """
 import sys
 import accounts.app, accounts.cli, customers.app, customers.cli
 from shared.tracing import start_tracing
-print(start_tracing("customers", {environment}) is not None, "opentelemetry.sdk.trace" in sys.modules)
+for environment in {environments}:
+    print(start_tracing("customers", environment) is not None, "opentelemetry.sdk.trace" in sys.modules)
 """
 
 
-def start(environment: dict[str, str], before: str = "") -> tuple[str, str]:
-    """Whether spans are made, and whether what makes them is imported; and what was said."""
-    program = before + _START.format(environment=environment)
+def start(*environments: dict[str, str], before: str = "") -> tuple[str, str]:
+    """A line for each: whether spans are made, and whether what makes them is imported; and what was said."""
+    program = before + _START.format(environments=environments)
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     return done.stdout.strip(), done.stderr.strip()
 
@@ -111,26 +112,26 @@ def start(environment: dict[str, str], before: str = "") -> tuple[str, str]:
 COLLECTOR = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"}
 
 
-@pytest.mark.parametrize(
-    "environment",
-    [
+@pytest.mark.processes
+def test_without_a_collector_nothing_is_imported() -> None:
+    environments: list[dict[str, str]] = [
         {},
         {"OTEL_EXPORTER_OTLP_ENDPOINT": ""},
         {**COLLECTOR, "OTEL_SDK_DISABLED": "true"},
         {**COLLECTOR, "OTEL_TRACES_EXPORTER": "none"},
-    ],
-)
-def test_without_a_collector_nothing_is_imported(environment: dict[str, str]) -> None:
-    assert start(environment) == ("False False", "")
+    ]
+    assert start(*environments) == ("\n".join(["False False"] * 4), "")
 
 
+@pytest.mark.processes
 def test_without_the_extra_a_line_says_so_and_the_service_starts() -> None:
-    answered, said = start(COLLECTOR, "import sys\nsys.modules['opentelemetry.trace'] = None\n")
+    answered, said = start(COLLECTOR, before="import sys\nsys.modules['opentelemetry.trace'] = None\n")
     assert answered.startswith("False")
     assert said.startswith("no traces: ")
     assert said.endswith("pip install 'revenue-stream[tracing]'")
 
 
+@pytest.mark.processes
 def test_another_protocol_is_refused_with_a_line_and_the_service_starts() -> None:
     answered, said = start({**COLLECTOR, "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"})
     assert answered == "False False"
