@@ -84,10 +84,6 @@ def doctor(place: Place, as_json: bool) -> None:
 
     Exit code 0: no problem, though there may be warnings. 3: a problem. 1: it could not look at all.
     """
-    if not place.data_dir.is_dir():
-        raise click.ClickException(
-            f"there is no directory {place.data_dir}: set DATA_DIR to that of the services"
-        )
     report(lambda: examine(place.log, place.data_dir), as_document=as_json)
 
 

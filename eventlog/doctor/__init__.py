@@ -32,7 +32,7 @@ def examine(
     limits: Limits = DEFAULT_LIMITS,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> list[Finding]:
-    """The log, its server, the disks, and every projection below `data_dir`; FileNotFoundError if that is not there.
+    """The log, its server, the disks, and every projection below `data_dir`.
 
     Takes some seconds where a tail is behind or Redis hangs.
     """

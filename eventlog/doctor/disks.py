@@ -1,4 +1,4 @@
-"""The disks under the projections and under the log."""
+"""The disks under the projections and under the log, and whether the first has its directory."""
 
 from __future__ import annotations
 
@@ -6,12 +6,21 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from eventlog.doctor.findings import Finding, Limits, Name, Severity, with_all_clear
+from eventlog.doctor.findings import Finding, Limits, Name, Severity, not_looked_at, with_all_clear
 
 
 def examine_disks(data_dir: Path, redis_dir: Path | None, limits: Limits) -> list[Finding]:
     """`redis_dir` is None where Redis is away, or on another machine, or this user may not see it."""
-    return with_all_clear([Name.DISK_NEARLY_FULL], _judge_disks(data_dir, redis_dir, limits))
+    if not data_dir.is_dir():
+        missing = Finding(
+            Name.DATA_DIR_MISSING,
+            Severity.PROBLEM,
+            f"there is no directory {data_dir}, so nothing of projections and archive is seen",
+            "where nothing was started yet, start it; else set DATA_DIR to that of the services",
+        )
+        return [missing, *not_looked_at([Name.DISK_NEARLY_FULL], "DATA_DIR is not there")]
+    found = with_all_clear([Name.DISK_NEARLY_FULL], _judge_disks(data_dir, redis_dir, limits))
+    return [*found, Finding(Name.DATA_DIR_MISSING, Severity.OK)]
 
 
 def _judge_disks(data_dir: Path, redis_dir: Path | None, limits: Limits) -> Iterator[Finding]:

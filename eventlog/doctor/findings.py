@@ -56,6 +56,7 @@ class Name(StrEnum):
     ARCHIVE_AWAY = "archive-away"
     ARCHIVE_UNUSABLE = "archive-unusable"
     DISK_NEARLY_FULL = "disk-nearly-full"
+    DATA_DIR_MISSING = "data-dir-missing"
 
 
 class Finding(NamedTuple):

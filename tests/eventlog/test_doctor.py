@@ -141,6 +141,11 @@ def write_tomorrow(patient: Patient) -> None:
     patient.client.xadd(STREAM, {"EventTypeName": "ParcelLost", "Payload": '{"id":1}'}, id=f"{ahead_ms}-0")
 
 
+@produces(Name.DATA_DIR_MISSING)
+def mistake_the_data_dir(patient: Patient) -> None:
+    patient.data_dir /= "elsewhere"
+
+
 @produces(Name.LOG_MISSING)
 def flush(patient: Patient) -> None:
     patient.client.flushall()
@@ -398,6 +403,16 @@ def test_mend_of_parked_entries_works_as_it_is_said_for_a_projection_that_has_no
     assert Name.PARKED_ENTRIES not in patient.found()
 
 
+def test_redis_is_looked_at_before_anything_was_ever_started(patient: Patient) -> None:
+    mistake_the_data_dir(patient)
+    code, text = patient.ask()
+    assert (code, "set DATA_DIR to that of the services" in text) == (3, True)
+    pause_fsync(patient)
+    flush(patient)
+    assert {Name.DATA_DIR_MISSING, Name.FSYNC_PAUSED_BY_REWRITE, Name.LOG_MISSING} <= patient.found().keys()
+    assert not patient.data_dir.exists()
+
+
 def test_mend_of_an_aof_that_is_off_works_as_it_is_said(patient: Patient) -> None:
     switch_the_aof_off(patient)
     mend = patient.found()[Name.AOF_OFF]["mend"]
@@ -479,12 +494,6 @@ def test_a_server_that_hides_what_it_is_is_not_called_healthy(patient: Patient) 
     assert code == 0
     unseen = {word for line in text.splitlines() if line.startswith("not-looked-at") for word in line.split()}
     assert {Name.REDIS_MEMORY, Name.REDIS_OUTDATED, Name.IDS_AHEAD_OF_CLOCK, Name.DISK_NEARLY_FULL} < unseen
-
-
-def test_without_a_data_directory_it_says_so(tmp_path: Path, patient: Patient) -> None:
-    patient.data_dir = tmp_path / "none"
-    code, text = patient.ask()
-    assert (code, "set DATA_DIR to that of the services" in text) == (1, True)
 
 
 def test_ctrl_c_is_one_line(patient: Patient) -> None:
