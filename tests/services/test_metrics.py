@@ -385,7 +385,7 @@ def test_every_alert_says_what_it_is_and_has_its_heading_in_the_runbook() -> Non
     alerts = re.findall(r"- alert: (\w+)", text)
     tried = {alert for alerts in STATES.values() for alert in alerts}
     for alert, rule in zip(alerts, text.split("- alert: ")[1:], strict=True):
-        assert re.search(r"\n +summary: .+\n +description: .+\n +runbook_url: ", rule), alert
-        assert f"runbook_url: docs/runbook.md#{alert.lower()}\n" in rule, alert
+        assert re.search(r"\n +summary: .+\n +description: .+\n +runbook: ", rule), alert
+        assert f"runbook: docs/runbook.md#{alert.lower()}\n" in rule, alert
     assert tried <= set(alerts)
     assert {alert.lower() for alert in alerts} <= anchors_of(ROOT / "docs" / "runbook.md")
