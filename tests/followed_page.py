@@ -39,9 +39,14 @@ class Block(NamedTuple):
 
 def blocks_of(page: Path) -> list[Block]:
     """In order, each without the blanks that it is indented by."""
+    return blocks_in(page.read_text("utf-8"))
+
+
+def blocks_in(markdown: str) -> list[Block]:
+    """As `blocks_of`, of a part of a page."""
     return [
         Block(found["language"], re.sub(f"^{found['indent']}", "", found["text"], flags=re.MULTILINE))
-        for found in _BLOCK.finditer(page.read_text("utf-8"))
+        for found in _BLOCK.finditer(markdown)
     ]
 
 

@@ -13,7 +13,7 @@ import shutil
 
 import pytest
 
-_PACKAGES = {"promtool": "prometheus"}
+_PACKAGES = {"promtool": "prometheus", "redis-cli": "redis-tools", "systemd-analyze": "systemd"}
 
 
 def pytest_configure(config: pytest.Config) -> None:
