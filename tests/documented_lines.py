@@ -64,8 +64,7 @@ LEFT_OUT: Final = {
     ".venv/bin/eventlog keys begin --keys-file event-keys.json": _KEYS,
     "sudo apt install redis-server python3-venv git nginx": NEEDS_ROOT,
     "sudo useradd --system --shell /bin/bash --home-dir /srv/revenue-stream revenue": NEEDS_ROOT,
-    "sudo git clone REPOSITORY /srv/revenue-stream"
-    " && sudo chown -R revenue: /srv/revenue-stream": NEEDS_ROOT,
+    "sudo git clone REPOSITORY /srv/revenue-stream && sudo chown -R revenue: /srv/revenue-stream": NEEDS_ROOT,
     ".venv/bin/pip install --require-hashes -r deploy/services.lock": _AN_INDEX,
     ".venv/bin/pip install --no-deps --no-build-isolation --no-index .": "installs into the tests' own .venv",
     "sudo install -o redis -g redis -m 600 /srv/revenue-stream/secrets/users.acl"

@@ -285,13 +285,19 @@ def change_a_password(machine: Machine, work: Callable[[], object]) -> int:
     with ThreadPoolExecutor(1) as pool:
         going_on = pool.submit(go_on)
         try:
-            printed = machine.type(lines)
+            half = next(number for number, line in enumerate(lines, 1) if line.endswith("ACL LOAD"))
+            told, new = machine.type([*lines[:half], 'echo "$NEW"']).split()
+            assert (told, machine.lets_in("customers", old), machine.lets_in("customers", new)) == (
+                "OK",
+                True,
+                True,
+            )
+            assert machine.type([f"NEW={new}", *lines[half:]]).split() == ["OK"]
         finally:
             done.set()
         going_on.result()
-    assert printed.split() == ["OK", "OK"]
-    assert machine.lets_in("customers", machine.redis_password("customers"))
-    assert not machine.lets_in("customers", old)
+    assert machine.redis_password("customers") == new
+    assert (machine.lets_in("customers", old), machine.lets_in("customers", new)) == (False, True)
     return next(worked)
 
 
