@@ -16,6 +16,7 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from eventlog.counted import counted
+from eventlog.private_files import make_private_directory
 from eventlog.whole_file import replace_file
 from shared.health import Check
 from shared.key_files import PRIVATE_KEYS_NAME, PUBLIC_KEYS_NAME
@@ -164,7 +165,7 @@ class SigningKeys:
     @contextmanager
     def _changing(self) -> Iterator[None]:
         """One at a time: what another adds meanwhile would be lost."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        make_private_directory(self.path.parent)
         directory = os.open(self.path.parent, os.O_RDONLY)
         try:
             fcntl.flock(directory, fcntl.LOCK_EX)

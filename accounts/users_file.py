@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from eventlog.private_files import make_private_database, make_private_directory
+
 FILE_NAME: Final = "users.db"
 _BUSY_TIMEOUT_MS: Final = 5000
 # Disabled users have a table of their own, so that files of before need no change.
@@ -49,9 +51,8 @@ class UsersFile:
 @contextmanager
 def open_private(path: Path, tables: str) -> Iterator[sqlite3.Connection]:
     """A file that its owner alone may read, made if it is not there; sqlite3.Error where it cannot be used."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not path.exists():
-        path.touch(mode=0o600)
+    make_private_directory(path.parent)
+    make_private_database(path)
     connection = sqlite3.connect(path, isolation_level=None)
     try:
         connection.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from eventlog.private_files import make_private_directory
 from eventlog.redis_address import RedisAddress
 from shared.settings import InvalidSettings, Settings
 
@@ -51,7 +52,7 @@ class Installation(NamedTuple):
         """Raise InvalidSettings where they cannot be made."""
         for directory in (self.settings.data_dir, self.redis_dir, self.log_dir, self.run_dir):
             try:
-                directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+                make_private_directory(directory)
             except OSError as problem:
                 raise InvalidSettings(
                     f"DATA_DIR is {self.settings.data_dir}, and {directory} cannot be made ({problem.strerror}): "

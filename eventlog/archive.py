@@ -33,6 +33,7 @@ from eventlog.checkpoints import Checkpoint
 from eventlog.continuity import NumberedEntry
 from eventlog.errors import ArchiveAltered, ArchiveUnusable
 from eventlog.position import START, Position
+from eventlog.private_files import make_private_database, make_private_directory
 from eventlog.sqlite_file import file_identity, prepare_for_writing, transaction
 
 _FORM: Final = 2
@@ -87,7 +88,8 @@ class Archive:
     """
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_private_directory(path.parent)
+        make_private_database(path)
         self.path = path
         self._connection = sqlite3.connect(path, isolation_level=None)
         self._looked_beside_at: int | None = None  # SQLite's number of what other connections wrote

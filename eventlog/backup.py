@@ -12,6 +12,7 @@ from eventlog.checkpoints import Checkpoint
 from eventlog.errors import EventLogError, WrongLog
 from eventlog.generations import FILE_NAME, Generations, discard
 from eventlog.log import EventLog
+from eventlog.private_files import make_private_database
 from eventlog.projection import Projection
 from eventlog.projection_file import why_unusable
 from eventlog.projection_reader import Look, ProjectionReader
@@ -88,6 +89,7 @@ def restore(log: EventLog, directory: Path, projection: Projection, backup: Path
 
 def _copy(backup: Path, to: Path, projection: Projection) -> Checkpoint:
     uri = f"{backup.resolve().as_uri()}?mode=ro"
+    make_private_database(to)
     try:
         with closing(sqlite3.connect(uri, uri=True)) as source, closing(sqlite3.connect(to)) as copy:
             checkpoint = checkpoints.read_checkpoint(source)

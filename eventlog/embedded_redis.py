@@ -28,6 +28,7 @@ from redis.retry import Retry
 
 from eventlog.child_process import ending_with
 from eventlog.errors import EventLogError
+from eventlog.private_files import make_private_directory
 from eventlog.torn_aof import cut_torn_end, mend_of_damage
 
 HOST: Final = "127.0.0.1"
@@ -331,7 +332,7 @@ class _Lock:
 
 
 def _locked(directory: Path) -> _Lock:
-    directory.mkdir(parents=True, exist_ok=True)
+    make_private_directory(directory)
     return _Lock(directory / "redis.lock")
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from eventlog.errors import NotBuilt, TailRunning
+from eventlog.private_files import make_private_directory
 from eventlog.projection import Projection
 from eventlog.tail_lock import LOCK_NAME, TailLock, is_held
 
@@ -90,13 +91,13 @@ class Generations:
 
     def begin(self) -> Path:
         """Make the directory of a new generation, numbered above all others, deleted ones that a link names too."""
-        self._folder.mkdir(parents=True, exist_ok=True)
+        make_private_directory(self._folder)
         named = [_target(self.home, link) for link in (_SERVING, _PREVIOUS)]
         number = max(map(_number, [*self.list_all(), *filter(None, named)]), default=0)
         while True:
             number += 1
             try:
-                (self._folder / str(number)).mkdir()
+                (self._folder / str(number)).mkdir(mode=0o700)
             except FileExistsError:
                 continue  # another rebuild took it
             begun = self._folder / str(number)

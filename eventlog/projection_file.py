@@ -14,6 +14,7 @@ from eventlog.errors import FileGone, NotBuilt, SwitchRefused, TailRunning
 from eventlog.generations import FILE_NAME, Generations
 from eventlog.parking import Parked
 from eventlog.pending_rows import PendingRows
+from eventlog.private_files import make_private_database
 from eventlog.projection import Projection
 from eventlog.seen_events import SeenEvents, read_seen, was_verified
 from eventlog.sqlite_file import file_identity, one_moment, prepare_for_writing, transaction
@@ -48,6 +49,7 @@ class ProjectionFile:
         )  # what SQLite keeps beside it must stay beside it when the link is switched
         try:
             # Autocommit: every transaction is begun and ended here, in so many words.
+            make_private_database(path)
             self._connection = sqlite3.connect(path, isolation_level=None)
             self._opened_as = file_identity(path)
             with self.damage_named(), _closed_unless_done(self._connection):

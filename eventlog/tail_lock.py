@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from eventlog.errors import TailRunning
+from eventlog.private_files import make_private_directory
 
 LOCK_NAME: Final = "tail.lock"
 
@@ -15,7 +16,7 @@ class TailLock:
     """On a projection's home, held by its tail; on a generation that is not served, or a rebuild, by what builds it."""
 
     def __init__(self, directory: Path) -> None:
-        directory.mkdir(parents=True, exist_ok=True)
+        make_private_directory(directory)
         self._path = directory / LOCK_NAME
         self._file = self._path.open("a+")
 

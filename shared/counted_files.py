@@ -17,6 +17,8 @@ from typing import Final
 import msgspec
 from prometheus_client import CollectorRegistry, Metric
 
+from eventlog.private_files import make_private_directory
+
 _WRITTEN_EVERY_S: Final = 1.0
 _WRITTEN_ANYWAY_EVERY_S: Final = 10.0  # gauges move by themselves
 _LOOKS: Final = 5  # at files that change hands while processes begin
@@ -53,7 +55,7 @@ class CountedFile:
         self._written = b""
         self.is_behind = False  # whoever counts sets it: to find out costs 2 ms
         with suppress(OSError):
-            directory.mkdir(parents=True, exist_ok=True)
+            make_private_directory(directory)
             self._take_over()
         self._before = [found for found in _read(self._path) if found.kind != _GAUGE]
         self.write()

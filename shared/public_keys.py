@@ -14,6 +14,7 @@ from typing import Final
 
 import msgspec
 
+from eventlog.private_files import make_private_directory
 from shared.health import Check
 from shared.key_files import PUBLIC_KEYS_NAME
 from shared.tokens import KeysUnknown, PublicKeys
@@ -131,7 +132,7 @@ class ServedKeys:
     def _keep(self, document: bytes) -> None:
         unfinished = self._kept.with_suffix(f".{os.getpid()}")
         try:
-            self._kept.parent.mkdir(parents=True, exist_ok=True)
+            make_private_directory(self._kept.parent)
             unfinished.write_bytes(document)
             unfinished.replace(self._kept)
         except OSError as problem:

@@ -11,6 +11,7 @@ from eventlog.archiving import ARCHIVE_NAME
 from eventlog.continuity import LogState
 from eventlog.doctor.disks import examine_disks
 from eventlog.doctor.entries import ENTRY_NAMES, examine_entries
+from eventlog.doctor.exposed import examine_modes
 from eventlog.doctor.findings import Finding, Limits, Name, Severity, not_looked_at, with_all_clear
 from eventlog.doctor.followers import FOLLOWER_NAMES, examine_archive, examine_follower
 from eventlog.doctor.places import list_followers, remembers_log
@@ -72,6 +73,7 @@ def _examine(log: EventLog, data_dir: Path, limits: Limits, clock: Callable[[], 
     except LogUnavailable:
         found += not_looked_at(SERVER_NAMES, "Redis is away")
     found += examine_disks(data_dir, redis_dir, limits)
+    found += examine_modes(data_dir)
     for follower in followers:
         found += examine_follower(follower, log, state, limits)
     found += examine_archive(data_dir / ARCHIVE_NAME, log, state, limits)

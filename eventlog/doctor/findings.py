@@ -57,6 +57,7 @@ class Name(StrEnum):
     ARCHIVE_UNUSABLE = "archive-unusable"
     DISK_NEARLY_FULL = "disk-nearly-full"
     DATA_DIR_MISSING = "data-dir-missing"
+    READABLE_BY_OTHERS = "readable-by-others"
 
 
 class Finding(NamedTuple):

@@ -300,6 +300,14 @@ def keep_in_archive(patient: Patient) -> Path:
     return path
 
 
+@produces(Name.READABLE_BY_OTHERS)
+def let_others_read(patient: Patient) -> None:
+    """As they were made once, with umask 022."""
+    for path in [patient.data_dir, *patient.data_dir.rglob("*")]:
+        if not path.is_symlink():
+            path.chmod(0o755 if path.is_dir() else 0o644)
+
+
 @produces(Name.ARCHIVE_UNUSABLE)
 def delete_the_meta_of_the_archive(patient: Patient) -> None:
     damage_by("DELETE FROM meta")(keep_in_archive(patient))
@@ -608,6 +616,24 @@ def test_an_old_redis_is_found_with_the_release_to_install(patient: Patient) -> 
     assert version["redis_version"] in old["detail"]
     assert "CVE-2025-49844" in old["detail"]
     assert "install redis " in old["mend"]
+
+
+def test_files_that_others_can_read_are_found_while_they_can_come_by_them(patient: Patient) -> None:
+    let_others_read(patient)
+    (patient.data_dir / "jwks.json").touch(0o644)
+    found = patient.found()[Name.READABLE_BY_OTHERS]
+    assert "may read 3 files" in found["detail"], "the database, its WAL and its index"
+    assert str(Generations(patient.directory, tally).served_file.resolve()) in found["detail"]
+    assert found["mend"].startswith(f"`chmod 700 {patient.data_dir}`")
+    patient.data_dir.chmod(0o700)
+    assert Name.READABLE_BY_OTHERS not in patient.found()
+    patient.data_dir.chmod(0o755)
+    patient.directory.chmod(0o750)
+    assert Name.READABLE_BY_OTHERS not in patient.found()
+    patient.directory.chmod(0o755)
+    for file in patient.directory.rglob("projection.db*"):
+        file.chmod(0o640)
+    assert Name.READABLE_BY_OTHERS not in patient.found()
 
 
 def test_archive_without_its_process_is_found(patient: Patient) -> None:
