@@ -62,7 +62,11 @@ def rotate(service: Service, as_json: bool) -> None:
     click.echo(f"added {added.kid}, which signs from {since} on")
 
 
-@keys.command(examples=["kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"])
+# One id in 64 begins with a dash.
+@keys.command(
+    examples=["kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"],
+    context_settings={"ignore_unknown_options": True},
+)
 @click.argument("key_id")
 @json_option
 @pass_service

@@ -110,7 +110,8 @@ def test_the_last_key_stays(pair: Pair, keys: Callable[..., Result]) -> None:
     assert listed["state"] == "signs"
     refused = keys("remove", listed["id"])
     assert (refused.exit_code, "it is the only key: add another first" in refused.stderr) == (1, True)
-    assert "there is no key 'x'" in keys("remove", "x").stderr
+    for unknown in ("x", "-x", "--json-x", "-"):
+        assert f"there is no key {unknown!r}" in keys("remove", unknown).stderr, "ids may begin with -"
     assert statuses(pair, pair.token()) == {200}
 
 
@@ -155,7 +156,8 @@ def test_public_halves_that_are_there_are_left_alone(pair: Pair) -> None:
     public = pair.folder / "accounts" / PUBLIC_KEYS_NAME
     before = public.stat()
     pair.keys.publish()
-    assert public.stat() == before
+    after = public.stat()
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
 
 
 def test_public_halves_that_cannot_be_written_are_named(pair: Pair) -> None:
