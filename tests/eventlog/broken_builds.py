@@ -1,4 +1,4 @@
-"""Projection files broken on purpose: the tests that prove ours must go red on them."""
+"""Projection files and a look at the log broken on purpose: the tests that prove ours must go red on them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from eventlog import checkpoints
 from eventlog.checkpoints import Checkpoint
+from eventlog.continuity import CountEntries, Divergence, NumberedEntry, Snapshot, Verdict
 from eventlog.parking import Parked, park
 from eventlog.pending_rows import PendingRows
 from eventlog.projection_file import ProjectionFile
@@ -37,6 +38,18 @@ class NoCompareAndSet(ProjectionFile):
     def move_checkpoint(self, before: Checkpoint, after: Checkpoint) -> None:
         found = checkpoints.read_checkpoint(self._connection)
         super().move_checkpoint(found or before, after)
+
+
+def number_by_ids(
+    checkpoint: Checkpoint, snapshot: Snapshot, _: CountEntries
+) -> list[NumberedEntry] | Divergence:
+    """Continuity by ids alone: a log with later entries is the same log."""
+    if snapshot.state.end < checkpoint.position:
+        return Divergence(Verdict.REWOUND, "the log ends before the checkpoint")
+    return [
+        NumberedEntry(entry, checkpoint.sequence + number, foreign=entry.claimed_sequence is None)
+        for number, entry in enumerate(snapshot.entries, start=1)
+    ]
 
 
 BUILDS: dict[str, type[ProjectionFile]] = {

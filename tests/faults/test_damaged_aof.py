@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import runpy
 from pathlib import Path
 
 import pytest
 
-from eventlog.continuity import number_entries
+from tests.eventlog.broken_builds import number_by_ids
 from tests.faults.aof_history import READERS
 from tests.faults.campaign import Piece
 from tests.faults.damaged_aof import (
@@ -25,7 +24,6 @@ from tests.faults.damaged_aof import (
 pytestmark = pytest.mark.processes
 
 SEED = "20261121"
-IDS_ONLY = Path(__file__).parent / "builds" / "ids_only"
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -58,7 +56,6 @@ def test_a_flip_deceives_a_build_that_takes_any_signature(
 def test_damage_deceives_a_build_that_compares_ids_alone(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("eventlog.follower.number_entries", number_entries)
-    runpy.run_path(str(IDS_ONLY / "sitecustomize.py"))
+    monkeypatch.setattr("eventlog.follower.number_entries", number_by_ids)
     outcome = damage_aof(Piece(SEED, 20, tmp_path), [kind])
     assert any("nobody says so" in wrong for wrong in outcome.wrong), outcome

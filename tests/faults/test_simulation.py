@@ -12,10 +12,8 @@ from typing import Any
 
 import pytest
 
-from eventlog.checkpoints import Checkpoint
-from eventlog.continuity import CountEntries, Divergence, NumberedEntry, Snapshot, Verdict
 from eventlog.redis_client import Script
-from tests.eventlog.broken_builds import NoCompareAndSet, SeparateCommits
+from tests.eventlog.broken_builds import NoCompareAndSet, SeparateCommits, number_by_ids
 from tests.faults.campaign import Outcome, Piece
 from tests.faults.simulated_world import WentWrong
 from tests.faults.simulation import run_simulations, simulate
@@ -36,18 +34,6 @@ def test_history_comes_out_as_it_must(stretch: int, tmp_path: Path) -> None:
 def test_same_seed_gives_the_same_history() -> None:
     first, second, other = simulate("1"), simulate("1"), simulate("2")
     assert first.history == second.history != other.history
-
-
-def number_by_ids(
-    checkpoint: Checkpoint, snapshot: Snapshot, _: CountEntries
-) -> list[NumberedEntry] | Divergence:
-    """Continuity by ids alone: a log with later entries is the same log."""
-    if snapshot.state.end < checkpoint.position:
-        return Divergence(Verdict.REWOUND, "the log ends before the checkpoint")
-    return [
-        NumberedEntry(entry, checkpoint.sequence + number, foreign=entry.claimed_sequence is None)
-        for number, entry in enumerate(snapshot.entries, start=1)
-    ]
 
 
 class EditedPublish(Script):
