@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from eventlog import Codec, EventLog
-from tests.make_run import ROOT, wait_until
+from tests.make_run import NEVER_S, ROOT, wait_until
 
 _BLOCK = re.compile(r"^(?P<indent> *)```(?P<language>\w*)\n(?P<text>.*?)^ *```$", re.MULTILINE | re.DOTALL)
 _FILE_NAME = re.compile(r"# ([\w/.]+\.py)\n")
@@ -94,22 +94,22 @@ class Followed:
         """As `kill -9` does, what was left running."""
         process = self._running.pop(line)
         process.kill()
-        process.wait(20)
+        process.wait(NEVER_S)
 
     def stop(self, line: str) -> int:
         """Ctrl-C, in the terminal where it was left running."""
         process = self._running.pop(line)
         process.terminate()
-        return process.wait(20)
+        return process.wait(NEVER_S)
 
     def leave(self) -> None:
         for process in reversed(self._running.values()):
             process.terminate()
             try:
-                process.wait(20)
+                process.wait(NEVER_S)
             except subprocess.TimeoutExpired:
                 process.kill()
-                process.wait(20)
+                process.wait(NEVER_S)
 
     def _replace(self, text: str) -> str:
         return re.sub(rf"\b({'|'.join(self._replaced)})\b", lambda found: self._replaced[found[1]], text)

@@ -33,6 +33,7 @@ from shared.permissions import Identity, Role
 from shared.settings import Settings
 from tests.clock import FIXED_NOW
 from tests.described_answers import require_described
+from tests.make_run import NEVER_S
 
 _NOWHERE = "redis://127.0.0.1:1"  # a privileged port, on which no Redis is
 
@@ -59,12 +60,12 @@ class Tail:
         self._thread.start()
 
     def wait_until_built(self) -> None:
-        assert self._built.wait(10)
+        assert self._built.wait(NEVER_S)
 
     def stop(self) -> None:
         self.begin_to_stop()
         if self._thread is not None:
-            self._thread.join(10)
+            self._thread.join(NEVER_S)
             assert not self._thread.is_alive()
 
     def begin_to_stop(self) -> None:
@@ -101,7 +102,7 @@ class Client:
     def get(self, path: str, **rest: Any) -> TestResponse:
         return self.request("GET", path, **rest)
 
-    def get_current(self, path: str, *, within_s: float = 20, **rest: Any) -> TestResponse:
+    def get_current(self, path: str, *, within_s: float = NEVER_S, **rest: Any) -> TestResponse:
         """An answer whose tag holds until the next event: not of a tail that is about to say that it follows."""
         deadline = time.monotonic() + within_s
         while True:
@@ -156,7 +157,7 @@ class Pair:
         reader = ProjectionReader(self.revenue_folder, revenue)
         make_demo(self.users, DecisionMaker(self.log, reader), FIXED_NOW)
 
-    def wait_until_applied(self, *, timeout_s: float = 20) -> None:
+    def wait_until_applied(self, *, timeout_s: float = NEVER_S) -> None:
         """Both projections have applied what is in the log now."""
         end = self.log.state().end
         for folder, projection in ((self.revenue_folder, revenue), (self.directory_folder, directory)):

@@ -16,6 +16,7 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 
 from eventlog import EventLog
 from eventlog.embedded_redis import HOST
+from tests.make_run import NEVER_S
 from tests.pair import Pair, running_pair
 
 INVOICE = {"customer_id": "1", "purchase_date": "2026-01-31", "purchase_price_cents": 12000}
@@ -34,6 +35,7 @@ class Console:
     def open(self, **settings: Any) -> Page:
         """A window on the page."""
         context = self._browser.new_context(**settings)
+        context.set_default_timeout(NEVER_S * 1000)
         self._contexts.append(context)
         page = context.new_page()
         page.on("pageerror", lambda error: self._broken.append(str(error)))
@@ -72,6 +74,7 @@ def post_invoice(page: Page, customer: str, amount: str) -> None:
 @contextmanager
 def running_browser() -> Iterator[Browser]:
     """Debian's: none is downloaded."""
+    expect.set_options(timeout=NEVER_S * 1000)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"))
         yield browser
@@ -119,4 +122,4 @@ def _served(app: Flask, door: socket.socket) -> Iterator[None]:
     finally:
         server.shutdown()
         server.server_close()
-        thread.join(10)
+        thread.join(NEVER_S)

@@ -24,7 +24,7 @@ from eventlog.log import Moment
 from eventlog.permissions import TO_OPERATE, TO_REPORT, TO_SERVE
 from eventlog.redis_address import RedisAddress, password_file_of
 from shared.events import make_codec
-from tests.make_run import ROOT
+from tests.make_run import NEVER_S, ROOT
 from tests.services.facts import an_account_created
 from tests.tester import TESTER_URL, admit_tester
 
@@ -114,7 +114,7 @@ def _words_of(told: Any, versions: tuple[int, ...]) -> Iterator[tuple[str, list[
 
 def _is_let(kept: Kept, user: str, words: list[str]) -> bool:
     """Tried on a connection of its own, with arguments that mean nothing."""
-    with socket.create_connection(("127.0.0.1", kept.server.port), timeout=5) as connection:
+    with socket.create_connection(("127.0.0.1", kept.server.port), timeout=NEVER_S) as connection:
         lines = connection.makefile("rb")
         password = password_file_of(kept.directory, user).read_text("utf-8")
         connection.sendall(f"AUTH {user} {password}\r\n".encode())

@@ -17,7 +17,7 @@ from eventlog.archive_reader import ArchiveReader
 from eventlog.archiving import ARCHIVE_NAME
 from eventlog.errors import ArchiveUnusable
 from eventlog.tail_status import TailState, TailStatusFile
-from tests.make_run import Run, wait_until
+from tests.make_run import NEVER_S, Run, wait_until
 
 pytestmark = pytest.mark.processes
 
@@ -32,18 +32,20 @@ class _Pair:
         self._accounts = f"http://127.0.0.1:{run.environment['ACCOUNTS_PORT']}"
         self._customers = f"http://127.0.0.1:{run.environment['CUSTOMERS_PORT']}"
         login = {"username": "user1", "password": "password1"}
-        token = httpx.post(f"{self._accounts}/auth/login", json=login).raise_for_status().text
+        token = (
+            httpx.post(f"{self._accounts}/auth/login", json=login, timeout=NEVER_S).raise_for_status().text
+        )
         self._headers = {"Authorization": f"Bearer {token}"}
 
     def post(self, what: str, key: str, **body: object) -> httpx.Response:
         headers = {**self._headers, "Idempotency-Key": key}
-        return httpx.post(f"{self._customers}/{what}", json=body, headers=headers, timeout=20)
+        return httpx.post(f"{self._customers}/{what}", json=body, headers=headers, timeout=NEVER_S)
 
     def revenue(self, log_position: str = "") -> httpx.Response:
         headers = {**self._headers, "Prefer": "wait=10"}
         if log_position:
             headers["Min-Log-Position"] = log_position
-        return httpx.get(f"{self._accounts}/accounts/1", headers=headers, timeout=20)
+        return httpx.get(f"{self._accounts}/accounts/1", headers=headers, timeout=NEVER_S)
 
     def wait_until_archived(self, log_position: str) -> None:
         position = Position.parse(log_position.partition("@")[0])
@@ -62,7 +64,7 @@ class _Pair:
             shutil.rmtree(files) if files.is_dir() else files.unlink()
         server = self.run.find(f"127.0.0.1:{self.run.environment['REDIS_PORT']}")
         server.kill()
-        psutil.wait_procs([server], timeout=10)
+        psutil.wait_procs([server], timeout=NEVER_S)
 
     def command(self, *words: str) -> subprocess.CompletedProcess[str]:
         environment = self.run.environment
@@ -72,7 +74,7 @@ class _Pair:
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=NEVER_S,
         )
 
 
@@ -110,7 +112,10 @@ def test_lost_redis_is_written_back_and_all_goes_on(start_run: Callable[..., Run
     second = pair.post("invoices", "second", **invoice).raise_for_status()
     assert int(second.json()["id"]) > int(first.json()["id"])
     assert pair.revenue(second.headers["Log-Position"]).json()["total_revenue_cents"] == 24000
-    assert pair.revenue().headers["Projection-State"] == "following"
+    wait_until(
+        lambda: pair.revenue().headers["Projection-State"] == "following",
+        lambda: str(pair.revenue().headers),
+    )
     pair.wait_until_archived(second.headers["Log-Position"])
     assert run.interrupt() == 0
     run.wait_until_nothing_is_left()

@@ -21,7 +21,7 @@ from deploy.tour import for_other_terminals
 from eventlog.embedded_redis import EmbeddedRedis, free_port
 from shared.key_files import PRIVATE_KEYS_NAME
 from tests.documented_lines import pages_typed_by
-from tests.make_run import ROOT, Run
+from tests.make_run import NEVER_S, ROOT, Run
 
 pytestmark = pytest.mark.processes
 
@@ -42,7 +42,7 @@ def _paste(shell: str, lines: list[str]) -> str:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=NEVER_S,
         check=False,
     )
     assert (pasted.returncode, pasted.stderr) == (0, "")
@@ -56,7 +56,9 @@ class _Member:
         self._accounts = f"http://127.0.0.1:{run.environment['ACCOUNTS_PORT']}"
         self._customers = f"http://127.0.0.1:{run.environment['CUSTOMERS_PORT']}"
         login = {"username": "user1", "password": "password1"}
-        token = httpx.post(f"{self._accounts}/auth/login", json=login).raise_for_status().text
+        token = (
+            httpx.post(f"{self._accounts}/auth/login", json=login, timeout=NEVER_S).raise_for_status().text
+        )
         self._headers = {"Authorization": f"Bearer {token}"}
 
     def add_invoice_of(self, cents: int) -> None:
@@ -65,11 +67,15 @@ class _Member:
         self._headers["Min-Log-Position"] = self._post("invoices", invoice).headers["Log-Position"]
 
     def total_revenue_cents(self) -> list[int]:
-        accounts = httpx.get(f"{self._accounts}/accounts", headers=self._headers).raise_for_status().json()
+        accounts = (
+            httpx.get(f"{self._accounts}/accounts", headers=self._headers, timeout=NEVER_S)
+            .raise_for_status()
+            .json()
+        )
         return [found["total_revenue_cents"] for found in accounts]
 
     def _post(self, what: str, body: dict[str, object]) -> httpx.Response:
-        answer = httpx.post(f"{self._customers}/{what}", json=body, headers=self._headers)
+        answer = httpx.post(f"{self._customers}/{what}", json=body, headers=self._headers, timeout=NEVER_S)
         return answer.raise_for_status()
 
 
@@ -79,7 +85,7 @@ def test_both_services_are_ready_and_the_tour_works_line_by_line(start_run: Star
     run = start_run()
     run.wait_until_up()
     for port in ("CUSTOMERS_PORT", "ACCOUNTS_PORT"):
-        ready = httpx.get(f"http://127.0.0.1:{run.environment[port]}/health/ready")
+        ready = httpx.get(f"http://127.0.0.1:{run.environment[port]}/health/ready", timeout=NEVER_S)
         assert (ready.status_code, ready.json()["status"]) == (200, "ok")
 
     printed = _paste("bash", _tour_of(run))
@@ -194,7 +200,7 @@ def test_a_variable_that_cannot_be_used_is_named(
     start_run: StartRun, variables: dict[str, str], said: str
 ) -> None:
     run = start_run(**variables)
-    assert run.process.wait(30) == 1
+    assert run.process.wait(NEVER_S) == 1
     assert f"Cannot run: {said}" in run.output()
     assert "Traceback" not in run.output()
 
@@ -223,7 +229,7 @@ def run_with_slow_client(start_run: StartRun) -> Iterator[Run]:
     run = start_run()
     run.wait_until_up()
     port = int(run.environment["ACCOUNTS_PORT"])
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=NEVER_S) as connection:
         headers = b"Host: here\r\nContent-Length: 100\r\nExpect: 100-continue\r\n"
         connection.sendall(b"POST /auth/login HTTP/1.1\r\n" + headers + b"\r\n")
         assert connection.recv(100).startswith(b"HTTP/1.1 100 "), "a worker waits for the body"
@@ -272,7 +278,7 @@ def test_taken_port_is_named_with_the_variable_that_changes_it(
         other.bind(("127.0.0.1", int(environment[variable])))
         other.listen()
         run = start_run()
-        assert run.process.wait(30) == 1
+        assert run.process.wait(NEVER_S) == 1
     assert f"port {environment[variable]} is taken by another program ({variable})\n" in run.output()
     (suggested,) = re.findall(
         rf"^Choose other ports, as in: make run {variable}=([0-9]+)$", run.output(), re.MULTILINE
@@ -287,7 +293,7 @@ def test_private_redis_that_was_started_alone_is_named_instead_of_its_port(
     directory = Path(environment["DATA_DIR"]) / "redis"
     with EmbeddedRedis(directory, int(environment["REDIS_PORT"])) as alone:
         run = start_run()
-        assert run.process.wait(30) == 1
+        assert run.process.wait(NEVER_S) == 1
         assert (
             f"another Redis (pid {alone.pid}) is using {directory}: stop it with: kill {alone.pid}"
             in run.output()
@@ -305,7 +311,7 @@ def test_redis_that_does_not_start_on_a_damaged_file_is_mended_from_the_archive(
     aof = max(directory.rglob("appendonly*.aof"), key=lambda path: path.stat().st_mtime_ns)
     aof.write_bytes(aof.read_bytes().replace(b"$10\r\nxx", b"$90\r\nxx"))
     run = start_run()
-    assert run.process.wait(60) == 1
+    assert run.process.wait(NEVER_S) == 1
     *_, advice = run.output().splitlines()
     assert "`eventlog reseed` (docs/runbook.md, Redis does not start)" in advice
     run.wait_until_nothing_is_left()
@@ -329,14 +335,14 @@ def test_second_run_on_one_data_directory_is_told_who_has_it(start_run: StartRun
     first = start_run()
     first.wait_for_output("Redis ... ready")
     second = start_run()
-    assert second.process.wait(30) == 1
+    assert second.process.wait(NEVER_S) == 1
     assert f"already running (pid {first.process.pid})" in second.output()
     first.wait_until_up()
 
 
 def test_without_keys_nothing_starts_outside_demo_mode(start_run: StartRun) -> None:
     run = start_run(DEMO="0")
-    assert run.process.wait(60) == 1
+    assert run.process.wait(NEVER_S) == 1
     assert "there is no key to sign tokens with" in run.output()
     assert "make one with `accounts keys rotate`" in run.output()
 
@@ -347,7 +353,7 @@ def test_demo_users_are_refused_outside_demo_mode(start_run: StartRun) -> None:
     first.interrupt()
     first.wait_until_nothing_is_left()
     second = start_run(DEMO="0")
-    assert second.process.wait(60) == 1
+    assert second.process.wait(NEVER_S) == 1
     assert "user1 and user2 can log in with a password that everybody can read" in second.output()
     assert "`accounts users disable`" in second.output()
 
@@ -390,6 +396,6 @@ def test_program_that_does_not_stay_up_is_named_with_the_end_of_its_log(
     data_dir.mkdir()
     (data_dir / "customers").write_text("a file where a directory belongs")
     run = start_run()
-    assert run.process.wait(60) == 1
+    assert run.process.wait(NEVER_S) == 1
     assert "customers-tail does not stay up; the end of" in run.output()
     run.wait_until_nothing_is_left()

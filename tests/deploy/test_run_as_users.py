@@ -15,7 +15,7 @@ import redis
 
 from deploy.installation import PROGRAMS_DIR
 from eventlog.embedded_redis import EmbeddedRedis, Server, list_servers
-from tests.make_run import Run
+from tests.make_run import NEVER_S, Run
 from tests.tester import TESTER_URL, admit_tester
 
 pytestmark = pytest.mark.processes
@@ -67,12 +67,14 @@ def test_everything_works_beside_users_on_data_from_before_them(
         f"http://127.0.0.1:{run.environment[name]}" for name in ("ACCOUNTS_PORT", "CUSTOMERS_PORT")
     )
     login = {"username": "user1", "password": "password1"}
-    headers = {"Authorization": f"Bearer {httpx.post(f'{accounts}/auth/login', json=login).text}"}
+    headers = {
+        "Authorization": f"Bearer {httpx.post(f'{accounts}/auth/login', json=login, timeout=NEVER_S).text}"
+    }
     ada = {"name": "Ada", "account_id": "1"}
-    posted = httpx.post(f"{customers}/customers", json=ada, headers=headers)
+    posted = httpx.post(f"{customers}/customers", json=ada, headers=headers, timeout=NEVER_S)
     assert posted.status_code == 201
     seen = {**headers, "Min-Log-Position": posted.headers["Log-Position"], "Prefer": "wait=10"}
-    assert httpx.get(f"{accounts}/accounts", headers=seen).status_code == 200
+    assert httpx.get(f"{accounts}/accounts", headers=seen, timeout=NEVER_S).status_code == 200
     for line in _COMMANDS:
         done = _type(run, line)
         assert (done.returncode, "not let" in done.stdout + done.stderr) == (0, False), (line, done)
@@ -86,14 +88,17 @@ def test_everything_works_beside_users_on_data_from_before_them(
         assert denied == [], tester.acl_log()
 
         tester.acl_setuser("customers", enabled=True, commands=["-hset"])
-        refused = httpx.post(f"{customers}/customers", json=ada, headers=headers, timeout=20)
+        refused = httpx.post(f"{customers}/customers", json=ada, headers=headers, timeout=NEVER_S)
         assert refused.status_code == 503
         assert refused.json()["type"] == "/problems/not-written"
         assert "customers" not in refused.json()["detail"]
-        writes = httpx.get(f"{customers}/health/ready", timeout=20).json()["checks"]["writes"]
+        writes = httpx.get(f"{customers}/health/ready", timeout=NEVER_S).json()["checks"]["writes"]
         assert "does not let user 'customers' run HSET" in writes["mend"]
         tester.acl_setuser("customers", enabled=True, commands=["+hset"])
-        assert httpx.post(f"{customers}/customers", json=ada, headers=headers).status_code == 201
+        assert (
+            httpx.post(f"{customers}/customers", json=ada, headers=headers, timeout=NEVER_S).status_code
+            == 201
+        )
 
     shown = [
         " ".join(process.info["cmdline"] or ())  # none of a process that has just ended
@@ -123,7 +128,7 @@ def test_missing_password_is_said_in_one_line(environment: dict[str, str], tmp_p
         for program in (["accounts", "tail"], ["eventlog", "status"], [sys.executable, "-m", "deploy.run"]):
             command = [str(PROGRAMS_DIR / program[0]), *program[1:]]
             done = subprocess.run(
-                command, env={**given, **more}, capture_output=True, text=True, check=False, timeout=60
+                command, env={**given, **more}, capture_output=True, text=True, check=False, timeout=NEVER_S
             )
             assert done.returncode == 1, (command, done)
             assert said in done.stderr, (command, done)

@@ -16,7 +16,7 @@ import redis
 
 from eventlog.embedded_redis import EmbeddedRedis
 from tests.alerts import Series, series_of
-from tests.make_run import Run, make_environment, runs_ended, wait_until
+from tests.make_run import NEVER_S, Run, make_environment, runs_ended, wait_until
 
 pytestmark = pytest.mark.processes
 
@@ -32,15 +32,17 @@ class Caller:
         self.accounts = f"http://127.0.0.1:{run.environment['ACCOUNTS_PORT']}"
         self.customers = f"http://127.0.0.1:{run.environment['CUSTOMERS_PORT']}"
         login = {"username": "user1", "password": "password1"}
-        self.token = httpx.post(f"{self.accounts}/auth/login", json=login).raise_for_status().text
+        self.token = (
+            httpx.post(f"{self.accounts}/auth/login", json=login, timeout=NEVER_S).raise_for_status().text
+        )
 
     def ask(self, url: str, body: object = None, **headers: str) -> httpx.Response:
         method = "GET" if body is None else "POST"
         headers = {"Authorization": f"Bearer {self.token}", **headers}
-        return httpx.request(method, url, json=body, headers=headers)
+        return httpx.request(method, url, json=body, headers=headers, timeout=NEVER_S)
 
     def scrape(self, url: str) -> Series:
-        return series_of(httpx.get(f"{url}/metrics").raise_for_status().text)
+        return series_of(httpx.get(f"{url}/metrics", timeout=NEVER_S).raise_for_status().text)
 
     def make_customer(self) -> str:
         """Once the tails have read the log; before, it is 503."""
@@ -94,7 +96,7 @@ def test_every_worker_tells_the_same_sums_and_a_killed_one_takes_none_with_it(ca
 
     before = counted()
     for _ in range(60):
-        assert httpx.get(f"{caller.customers}/status").status_code == 200
+        assert httpx.get(f"{caller.customers}/status", timeout=NEVER_S).status_code == 200
     wait_until(lambda: counted() == before + 60, lambda: f"{counted()} instead of {before + 60}")
     seen = [counted() for _ in range(20)]  # told by any worker
     assert set(seen) == {before + 60}
@@ -239,8 +241,8 @@ def send_secrets_everywhere(caller: Caller) -> None:
             for path in [*paths, f"/accounts?as_of={SENT}", f"/customers?token={SENT}"]:
                 sent = {"Authorization": f"Bearer {caller.token}"} | headers
                 raw = [(name.encode(), value.encode()) for name, value in sent.items()]
-                assert httpx.get(url + path, headers=raw).status_code < 500
-        assert httpx.request(SENT, f"{url}/accounts").status_code in {404, 405}
+                assert httpx.get(url + path, headers=raw, timeout=NEVER_S).status_code < 500
+        assert httpx.request(SENT, f"{url}/accounts", timeout=NEVER_S).status_code in {404, 405}
         bodies = [
             json.dumps({"username": "user1", "password": SENT}),
             json.dumps({"username": SENT, "password": SENT, "role": "member"}),
@@ -264,7 +266,7 @@ def send_secrets_everywhere(caller: Caller) -> None:
                     "Authorization": f"Bearer {caller.token}",
                     "Idempotency-Key": f"{SENT}{hash(body)}",
                 }
-                answer = httpx.post(url + path, content=body, headers=headers)
+                answer = httpx.post(url + path, content=body, headers=headers, timeout=NEVER_S)
                 assert answer.status_code < 500, (path, body)
 
 
@@ -278,7 +280,7 @@ def test_no_secret_is_in_any_line_of_any_process(
     caller.make_customer()
     send_secrets_everywhere(caller)
     headers = {"Authorization": f"Bearer {METRICS_TOKEN}"}
-    assert httpx.get(f"{caller.accounts}/metrics", headers=headers).status_code == 200
+    assert httpx.get(f"{caller.accounts}/metrics", headers=headers, timeout=NEVER_S).status_code == 200
     with redis.Redis.from_url(redis_url) as client:
         client.config_set("requirepass", "another")
         client.client_kill_filter(_type="normal", skipme=True)

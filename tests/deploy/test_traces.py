@@ -16,7 +16,7 @@ from eventlog import EventLog
 from eventlog.embedded_redis import free_port
 from eventlog.log import Moment
 from shared.events import make_codec
-from tests.make_run import Run, make_environment, runs_ended, wait_until
+from tests.make_run import NEVER_S, Run, make_environment, runs_ended, wait_until
 from tests.services.facts import an_invoice_created
 from tests.trace_collector import Collector, Seen, running_collector
 
@@ -39,7 +39,7 @@ class Caller:
         self.accounts = f"http://127.0.0.1:{run.environment['ACCOUNTS_PORT']}"
         self.customers = f"http://127.0.0.1:{run.environment['CUSTOMERS_PORT']}"
         login = {"username": "user1", "password": "password1"}
-        token = httpx.post(f"{self.accounts}/auth/login", json=login).raise_for_status().text
+        token = httpx.post(f"{self.accounts}/auth/login", json=login, timeout=NEVER_S).raise_for_status().text
         self.headers = {"Authorization": f"Bearer {token}"}
         made = self._make_customer()
         customer = made.json()["id"]
@@ -58,12 +58,16 @@ class Caller:
         return answers[-1]
 
     def post(self, path: str, body: object, headers: dict[str, str] | None = None) -> httpx.Response:
-        return httpx.post(self.customers + path, json=body, headers={**self.headers, **(headers or {})})
+        return httpx.post(
+            self.customers + path, json=body, headers={**self.headers, **(headers or {})}, timeout=NEVER_S
+        )
 
     def wait_until_applied(self, answer: httpx.Response) -> None:
         """By accounts."""
         minimum = {"Min-Log-Position": answer.headers["Log-Position"], "Prefer": "wait=10"}
-        httpx.get(f"{self.accounts}/accounts", headers={**self.headers, **minimum}).raise_for_status()
+        httpx.get(
+            f"{self.accounts}/accounts", headers={**self.headers, **minimum}, timeout=NEVER_S
+        ).raise_for_status()
 
 
 class Told(NamedTuple):
@@ -108,7 +112,7 @@ def ask_all(run: Run) -> None:
         tail.resume()
     caller.wait_until_applied(last)
     for url in (caller.accounts, caller.customers):
-        httpx.get(f"{url}/metrics").raise_for_status()
+        httpx.get(f"{url}/metrics", timeout=NEVER_S).raise_for_status()
     nobody = {**caller.invoice, "customer_id": "998"}
     assert caller.post("/invoices?trace=s3cret", nobody, traceparent(REFUSED)).status_code == 400
     assert caller.post("/invoices", nobody, traceparent(REFUSED)).status_code == 404

@@ -21,6 +21,7 @@ from eventlog.errors import CommandReused, Conflict, IdsTaken, LogUnavailable, W
 from eventlog.log import NAMED_COMMAND_LIFETIME_MS, UNNAMED_COMMAND_LIFETIME_MS, Durability
 from eventlog.new_ids import LARGEST_ID, NewIds
 from tests.eventlog.parcels import AddressChanged, ParcelLost, ParcelSent, a_parcel_sent, make_codec
+from tests.make_run import NEVER_S
 
 STREAM = "event-stream"
 META = "{event-stream}:meta"
@@ -397,7 +398,7 @@ class LogContract(ABC):
         together = threading.Barrier(8)
 
         def send(number: int) -> Published:
-            together.wait(10)
+            together.wait(NEVER_S)
             return publish(
                 log,
                 decided_at=decided_at,
@@ -606,7 +607,7 @@ class LogContract(ABC):
         thread = threading.Thread(target=lambda: woken.append(log.wait(START, 3000)))
         thread.start()
         publish(log)
-        thread.join(10)
+        thread.join(NEVER_S)
         assert woken == [True]
         assert log.wait(START, 3000) is True
 

@@ -13,10 +13,11 @@ from eventlog.errors import FileGone
 from eventlog.generations import home_of
 from eventlog.tail_lock import TailLock
 from tests.eventlog.parcels import make_post
+from tests.make_run import NEVER_S
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + NEVER_S
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.005)
@@ -33,7 +34,7 @@ class Running:
         self._built = threading.Event()
         self._thread = threading.Thread(target=self._run, args=(log, directory, projection, batch_size))
         self._thread.start()
-        assert self._built.wait(10)
+        assert self._built.wait(NEVER_S)
 
     def join(self) -> None:
         self._thread.join(20)

@@ -36,6 +36,7 @@ from tests.eventlog.log_contract import LARGEST_HALF, META, STREAM, add_foreign,
 from tests.eventlog.parcels import a_parcel_sent, make_codec
 from tests.eventlog.test_tail import wait_until
 from tests.fake_redis import fake_redis
+from tests.make_run import NEVER_S
 
 pytestmark = pytest.mark.processes
 
@@ -390,7 +391,7 @@ def test_archive_follows_until_it_is_asked_to_end(log: EventLog, url: str, tmp_p
         reader = ArchiveReader(tmp_path / ARCHIVE_NAME)
         wait_until(lambda: reader.checkpoint().position == published.position)
         process.terminate()
-        assert process.wait(10) == 0
+        assert process.wait(NEVER_S) == 0
         assert status.read().state is TailState.STOPPED
     finally:
         process.kill()

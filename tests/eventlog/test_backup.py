@@ -37,6 +37,7 @@ from tests.eventlog.served_post import (
     served_number,
 )
 from tests.fake_redis import fake_pool
+from tests.make_run import NEVER_S
 
 ROOT = Path(__file__).parents[2]
 
@@ -81,7 +82,7 @@ def restore_whole(log: EventLog, directory: Path, backup: Path) -> Path:
     generation, _ = restore(log, directory, make_post(), backup)
     with suppress(NotBuilt):  # nothing that can be read is served: the switch goes to the head
         catch_up(log, directory, make_post(), generation, lambda _done, _total: None)
-    assert switch_generation(log, directory, make_post(), generation, 20)
+    assert switch_generation(log, directory, make_post(), generation, NEVER_S)
     return generation
 
 
@@ -261,10 +262,10 @@ def test_restore_says_how_far_the_backup_was(log: EventLog, post: Path, backup: 
 def test_backup_is_restored_under_a_running_tail(log: EventLog, post: Path, backup: Path) -> None:
     with running(log, post):
         last = send_parcels(log, 301, 310)
-        assert ProjectionReader(post, make_post()).wait_until_applied(last, 20)
+        assert ProjectionReader(post, make_post()).wait_until_applied(last, NEVER_S)
         restore_whole(log, post, backup)
         last = send_parcels(log, 311, 320)
-        assert ProjectionReader(post, make_post()).wait_until_applied(last, 20)
+        assert ProjectionReader(post, make_post()).wait_until_applied(last, NEVER_S)
     assert (served_number(post), len(rows_of(post)["parcels"])) == (2, 320)
 
 

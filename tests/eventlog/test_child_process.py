@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from eventlog.child_process import PID_VARIABLE, ending_with
+from tests.make_run import NEVER_S
 
 pytestmark = [
     pytest.mark.processes,
@@ -33,7 +34,7 @@ def test_child_ends_when_its_parent_is_killed() -> None:
         child = psutil.Process(int(parent.stdout.readline()))  # the command itself has said it runs
         parent.kill()
         parent.wait()
-        _, alive = psutil.wait_procs([child], timeout=10)
+        _, alive = psutil.wait_procs([child], timeout=NEVER_S)
         for survivor in alive:
             survivor.kill()
     assert alive == []

@@ -29,6 +29,7 @@ from eventlog.tail_status import TailState, TailStatus, TailStatusFile
 from tests.eventlog.log_contract import add_foreign, publish, sequences
 from tests.eventlog.parcels import ParcelLost, a_parcel_sent, make_post
 from tests.fake_redis import fake_pool
+from tests.make_run import NEVER_S
 
 
 @pytest.fixture
@@ -73,7 +74,7 @@ def followed(log: EventLog, file: ProjectionFile) -> Iterator[DecisionMaker]:
         yield DecisionMaker(log, reader)
     finally:
         stop.set()
-        thread.join(10)
+        thread.join(NEVER_S)
 
 
 Decide = Callable[[Rows], Decision | Refused]

@@ -26,6 +26,7 @@ from eventlog.embedded_redis import (
     free_port,
     list_servers,
 )
+from tests.make_run import NEVER_S
 
 pytestmark = pytest.mark.processes
 
@@ -73,7 +74,7 @@ def owner(tmp_path: Path) -> Iterator[_Owner]:
 
 
 def _wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + NEVER_S
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -147,7 +148,7 @@ def test_second_server_is_refused_while_the_first_is_an_orphan(
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent ended")
 def test_it_ends_with_its_owner(owner: _Owner) -> None:
     owner.kill()
-    _, alive = psutil.wait_procs([owner.redis], timeout=10)
+    _, alive = psutil.wait_procs([owner.redis], timeout=NEVER_S)
     assert alive == []
 
 
@@ -170,7 +171,7 @@ def test_command_becomes_the_server_itself(tmp_path: Path) -> None:
         with pytest.raises(EmbeddedRedisError, match=f"port {port} is taken"):
             EmbeddedRedis(tmp_path / "another", port).start()
         process.send_signal(signal.SIGTERM)
-        assert process.wait(10) == 0
+        assert process.wait(NEVER_S) == 0
 
 
 def test_taken_port_names_the_variable(tmp_path: Path) -> None:

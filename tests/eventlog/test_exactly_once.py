@@ -30,6 +30,7 @@ from tests.eventlog.log_contract import publish
 from tests.eventlog.parcels import ParcelSent, a_parcel_sent, make_codec
 from tests.eventlog.tally import tally
 from tests.fake_redis import fake_pool
+from tests.make_run import NEVER_S
 
 KILLS = 12
 SEED = 20261121
@@ -81,7 +82,7 @@ def counted_after_crashes(url: str, log: EventLog, directory: Path, build: type[
     while True:
         publish(log, *(a_parcel_sent(number + each, customer_id=each % 2) for each in range(6)))
         number += 6
-        ended = tail(url, directory, build, crashes + 1).wait(30)
+        ended = tail(url, directory, build, crashes + 1).wait(NEVER_S)
         if ended == 0:
             break
         assert ended == -signal.SIGKILL
@@ -118,13 +119,13 @@ def test_kill_9_at_any_moment_counts_nothing_twice_and_loses_nothing(
                 _wait_for_entries(log, chance.randrange(1, 30))
             finally:
                 process.kill()
-                assert process.wait(10) == -signal.SIGKILL
+                assert process.wait(NEVER_S) == -signal.SIGKILL
     last = tail(url, tmp_path, ProjectionFile, 0)
     try:
         assert ProjectionReader(tmp_path, tally).wait_until_applied(log.state().end, 30)
     finally:
         last.terminate()
-        assert last.wait(10) == 0
+        assert last.wait(NEVER_S) == 0
     counted = counted_in(tmp_path)
     assert counted == counted_from(log)
     assert sum(counted.values()) == log.state().sequence
@@ -153,7 +154,7 @@ def publishing(url: str) -> Iterator[None]:
 
 
 def _wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + NEVER_S
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.005)

@@ -17,6 +17,7 @@ from eventlog.tail_lock import TailLock, is_held
 from tests.eventlog.parcels import make_codec, make_post
 from tests.eventlog.served_post import rows_of, send_parcels, serve
 from tests.fake_redis import fake_pool
+from tests.make_run import NEVER_S
 
 
 @pytest.fixture
@@ -74,14 +75,14 @@ def test_generations_that_begin_at_once_have_directories_of_their_own(generation
     together = threading.Barrier(8)
 
     def begin() -> None:
-        together.wait(10)
+        together.wait(NEVER_S)
         begun.extend(generations.begin() for _ in range(5))
 
     threads = [threading.Thread(target=begin) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(10)
+        thread.join(NEVER_S)
     assert sorted(int(path.name) for path in begun) == list(range(1, 41))
 
 
@@ -144,7 +145,7 @@ def test_there_is_no_moment_without_a_served_file(generations: Generations) -> N
             generations.switch(first)
     finally:
         stop.set()
-        thread.join(10)
+        thread.join(NEVER_S)
     assert set(found) == {first, second}
 
 

@@ -30,6 +30,7 @@ from eventlog.tail_status import TailState, TailStatus, TailStatusFile
 from tests.eventlog.log_contract import META, STREAM, add_foreign, publish
 from tests.eventlog.parcels import ParcelLost, a_parcel_sent, make_post
 from tests.eventlog.reader_contract import READERS, archive, positions, publish_many, report
+from tests.make_run import NEVER_S
 
 pytestmark = pytest.mark.processes
 
@@ -426,7 +427,7 @@ def test_ctrl_c_is_one_line_and_130() -> None:
             with connection:
                 connection.recv(1)
                 process.send_signal(signal.SIGINT)
-                output, complaint = process.communicate(timeout=20)
+                output, complaint = process.communicate(timeout=NEVER_S)
     assert (process.returncode, output, len(complaint.splitlines())) == (130, b"", 1)
 
 

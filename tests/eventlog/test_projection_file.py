@@ -23,6 +23,7 @@ from eventlog.parking import Parked
 from eventlog.row_changes import Change
 from eventlog.tail_lock import TailLock
 from tests.eventlog.parcels import TABLES, ParcelLost, make_post
+from tests.make_run import NEVER_S
 
 PARKED_AT = "2026-01-02T03:04:05.000+00:00"
 
@@ -319,7 +320,7 @@ def test_rows_and_checkpoint_of_a_look_are_of_one_moment(
     finally:
         stop.set()
         for thread in threads:
-            thread.join(10)
+            thread.join(NEVER_S)
     assert len({sequence for sequence, _, _ in looks}) > 3
     assert all(sequence == rows == again for sequence, rows, again in looks)
 

@@ -37,6 +37,7 @@ from tests.eventlog.log_contract import META, STREAM, add_foreign, everything, g
 from tests.eventlog.parcels import a_parcel_sent, make_codec, make_post
 from tests.eventlog.test_archive import archive_all, archived, damage_by, raw_entries, trim
 from tests.eventlog.test_tail import wait_until
+from tests.make_run import NEVER_S
 
 pytestmark = pytest.mark.processes
 
@@ -496,7 +497,7 @@ def start(lost: Lost) -> subprocess.Popen[str]:
 def test_ended_before_the_switch_it_has_changed_nothing(long: Lost, ended_by: signal.Signals) -> None:
     process = start(long)
     process.send_signal(ended_by)
-    said, _ = process.communicate(timeout=30)
+    said, _ = process.communicate(timeout=NEVER_S)
     assert long.client.exists(STREAM, META) == 0
     if ended_by is signal.SIGINT:
         assert (process.returncode, said.splitlines()[-1]) == (
@@ -524,7 +525,7 @@ def test_no_publisher_meets_a_half_restored_log(long: Lost) -> None:
     publisher = threading.Thread(target=try_again)
     publisher.start()
     process = start(long)
-    said, _ = process.communicate(timeout=60)
+    said, _ = process.communicate(timeout=NEVER_S)
     publisher.join(30)
     assert process.returncode == 0, said
     assert set(attempts) == {Verdict.REPLACED}
@@ -554,7 +555,7 @@ def test_archive_that_ends_early_meanwhile_is_told_from_a_run_that_stood_still(
 def test_new_write_while_it_runs_is_not_written_over(long: Lost) -> None:
     process = start(long)
     add_foreign(long.client)
-    said, _ = process.communicate(timeout=60)
+    said, _ = process.communicate(timeout=NEVER_S)
     assert (process.returncode, "has 1 entry" in said) == (1, True)
     assert long.client.xlen(STREAM) == 1
     assert staged(long.client) == []
@@ -587,14 +588,14 @@ def test_readers_are_known_again_before_they_would_say_so_by_themselves(
             assert (again.seen_at - first.seen_at).total_seconds() < REPORT_IDLE_EVERY_S
     finally:
         process.terminate()
-        process.communicate(timeout=30)
+        process.communicate(timeout=NEVER_S)
 
 
 # Beside another
 
 
 def answers(processes: list[subprocess.Popen[str]]) -> list[tuple[int, str]]:
-    said = [process.communicate(timeout=60)[0] for process in processes]
+    said = [process.communicate(timeout=NEVER_S)[0] for process in processes]
     return [(process.returncode, text) for process, text in zip(processes, said, strict=True)]
 
 

@@ -43,6 +43,7 @@ from tests.eventlog.parcels import ParcelSent, a_parcel_sent, make_codec
 from tests.eventlog.running_tail import running, wait_until
 from tests.eventlog.test_archive import archive_all, raw_entries, trim
 from tests.fake_redis import fake_pool
+from tests.make_run import NEVER_S
 
 COPY = "it is a copy of an entry before it"
 UNSIGNED = "it is not signed"
@@ -826,8 +827,8 @@ def test_a_generation_that_was_built_without_keys_is_not_served(quick: Signed) -
     directory = quick.folder / "counter"
     built = build_generation(quick.without_keys(), directory, make_counter(), lambda done, total: None)
     with pytest.raises(NotBuilt, match="nobody looked at their signatures"):
-        switch_generation(quick.log, directory, make_counter(), built.generation, 10)
+        switch_generation(quick.log, directory, make_counter(), built.generation, NEVER_S)
     assert quick.follow() == (1, [])
     built = build_generation(quick.log, directory, make_counter(), lambda done, total: None)
-    assert switch_generation(quick.log, directory, make_counter(), built.generation, 10)
+    assert switch_generation(quick.log, directory, make_counter(), built.generation, NEVER_S)
     assert quick.follow() == (1, [])

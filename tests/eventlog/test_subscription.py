@@ -44,6 +44,7 @@ from tests.eventlog.parcels import (
 )
 from tests.eventlog.running_tail import running, wait_until
 from tests.fake_redis import fake_pool
+from tests.make_run import NEVER_S
 
 
 @pytest.fixture
@@ -377,7 +378,7 @@ def test_tail_follows_reports_and_stops(
     with running(log, tmp_path):
         for number in range(1, 4):
             published = publish(log, a_parcel_sent(number))
-            assert ProjectionReader(tmp_path, make_post()).wait_until_applied(published.position, 10)
+            assert ProjectionReader(tmp_path, make_post()).wait_until_applied(published.position, NEVER_S)
         assert state_of(tmp_path) is TailState.FOLLOWING
     assert state_of(tmp_path) is TailState.STOPPED
     assert [record.getMessage() for record in caplog.records][-1] == "post stopped"
@@ -398,7 +399,7 @@ def test_tail_that_ends_makes_known_where_it_ended(log: EventLog, tmp_path: Path
         publish(log, a_parcel_sent(1))
         wait_until(lambda: [reader.sequence for reader in log.readers.list_all()] == [1])
         last = publish(log, a_parcel_sent(2))
-        assert ProjectionReader(tmp_path, make_post()).wait_until_applied(last.position, 10)
+        assert ProjectionReader(tmp_path, make_post()).wait_until_applied(last.position, NEVER_S)
     assert [reader.position for reader in log.readers.list_all()] == [last.position]
 
 
@@ -410,7 +411,7 @@ def test_tail_that_cannot_make_known_how_far_it_is_follows_all_the_same(
         wait_until(lambda: "cannot make known" in caplog.text)
         for number in range(1, 4):
             published = publish(log, a_parcel_sent(number))
-            assert ProjectionReader(tmp_path, make_post()).wait_until_applied(published.position, 10)
+            assert ProjectionReader(tmp_path, make_post()).wait_until_applied(published.position, NEVER_S)
         assert state_of(tmp_path) is TailState.FOLLOWING
     assert caplog.text.count("cannot make known") == 1
 
@@ -432,12 +433,12 @@ def test_tail_with_more_than_a_batch_to_go_says_that_it_catches_up(log: EventLog
     def wait_in_the_second(recorded: RecordedEvent[ParcelSent]) -> None:
         if recorded.sequence == 3:
             second_batch.set()
-            assert go_on.wait(10)
+            assert go_on.wait(NEVER_S)
 
     slow = make_post_after(wait_in_the_second)
     publish(log, *(a_parcel_sent(number) for number in range(5)))
     with running(log, tmp_path, slow, batch_size=2):
-        assert second_batch.wait(10)
+        assert second_batch.wait(NEVER_S)
         assert state_of(tmp_path) is TailState.CATCHING_UP
         go_on.set()
         assert ProjectionReader(tmp_path, slow).wait_until_applied(log.state().end, 10)
@@ -491,12 +492,12 @@ def test_stop_finishes_the_batch_at_hand_and_begins_no_other(log: EventLog, tmp_
 
     def wait_in_each(_: RecordedEvent[ParcelSent]) -> None:
         in_batch.set()
-        assert go_on.wait(10)
+        assert go_on.wait(NEVER_S)
 
     slow = make_post_after(wait_in_each)
     publish(log, *(a_parcel_sent(number) for number in range(10)))
     with running(log, tmp_path, slow, batch_size=4) as run:
-        assert in_batch.wait(10)
+        assert in_batch.wait(NEVER_S)
         run.stop.set()
         go_on.set()
     assert sequence_of(ProjectionReader(tmp_path, slow)) == 4
@@ -516,7 +517,7 @@ def test_halted_tail_says_why_and_goes_on_by_itself_once_mended(
         assert "eventlog init --adopt" in status.message
         client.rename("elsewhere", STREAM)
         published = publish(log, a_parcel_sent(2))
-        assert reader.wait_until_applied(published.position, 10)
+        assert reader.wait_until_applied(published.position, NEVER_S)
         wait_until(lambda: state_of(tmp_path) is TailState.FOLLOWING)
 
 
@@ -534,7 +535,7 @@ def test_failing_tail_says_why_and_goes_on_once_mended(log: EventLog, tmp_path: 
         wait_until(lambda: state_of(tmp_path) is TailState.RETRYING)
         assert "not today" in TailStatusFile(home_of(tmp_path, make_post())).read().message
         broken.clear()
-        assert ProjectionReader(tmp_path, moody).wait_until_applied(published.position, 10)
+        assert ProjectionReader(tmp_path, moody).wait_until_applied(published.position, NEVER_S)
         wait_until(lambda: state_of(tmp_path) is TailState.FOLLOWING)
 
 
@@ -557,13 +558,13 @@ def test_tail_halts_when_its_file_is_damaged(log: EventLog, tmp_path: Path) -> N
     def wait_in_the_second(recorded: RecordedEvent[ParcelSent]) -> None:
         if recorded.sequence == 2:
             in_second.set()
-            assert go_on.wait(10)
+            assert go_on.wait(NEVER_S)
 
     first = publish(log, a_parcel_sent(1)).position
     with running(log, tmp_path, make_post_after(wait_in_the_second)) as run:
-        assert ProjectionReader(tmp_path, make_post()).wait_until_applied(first, 10)
+        assert ProjectionReader(tmp_path, make_post()).wait_until_applied(first, NEVER_S)
         publish(log, a_parcel_sent(2))  # a batch of its own, which has read nothing yet
-        assert in_second.wait(10)  # so that it reads nothing while the file is being damaged
+        assert in_second.wait(NEVER_S)  # so that it reads nothing while the file is being damaged
         with closing(sqlite3.connect(served_file(tmp_path))) as connection:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # all is read from the file again
         with served_file(tmp_path).open("r+b") as damaged:

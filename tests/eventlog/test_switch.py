@@ -43,6 +43,7 @@ from tests.eventlog.served_post import (
 )
 from tests.eventlog.test_subscription import make_post_after
 from tests.fake_redis import fake_pool
+from tests.make_run import NEVER_S
 
 ROOT = Path(__file__).parents[2]
 MARK_G = 10**12
@@ -114,7 +115,7 @@ def test_tail_goes_on_with_what_it_switched_to_and_leaves_the_other_as_it_was(
     with running(log, tmp_path):
         assert switch(log, tmp_path, built)
         last = send_parcels(log, 31, 40)
-        assert ProjectionReader(tmp_path, make_post()).wait_until_applied(last, 20)
+        assert ProjectionReader(tmp_path, make_post()).wait_until_applied(last, NEVER_S)
     assert sequence_of(tmp_path, built) == 40
     assert sequence_of(tmp_path, built.with_name("1")) == 30
 
@@ -177,7 +178,7 @@ def test_tail_of_a_damaged_file_halts_and_takes_the_switch(log: EventLog, tmp_pa
         assert "verify --repair" in status.read().message
         assert switch(log, tmp_path, built)
         last = send_parcels(log, 21, 22)
-        assert ProjectionReader(tmp_path, make_post()).wait_until_applied(last, 20)
+        assert ProjectionReader(tmp_path, make_post()).wait_until_applied(last, NEVER_S)
         assert tail.ended_by is None
     assert (served_number(tmp_path), sequence_of(tmp_path)) == (2, 22)
 
@@ -452,7 +453,7 @@ def test_switch_that_is_not_done_in_time_is_not_done_later(
     tail.release()
     with running(log, tmp_path):
         last = send_parcels(log, 21, 21)
-        assert ProjectionReader(tmp_path, make_post()).wait_until_applied(last, 20)
+        assert ProjectionReader(tmp_path, make_post()).wait_until_applied(last, NEVER_S)
     assert served_number(tmp_path) == 1
 
 
@@ -469,17 +470,17 @@ def test_switch_that_the_tail_has_begun_is_not_done_once_it_is_withdrawn(
     def wait(_: RecordedEvent[ParcelSent]) -> None:
         if switching.is_set():
             begun.set()
-            assert go_on.wait(20)
+            assert go_on.wait(NEVER_S)
 
     slow = make_post_after(wait)
     with running(log, tmp_path, slow):
         switching.set()
         assert not switch(log, tmp_path, built, wait_s=0.3)
-        assert begun.wait(20)
+        assert begun.wait(NEVER_S)
         switching.clear()
         go_on.set()
         last = send_parcels(log, 21, 21)
-        assert ProjectionReader(tmp_path, make_post()).wait_until_applied(last, 20)
+        assert ProjectionReader(tmp_path, make_post()).wait_until_applied(last, NEVER_S)
     assert served_number(tmp_path) == 1
     assert switch(log, tmp_path, built)
 
@@ -495,7 +496,7 @@ def test_interrupted_command_leaves_what_is_served_and_asks_for_nothing(
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        switch_generation(log, tmp_path, make_post_after(interrupt), built, 20)
+        switch_generation(log, tmp_path, make_post_after(interrupt), built, NEVER_S)
     assert not request_of.is_waiting()
     assert (served_number(tmp_path), sequence_of(tmp_path)) == (1, 20)
     assert switch(log, tmp_path, built)
@@ -524,10 +525,10 @@ def test_command_that_is_interrupted_while_it_waits_for_the_tail_asks_for_nothin
     try:
         wait_until(request_of.is_waiting)
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=20)
+        process.communicate(timeout=NEVER_S)
     finally:
         process.kill()
-        process.wait(20)
+        process.wait(NEVER_S)
     tail.release()
     log.close()
     assert not request_of.is_waiting()
@@ -575,7 +576,7 @@ def test_switch_that_a_killed_tail_had_begun_is_finished_by_the_next(
     with running(log, tmp_path):
         wait_until(lambda: not request_of.is_waiting())
         last = send_parcels(log, 21, 22)
-        assert ProjectionReader(tmp_path, make_post()).wait_until_applied(last, 20)
+        assert ProjectionReader(tmp_path, make_post()).wait_until_applied(last, NEVER_S)
     assert served_number(tmp_path) == 2
     assert request_of.refusal() == ""
     assert Generations(tmp_path, make_post()).previous() == built.with_name("1")
@@ -605,7 +606,7 @@ def test_crash_at_any_step_of_a_switch_leaves_one_of_both_served_and_the_next_ta
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             cwd=ROOT,
             check=False,
-            timeout=60,
+            timeout=NEVER_S,
         ).returncode
         assert served_number(tmp_path) in {1, 2}
         assert sequence_of(tmp_path) >= before

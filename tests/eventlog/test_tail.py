@@ -28,12 +28,13 @@ from tests.eventlog import tail_process
 from tests.eventlog.log_contract import publish
 from tests.eventlog.parcels import a_parcel_sent, make_codec, make_post
 from tests.eventlog.tally import tally
+from tests.make_run import NEVER_S
 
 ROOT = Path(__file__).parents[2]
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + NEVER_S
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -73,7 +74,7 @@ def test_tail_ends_when_asked_and_says_so(
     process = start(url)
     wait_until(lambda: TailStatusFile(home_of(tmp_path, tally)).read().state is TailState.FOLLOWING)
     process.send_signal(asked_by)
-    assert process.wait(10) == 0
+    assert process.wait(NEVER_S) == 0
     assert TailStatusFile(home_of(tmp_path, tally)).read().state is TailState.STOPPED
     assert ProjectionReader(tmp_path, tally).wait_until_applied(published.position, 0)
 
@@ -89,7 +90,7 @@ def test_second_tail_waits_and_takes_over_when_the_first_is_killed(
     assert b"waiting for it to end" in second.stderr.readline()
     first.kill()
     published = publish(log, a_parcel_sent(1))
-    assert ProjectionReader(tmp_path, tally).wait_until_applied(published.position, 20)
+    assert ProjectionReader(tmp_path, tally).wait_until_applied(published.position, NEVER_S)
     assert second.poll() is None
 
 
@@ -102,7 +103,7 @@ def test_tail_whose_directory_is_deleted_ends_and_the_next_builds_it_anew(
     reader = ProjectionReader(tmp_path, tally)
     wait_until(lambda: TailStatusFile(home_of(tmp_path, tally)).read().state is TailState.FOLLOWING)
     shutil.rmtree(tmp_path)
-    assert process.wait(10) != 0
+    assert process.wait(NEVER_S) != 0
     start(url)
 
     def built() -> bool:
@@ -127,17 +128,17 @@ def test_tail_outlives_its_redis(
         for number in range(3):
             published = publish(log, a_parcel_sent(number))
             wait_until(lambda: TailStatusFile(home_of(tmp_path, tally)).read().state is TailState.FOLLOWING)
-            assert reader.wait_until_applied(published.position, 20)
+            assert reader.wait_until_applied(published.position, NEVER_S)
             server.kill()
             wait_until(lambda: TailStatusFile(home_of(tmp_path, tally)).read().state is TailState.RETRYING)
             server.start()
         last = publish(log, a_parcel_sent(9))
-        assert reader.wait_until_applied(last.position, 20)
+        assert reader.wait_until_applied(last.position, NEVER_S)
         with reader.look() as look:
             assert look.find("customers", 7) == {"id": 7, "parcels": 4}
         assert process.poll() is None
         process.terminate()
-        process.wait(10)
+        process.wait(NEVER_S)
         log.close()
 
 

@@ -23,6 +23,7 @@ from tests.eventlog.log_contract import STREAM, add_foreign, publish
 from tests.eventlog.parcels import AddressChanged, ParcelLost, a_parcel_sent
 from tests.eventlog.reader_contract import positions, publish_many
 from tests.eventlog.test_tail import wait_until
+from tests.make_run import NEVER_S
 
 pytestmark = pytest.mark.processes
 
@@ -203,7 +204,7 @@ class Following:
     def end(self) -> tuple[int, str]:
         """Once the process has ended: its exit code and what it complained of."""
         assert self.process.stderr is not None
-        code, complaint = self.process.wait(20), self.process.stderr.read()
+        code, complaint = self.process.wait(NEVER_S), self.process.stderr.read()
         self._thread.join(20)
         return code, complaint
 
@@ -293,4 +294,4 @@ def test_reader_of_the_pipe_that_has_seen_enough_ends_it_quietly(log: EventLog, 
         assert process.stderr is not None
         assert b"ParcelSent" in process.stdout.readline()
         process.stdout.close()
-        assert (process.wait(20), process.stderr.read()) == (0, b"")
+        assert (process.wait(NEVER_S), process.stderr.read()) == (0, b"")

@@ -19,6 +19,7 @@ from accounts.signing_keys import SigningKeys
 from eventlog.tail_status import TailState
 from tests.faults.campaign import Fault, Outcome, Piece
 from tests.faults.pair import Pair, running_pair
+from tests.make_run import NEVER_S
 from tests.signed import claims_of, signed
 
 # Who is on the clock that jumps, in the words of jumping_clock.c; the others keep the true one.
@@ -42,6 +43,7 @@ def jump_clocks(
     whose: Mapping[str, str],
     offsets_s: Sequence[int] = OFFSETS_S,
     patience_s: float = 60.0,
+    resumes_within_s: float = RESUMES_WITHIN_S,
 ) -> Outcome:
     """A trial is one jump: away from the true time, or back to it. Each offset takes its turn.
 
@@ -75,7 +77,7 @@ def jump_clocks(
                         ("a write was accepted", accepted[-1]),
                         ("both tails were known to be alive", alive[-1]),
                     )
-                    if took_s > RESUMES_WITHIN_S
+                    if took_s > resumes_within_s
                 ]
                 wrong += [f"trial {len(alive)}, {before_s:+} s to {offset_s:+} s: {each}" for each in found]
             set_clock(0)
@@ -106,7 +108,7 @@ def _pair_on_clock(piece: Piece, whose: Mapping[str, str]) -> Iterator[tuple[Pai
 
 
 def _sign_in(pair: Pair) -> str:
-    answer = httpx.post(f"{pair.accounts_url}/auth/login", json=_CREDENTIALS, timeout=30)
+    answer = httpx.post(f"{pair.accounts_url}/auth/login", json=_CREDENTIALS, timeout=NEVER_S)
     assert answer.status_code == 200, answer.text
     return answer.text
 
@@ -143,7 +145,7 @@ def _look_around(pair: Pair, old_token: str, *, is_correction: bool) -> list[str
 
 def _read(pair: Pair, headers: Mapping[str, str]) -> list[httpx.Response]:
     urls = (f"{pair.customers_url}/customers?limit=1", f"{pair.accounts_url}/accounts")
-    return [httpx.get(url, headers=headers, timeout=30) for url in urls]
+    return [httpx.get(url, headers=headers, timeout=NEVER_S) for url in urls]
 
 
 def _tails_are_alive(pair: Pair) -> bool:

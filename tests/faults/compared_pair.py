@@ -14,10 +14,10 @@ from werkzeug.test import TestResponse
 
 from eventlog import START, EventLog, Position
 from tests.faults.http_model import NOTHING, USERS, State, Write
+from tests.make_run import NEVER_S
 from tests.pair import Client, running_pair
 
 _ANSWERED_WITHOUT_TAIL_S = 0.1  # a write that needs longer waits for its projection
-_WITHIN_S = 20.0
 _MOST = "500"  # as many as a page may show
 
 
@@ -111,7 +111,7 @@ class ComparedPair:
             return waiting.result(_ANSWERED_WITHOUT_TAIL_S)
         except StillWaiting:
             self._tails[write.service].start()
-            answer = waiting.result(_WITHIN_S)
+            answer = waiting.result(NEVER_S)
             self._tails[write.service].stop()
             return answer
 

@@ -25,7 +25,7 @@ from tests.faults.campaign import Fault, Outcome, Piece
 from tests.faults.log_divergences import CONTROLS, DIVERGENCES, Control, Divergence, Site, grow
 from tests.faults.pair import Pair, running_pair
 from tests.faults.projection_rows import ProjectionRows, read_rows, rebuild_rows
-from tests.make_run import wait_until
+from tests.make_run import NEVER_S, wait_until
 from tests.services.facts import a_customer_created, an_account_created
 
 _POSTS = (5, 25)  # before the state that comes back, and again after it
@@ -100,6 +100,7 @@ class _Scene:
             a_customer_created(site.customer, site.customer),
         ]
         site.log.publish(events, decided_at=Moment(state.log_id or "", state.end))
+        self.wait_until_applied()  # a write that stands on it waits for three seconds only
 
     def post_invoice(self) -> int:
         invoice = {
@@ -152,7 +153,7 @@ class _Scene:
             reader.result()
 
     def _read(self, url: str, reads: list[_Read], stop: threading.Event) -> None:
-        with httpx.Client(headers=self.pair.headers, timeout=30) as client:
+        with httpx.Client(headers=self.pair.headers, timeout=NEVER_S) as client:
             while not stop.wait(_PAUSE_S):
                 at = time.monotonic()
                 answer = client.get(url)
@@ -238,7 +239,7 @@ def _scenes(piece: Piece, chance: random.Random) -> Iterator[Callable[[], _Scene
     with (
         EmbeddedRedis(piece.folder / "redis", overrides=overrides) as server,
         running_pair(piece, REDIS_URL=server.url) as pair,
-        httpx.Client(headers=pair.headers, timeout=30) as client,
+        httpx.Client(headers=pair.headers, timeout=NEVER_S) as client,
         closing(EventLog.connect(server.url, make_codec())) as log,
     ):
         number = 0

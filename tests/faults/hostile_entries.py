@@ -17,10 +17,9 @@ from tests.faults.entry_rules import Fields
 from tests.faults.ledger import Ledger
 from tests.faults.load import Answer, Load
 from tests.faults.pair import Pair, running_pair
-from tests.make_run import wait_until
+from tests.make_run import NEVER_S, wait_until
 
 _THREADS = 3
-_WITHIN_S = 10.0
 _POLL_S = 0.02
 _LONGEST_BURSTS = [10, 100, 1500]
 _REPLAYED_FROM = 1000  # of the last entries
@@ -90,7 +89,7 @@ Ending = Callable[[Pair, Stream, Enemy], list[str]]
 ENDINGS: list[Ending] = [a_newer_version, the_last_position]
 
 
-def attack(piece: Piece, ending: Ending | None = None, *, within_s: float = _WITHIN_S) -> Outcome:
+def attack(piece: Piece, ending: Ending | None = None, *, within_s: float = NEVER_S) -> Outcome:
     """A trial is one hostile entry, the last of them an ending, by lot if none is named."""
     chance = random.Random(piece.seed)
     ending = ending or chance.choice(ENDINGS)
@@ -137,7 +136,7 @@ def _burst(stream: Stream, enemy: Enemy, size: int) -> list[str]:
     return [kind for kind, _ in made]
 
 
-def _lagging(pair: Pair, sequence: int, within_s: float = _WITHIN_S) -> list[str]:
+def _lagging(pair: Pair, sequence: int, within_s: float = NEVER_S) -> list[str]:
     """Wait until both have applied so many entries; those that do not in time, or have halted."""
 
     def behind() -> list[str]:
@@ -151,7 +150,7 @@ def _lagging(pair: Pair, sequence: int, within_s: float = _WITHIN_S) -> list[str
     return behind()
 
 
-def _comes_true(condition: Callable[[], bool], within_s: float = _WITHIN_S) -> None:
+def _comes_true(condition: Callable[[], bool], within_s: float = NEVER_S) -> None:
     deadline = time.monotonic() + within_s
     while not condition() and time.monotonic() < deadline:
         time.sleep(_POLL_S)
@@ -185,22 +184,30 @@ def _unlike_told(load: Load, ledger: Ledger) -> list[str]:
 
 
 def _reads_that_do_not_go_on(pair: Pair, state: str) -> list[str]:
-    answers = [
-        httpx.get(url, headers=pair.headers)
-        for url in (f"{pair.accounts_url}/accounts/{OURS}", f"{pair.customers_url}/invoices")
-    ]
-    wrong = [
-        f"{answer.url} was answered {answer.status_code} {answer.headers} instead of {state}"
-        for answer in answers
-        if answer.status_code != 200 or answer.headers["Projection-State"] != state
-    ]
-    ready = [httpx.get(f"{url}/health/ready") for url in (pair.accounts_url, pair.customers_url)]
-    return wrong + [f"{answer.url} is {answer.text}" for answer in ready if answer.status_code != 200]
+    """A read asks Redis whether the log is the same, and says `retrying` where that takes long."""
+
+    def wrong() -> list[str]:
+        answers = [
+            httpx.get(url, headers=pair.headers, timeout=NEVER_S)
+            for url in (f"{pair.accounts_url}/accounts/{OURS}", f"{pair.customers_url}/invoices")
+        ]
+        ready = [
+            httpx.get(f"{url}/health/ready", timeout=NEVER_S)
+            for url in (pair.accounts_url, pair.customers_url)
+        ]
+        return [
+            f"{answer.url} was answered {answer.status_code} {answer.headers} instead of {state}"
+            for answer in answers
+            if answer.status_code != 200 or answer.headers["Projection-State"] != state
+        ] + [f"{answer.url} is {answer.text}" for answer in ready if answer.status_code != 200]
+
+    _comes_true(lambda: not wrong())
+    return wrong()
 
 
 def _write_that_is_done(pair: Pair) -> list[str]:
     body = {"name": "Ada", "account_id": str(OURS)}
-    answer = httpx.post(f"{pair.customers_url}/customers", json=body, headers=pair.headers)
+    answer = httpx.post(f"{pair.customers_url}/customers", json=body, headers=pair.headers, timeout=NEVER_S)
     if answer.status_code == 503 and "Retry-After" in answer.headers and "not-written" in answer.text:
         return []
     return [f"a write that cannot be done was answered {answer.status_code} {answer.text}"]

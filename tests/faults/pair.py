@@ -19,7 +19,7 @@ from eventlog.tail_status import TailState, TailStatusFile
 from tests.faults.campaign import Piece
 from tests.faults.conservation import Books, compare, read_log
 from tests.faults.load import Load
-from tests.make_run import Run, make_environment, runs_ended, wait_until
+from tests.make_run import NEVER_S, Run, make_environment, runs_ended, wait_until
 
 SETTLED_AFTER_S = 3.2  # startsecs of the supervisor, and a little
 _CREDENTIALS = {"username": "user1", "password": "password1"}
@@ -39,9 +39,8 @@ class Pair:
             revenue: Path(variables["DATA_DIR"]) / "accounts" / revenue.name,
             directory: Path(variables["DATA_DIR"]) / "customers" / directory.name,
         }
-        self.headers = {
-            "Authorization": f"Bearer {httpx.post(f'{self.accounts_url}/auth/login', json=_CREDENTIALS).text}"
-        }
+        token = httpx.post(f"{self.accounts_url}/auth/login", json=_CREDENTIALS, timeout=NEVER_S).text
+        self.headers = {"Authorization": f"Bearer {token}"}
 
     def start_again(self) -> None:
         self.run = self._start()
@@ -60,7 +59,8 @@ class Pair:
     def both_answer(self) -> bool:
         try:
             return all(
-                httpx.get(f"{url}/status").is_success for url in (self.customers_url, self.accounts_url)
+                httpx.get(f"{url}/status", timeout=NEVER_S).is_success
+                for url in (self.customers_url, self.accounts_url)
             )
         except httpx.TransportError:
             return False
@@ -119,7 +119,7 @@ class Pair:
             return True
 
         wait_until(kill, lambda: f"no {' '.join(words)} to kill")
-        psutil.wait_procs(killed, timeout=10)
+        psutil.wait_procs(killed, timeout=NEVER_S)
         return time.monotonic()
 
     def wait_until_tail_settled(self, service: str) -> None:

@@ -15,6 +15,7 @@ import psutil
 
 from tests.faults.campaign import Fault, Outcome, Piece
 from tests.faults.pair import Pair, running_pair
+from tests.make_run import NEVER_S
 
 LOCK_REMOVED = Path(__file__).parent / "builds" / "lock_removed"
 _ACCEPTED_PER_PAUSE = 200
@@ -58,7 +59,7 @@ def _more_tails(pair: Pair, piece: Piece, count: int) -> Iterator[list[psutil.Pr
         for process in started:
             process.send_signal(signal.SIGCONT)
             process.kill()
-            process.wait(10)
+            process.wait(NEVER_S)
 
 
 PAUSED_TAILS = Fault(

@@ -11,11 +11,10 @@ from customers.directory import directory
 from tests.faults.campaign import Fault, Outcome, Piece
 from tests.faults.load import Load
 from tests.faults.pair import Pair, running_pair
-from tests.make_run import wait_until
+from tests.make_run import NEVER_S, wait_until
 
 _ACCEPTED_BETWEEN = 100
 _RECOVERS_WITHIN_S = 10.0
-NEVER_S = 60.0  # what has not come back by then will not
 _TAILS = {"accounts": revenue, "customers": directory}
 
 
@@ -41,7 +40,7 @@ def kill_top(pair: Pair, _: str) -> float:
     pair.run.processes()  # seen now, they can be missed later
     killed_at = time.monotonic()
     pair.run.process.kill()
-    pair.run.process.wait(10)
+    pair.run.process.wait(NEVER_S)
     return _start_again(pair, killed_at)
 
 
@@ -93,7 +92,7 @@ def kill_processes(
                 killed_at = kind(pair, service)
                 kills += 1
                 counts[kind.__name__.replace("_", " ").replace("kill ", "of ", 1)] += 1
-                wait_until(pair.both_answer, lambda: "a service does not answer any more", NEVER_S)
+                wait_until(pair.both_answer, lambda: "a service does not answer any more")
                 recovered.append(time.monotonic() - killed_at)
         books = pair.books(load)
     late = [

@@ -12,8 +12,9 @@ import pytest
 
 from tests.faults.campaign import Piece
 from tests.faults.clock_jumps import MACHINE, OFFSETS_S, SERVICES, jump_clocks
+from tests.make_run import NEVER_S
 
-pytestmark = [pytest.mark.processes, pytest.mark.needs("gcc"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.processes, pytest.mark.needs("gcc")]
 
 SEED = "20261121"
 WALL_CLOCK = Path(__file__).parent / "builds" / "wall_clock"
@@ -21,7 +22,7 @@ WALL_CLOCK = Path(__file__).parent / "builds" / "wall_clock"
 
 def test_books_balance_when_the_clock_jumps_there_and_back(tmp_path: Path) -> None:
     jumps = 2 * len(OFFSETS_S)
-    outcome = jump_clocks(Piece(SEED, jumps, tmp_path), MACHINE)
+    outcome = jump_clocks(Piece(SEED, jumps, tmp_path), MACHINE, patience_s=NEVER_S, resumes_within_s=NEVER_S)
     assert (outcome.trials, outcome.wrong) == (jumps, [])
 
 

@@ -24,10 +24,10 @@ from shared.events import make_codec
 from tests.faults.conservation import read_log
 from tests.faults.pair import Pair
 from tests.faults.switches import Readers
-from tests.make_run import Run, wait_until
+from tests.make_run import NEVER_S, Run, wait_until
 from tests.services.facts import a_customer_created, an_invoice_created
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.processes
 
 NEW = Path(__file__).parent / "builds" / "revenue_counts_invoices"
 ACCEPTED = 300
@@ -84,7 +84,7 @@ class Deployment:
 
     def look(self, **headers: str) -> Seen:
         answer = httpx.get(
-            f"{self.pair.accounts_url}/accounts/1", headers={**self.pair.headers, **headers}, timeout=15
+            f"{self.pair.accounts_url}/accounts/1", headers={**self.pair.headers, **headers}, timeout=NEVER_S
         )
         state = answer.headers.get("Projection-State")
         if answer.status_code != 200:
@@ -100,7 +100,7 @@ class Deployment:
         if build is not None:
             environment["PYTHONPATH"] = str(build)
         ran = subprocess.run(
-            [_ACCOUNTS, *words, "--json"], env=environment, capture_output=True, timeout=100, check=False
+            [_ACCOUNTS, *words, "--json"], env=environment, capture_output=True, timeout=NEVER_S, check=False
         )
         assert ran.returncode == 0, ran
         return msgspec.json.decode(ran.stdout)
@@ -112,10 +112,10 @@ class Deployment:
         try:
             newer = Projection(revenue.name, revenue.version + 1, ())
             reader = ProjectionReader(self.pair.folders[revenue], newer)
-            assert reader.wait_until_applied(up_to, 30)
+            assert reader.wait_until_applied(up_to, NEVER_S)
         finally:
             tail.terminate()
-            assert tail.wait(20) == 0
+            assert tail.wait(NEVER_S) == 0
 
     def _environment(self) -> dict[str, str]:
         environment = {**self.pair.run.environment, "REDIS_URL": self.pair.redis_url}

@@ -15,8 +15,9 @@ from tests.faults.log_divergences import (
     promote_lagging_replica,
     restore_old_directory,
 )
+from tests.make_run import NEVER_S
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.processes
 
 SEED = "20261121"
 IDS_ONLY = Path(__file__).parent / "builds" / "ids_only"
@@ -25,7 +26,7 @@ IDS_ONLY = Path(__file__).parent / "builds" / "ids_only"
 def test_divergence_is_named_and_mended_and_controls_halt_nobody(tmp_path: Path) -> None:
     """Each once; every second divergence is overtaken before anybody looks."""
     trials = len(DIVERGENCES) + len(CONTROLS)
-    outcome = diverge_logs(Piece(SEED, trials, tmp_path))
+    outcome = diverge_logs(Piece(SEED, trials, tmp_path), patience_s=NEVER_S)
     assert (outcome.trials, outcome.wrong) == (trials, [])
     assert outcome.counts["reads after a divergence"] >= len(DIVERGENCES)
     assert outcome.counts["of them served as fresh"] == 0

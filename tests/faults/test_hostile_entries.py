@@ -12,7 +12,7 @@ import pytest
 from tests.faults.campaign import Piece
 from tests.faults.hostile_entries import Ending, a_newer_version, attack, the_last_position
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.processes
 
 SEED = "20261121"
 BUILDS = Path(__file__).parent / "builds"

@@ -13,7 +13,6 @@ import pytest
 from tests.faults.campaign import Piece
 from tests.faults.paused_tails import pause_tails
 from tests.faults.process_kills import (
-    NEVER_S,
     Kill,
     kill_all,
     kill_processes,
@@ -24,8 +23,9 @@ from tests.faults.process_kills import (
     kill_worker_and_tail,
 )
 from tests.faults.redis_kills import kill_redis
+from tests.make_run import NEVER_S
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.processes
 
 SEED = "20261121"
 BUILDS = Path(__file__).parent / "builds"
@@ -33,7 +33,7 @@ BUILDS = Path(__file__).parent / "builds"
 
 @pytest.mark.needs("strace")
 def test_books_balance_when_redis_is_killed_again_and_again(tmp_path: Path) -> None:
-    outcome = kill_redis(Piece(SEED, 20, tmp_path))
+    outcome = kill_redis(Piece(SEED, 20, tmp_path), patience_s=NEVER_S, recovers_within_s=NEVER_S)
     assert (outcome.trials, outcome.wrong) == (20, [])
 
 

@@ -14,7 +14,7 @@ from tests.faults.campaign import Piece
 from tests.faults.fault_proxy import Mode
 from tests.faults.network_faults import FAULTY_MODES, shake_network
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.processes
 
 SEED = "7"  # its spells are short
 CLIENT_RETRIES = Path(__file__).parent / "builds" / "client_retries"

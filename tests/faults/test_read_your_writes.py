@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from tests.faults.pair import Pair
-from tests.make_run import Run
+from tests.make_run import NEVER_S, Run
 
 pytestmark = pytest.mark.processes
 
@@ -22,7 +22,7 @@ def test_invoice_right_after_its_customer_is_never_404(start_run: Callable[..., 
     pair = Pair(start_run)
 
     def post_share(_: int) -> Counter[int]:
-        with httpx.Client(base_url=pair.customers_url, headers=pair.headers, timeout=30) as client:
+        with httpx.Client(base_url=pair.customers_url, headers=pair.headers, timeout=NEVER_S) as client:
             return Counter(post_both(client) for _ in range(CUSTOMERS // THREADS))
 
     with ThreadPoolExecutor(THREADS) as threads:

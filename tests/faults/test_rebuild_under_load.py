@@ -9,7 +9,7 @@ import pytest
 from tests.faults.campaign import Piece
 from tests.faults.switches import TRIALS, switch_under_load
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.processes
 
 SEED = "20261121"
 BUILDS = Path(__file__).parent / "builds"

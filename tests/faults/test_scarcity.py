@@ -20,8 +20,9 @@ from tests.faults.scarcity import (
     fill_disks,
     starve_redis,
 )
+from tests.make_run import NEVER_S
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.processes
 
 SEED = "20261121"
 SHORT_S = (1.5, 2.0)  # an idle tail looks once a second
@@ -48,12 +49,12 @@ def mounts(tmp_path: Path) -> None:
     ],
 )
 def test_all_resumes_once_a_full_disk_has_space(disks: Disks, tmp_path: Path) -> None:
-    outcome = fill_disks(Piece(SEED, 1, tmp_path), disks, SHORT_S)
+    outcome = fill_disks(Piece(SEED, 1, tmp_path), disks, SHORT_S, NEVER_S)
     assert (outcome.trials, outcome.wrong) == (1, [])
 
 
 def test_redis_without_memory_is_read_all_the_same(tmp_path: Path) -> None:
-    outcome = starve_redis(Piece(SEED, 1, tmp_path), SHORT_S)
+    outcome = starve_redis(Piece(SEED, 1, tmp_path), SHORT_S, NEVER_S)
     assert (outcome.trials, outcome.wrong) == (1, [])
 
 

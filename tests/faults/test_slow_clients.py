@@ -9,7 +9,7 @@ import pytest
 from tests.faults.campaign import Piece
 from tests.faults.slow_clients import attack
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.processes
 
 SEED = "20261122"
 BUILDS = Path(__file__).parent / "builds"

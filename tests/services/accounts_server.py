@@ -12,7 +12,7 @@ from pathlib import Path
 from eventlog.child_process import ending_with
 from eventlog.embedded_redis import EmbeddedRedis, free_port
 from shared.cli import WORKERS
-from tests.make_run import ROOT, wait_until
+from tests.make_run import NEVER_S, ROOT, wait_until
 from tests.pair import Pair
 
 
@@ -27,7 +27,7 @@ class AccountsServer:
     def end(self) -> None:
         """As a supervisor ends it."""
         self.process.terminate()
-        self.process.wait(20)
+        self.process.wait(NEVER_S)
 
 
 @contextmanager

@@ -36,7 +36,7 @@ from shared.operations import Operation, operation_of
 from shared.permissions import Role
 from shared.settings import InvalidSettings, Settings
 from tests.fake_redis import fake_pool
-from tests.make_run import ROOT, wait_until
+from tests.make_run import NEVER_S, ROOT, wait_until
 from tests.pair import Client, Pair, running_pair
 
 SERVICES = ("accounts", "customers")
@@ -521,7 +521,7 @@ def started(command: list[str], port: int, folder: Path, jwks: str = "") -> Iter
             yield output
         finally:
             process.terminate()
-            process.wait(20)
+            process.wait(NEVER_S)
 
 
 @pytest.mark.processes
@@ -529,7 +529,7 @@ def test_flask_run_serves(tmp_path: Path) -> None:
     port = free_port()
     command = [sys.executable, "-m", "flask", "--app", "customers", "run", "--port", str(port)]
     with started(command, port, tmp_path):
-        answer = httpx.get(f"http://127.0.0.1:{port}/customers", trust_env=False)
+        answer = httpx.get(f"http://127.0.0.1:{port}/customers", trust_env=False, timeout=NEVER_S)
     assert (answer.status_code, answer.json()["type"]) == (401, "/problems/unauthorized")
 
 
@@ -540,7 +540,9 @@ def test_a_line_of_the_log_says_which_request_it_is_about(pair: Pair, tmp_path: 
     headers = {"Authorization": f"Bearer {pair.token()}", "X-Request-Id": "find-me"}
     command = [str(Path(sys.executable).with_name("customers")), "serve"]
     with started(command, port, tmp_path, str(pair.folder / "accounts" / PUBLIC_KEYS_NAME)) as output:
-        answer = httpx.get(f"http://127.0.0.1:{port}/customers", headers=headers, trust_env=False)
+        answer = httpx.get(
+            f"http://127.0.0.1:{port}/customers", headers=headers, trust_env=False, timeout=NEVER_S
+        )
         assert (answer.status_code, answer.headers["X-Request-Id"]) == (503, "find-me")
         wait_until(lambda: "find-me" in output.read_text(), output.read_text)
     lines = [json.loads(line) for line in output.read_text().splitlines() if "find-me" in line]

@@ -22,6 +22,7 @@ from eventlog.tail_status import TailState, TailStatusFile
 from shared.events import make_codec
 from shared.settings import Settings
 from tests.eventlog.running_tail import wait_until
+from tests.make_run import NEVER_S
 from tests.pair import Client, Pair, running_pair
 from tests.services.facts import a_customer_created, an_account_created, an_invoice_created
 from tests.services.operator import Operator
@@ -85,7 +86,7 @@ def following(operator: Operator) -> Iterator[None]:
             yield
         finally:
             tail.terminate()
-            tail.communicate(timeout=30)
+            tail.communicate(timeout=NEVER_S)
 
 
 COMMANDS: Final = (

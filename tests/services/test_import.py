@@ -26,7 +26,7 @@ from eventlog import EventLog, Metadata, Moment
 from eventlog.embedded_redis import EmbeddedRedis
 from shared.events import make_codec
 from tests.eventlog.lossy_proxy import Loss, LossyProxy
-from tests.make_run import ROOT, wait_until
+from tests.make_run import NEVER_S, ROOT, wait_until
 from tests.pair import Pair
 from tests.services import importing_process
 from tests.services.facts import a_customer_created
@@ -232,7 +232,7 @@ def test_customer_that_is_deleted_meanwhile_takes_no_line_behind_the_deletion(
     with operator.start("customers import", file) as process:
         wait_until(lambda: record_of(file).exists(), lambda: "nothing was begun")
         served.customers_tail.start()
-        _, told = process.communicate(timeout=60)
+        _, told = process.communicate(timeout=NEVER_S)
     assert process.returncode == 1
     assert "line 10: there is no customer 8." in told
     require_whole(served, 9)
@@ -249,7 +249,7 @@ def test_customer_that_the_projection_has_not_seen_yet_stops_nothing(
     with operator.start("customers import", file) as process:
         wait_until(lambda: record_of(file).exists(), lambda: "nothing was begun")
         served.customers_tail.start()
-        _, told = process.communicate(timeout=60)
+        _, told = process.communicate(timeout=NEVER_S)
     assert process.returncode == 0, told
     require_whole(served, 20)
 
@@ -387,7 +387,7 @@ def test_a_file_that_replaces_one_that_is_imported_waits_for_that(
 def test_two_imports_at_once_import_each_line_once(served: Pair, operator: Operator, file: Path) -> None:
     file.write_text(lines(1, 5000))
     both = [operator.start("customers import", file) for _ in range(2)]
-    endings = [(process.communicate(timeout=60)[1], process.returncode) for process in both]
+    endings = [(process.communicate(timeout=NEVER_S)[1], process.returncode) for process in both]
     assert 0 in [code for _, code in endings], endings
     assert all(code == 0 or "another import" in told for told, code in endings), endings
     require_whole(served, 5000)
@@ -426,7 +426,7 @@ def test_killed_before_any_step_it_loses_and_doubles_no_line(
             env={**os.environ, **operator.environment},
             cwd=ROOT,
             check=False,
-            timeout=60,
+            timeout=NEVER_S,
             capture_output=True,
         )
         if ended.returncode == 0:
@@ -496,7 +496,7 @@ def test_interrupted_it_says_how_far_it_is_in_one_line_and_goes_on(
     seen = served.log.state().sequence
     process = start_and_wait(operator, file, lambda: served.log.state().sequence > seen)
     process.send_signal(signal.SIGINT)
-    printed, told = process.communicate(timeout=60)
+    printed, told = process.communicate(timeout=NEVER_S)
     assert (process.returncode, printed) == (130, "")
     *_, line = told.splitlines()
     assert line.startswith(

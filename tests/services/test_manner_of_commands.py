@@ -28,7 +28,7 @@ from eventlog.readers import ReaderKind
 from eventlog.signed_log import begin_signing
 from eventlog.signing import Keys
 from shared.permissions import Role
-from tests.make_run import wait_until
+from tests.make_run import NEVER_S, wait_until
 from tests.pair import Pair
 from tests.programs import COMMANDS, PROGRAMS, examples_of, options_of
 from tests.services.operator import require_one_line
@@ -195,12 +195,12 @@ class Terminal:
             try:
                 wait_until(lambda: bool(told.read_text()) or process.poll() is not None, told.read_text)
                 process.send_signal(signal.SIGINT)
-                assert process.wait(20) in {0, INTERRUPTED}, (
+                assert process.wait(NEVER_S) in {0, INTERRUPTED}, (
                     told.read_text()
                 )  # the latter where it had hardly begun
             finally:
                 process.kill()
-                process.wait(20)
+                process.wait(NEVER_S)
 
 
 @pytest.fixture

@@ -320,7 +320,7 @@ def test_each_state_of_the_pair_fires_its_alerts_and_no_others(
             return str(not_yet)
         return ""
 
-    wait_until(lambda: not told(), told, within_s=20)
+    wait_until(lambda: not told(), told)
 
 
 @pytest.mark.needs("promtool")

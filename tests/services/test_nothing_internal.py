@@ -14,6 +14,7 @@ import pytest
 
 from eventlog import EventLog
 from eventlog.embedded_redis import EmbeddedRedis
+from tests.make_run import NEVER_S
 from tests.pair import Pair, running_pair
 from tests.services.accounts_server import accounts_server
 
@@ -73,7 +74,7 @@ def test_over_sockets_too_nothing_tells_what_answers(
         accounts_server(pair, redis_server, tmp_path / "out") as server,
     ):
         for name, request in ODD_REQUESTS.items():
-            with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+            with socket.create_connection(("127.0.0.1", server.port), timeout=NEVER_S) as connection:
                 ending = b"" if b"\r\n\r\n" in request else b"Connection: close\r\n\r\n"
                 connection.sendall(request + ending)
                 with connection.makefile("rb") as answer:

@@ -26,7 +26,7 @@ from eventlog.generations import Generations, home_of
 from eventlog.tail_lock import TailLock
 from shared.permissions import Role
 from shared.settings import Settings
-from tests.make_run import wait_until
+from tests.make_run import NEVER_S, wait_until
 from tests.pair import Client, Pair
 from tests.services.accounts_server import accounts_server
 from tests.services.operator import Operator
@@ -340,7 +340,9 @@ def test_one_rebuild_at_a_time_is_seen_by_every_worker(served: Pair, operator: O
 def test_a_rebuild_ends_with_its_server(served: Pair, redis_server: EmbeddedRedis, tmp_path: Path) -> None:
     with accounts_server(served, redis_server, tmp_path / "accounts.log") as server:
         headers = {"Authorization": f"Bearer {served.token()}"}
-        begun = httpx.post(f"http://127.0.0.1:{server.port}/projection/rebuild", headers=headers)
+        begun = httpx.post(
+            f"http://127.0.0.1:{server.port}/projection/rebuild", headers=headers, timeout=NEVER_S
+        )
         assert begun.status_code == 202
         process = rebuild_process(psutil.Process(server.process.pid))
         process.suspend()

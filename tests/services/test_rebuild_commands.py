@@ -19,7 +19,7 @@ from eventlog.position import START
 from eventlog.readers import ReaderKind
 from eventlog.rebuild import rebuild_name
 from eventlog.tail_lock import TailLock, is_held
-from tests.make_run import wait_until
+from tests.make_run import NEVER_S, wait_until
 from tests.pair import Pair
 from tests.services.operator import Operator, require_one_line
 
@@ -316,7 +316,7 @@ def test_ctrl_c_leaves_everything_as_it_was(
             lambda: f"{generations.list_all()} {process.poll()}",
         )
         process.send_signal(signal.SIGINT)
-        printed, told = process.communicate(timeout=20)
+        printed, told = process.communicate(timeout=NEVER_S)
         client.client_unpause()
     assert (process.returncode, printed) == (130, "")
     assert require_one_line(told) == "Interrupted: what is served is as it was."
@@ -337,7 +337,7 @@ def test_of_two_that_switch_at_once_each_is_told_what_became_of_it(served: Pair,
     second = operator.start("customers generations switch 3")
     wait_until(lambda: request.read_text() == "3", lambda: str(list(home.iterdir())))
     lock.release()
-    told = [process.communicate(timeout=20)[1] for process in (first, second)]
+    told = [process.communicate(timeout=NEVER_S)[1] for process in (first, second)]
     assert (first.returncode, second.returncode) == (1, 0), told
     assert "another generation than 2 was asked for" in require_one_line(told[0])
     assert operator.generations("customers") == {1: "previous", 2: "kept", 3: "served"}

@@ -23,7 +23,7 @@ from shared.admission import AT_ONCE, WAITING
 from shared.cli import WORKERS
 from shared.events import make_codec
 from shared.strict_json import LARGEST_BODY_BYTES
-from tests.make_run import ROOT, wait_until
+from tests.make_run import NEVER_S, ROOT, wait_until
 from tests.pair import Pair, running_pair
 
 pytestmark = pytest.mark.processes
@@ -49,7 +49,7 @@ class Server:
         return self.ask_raw(b"\r\n".join(lines) + b"\r\n\r\n" + body)
 
     def ask_raw(self, request: bytes) -> int:
-        with socket.create_connection(("127.0.0.1", self._port), timeout=10) as connection:
+        with socket.create_connection(("127.0.0.1", self._port), timeout=NEVER_S) as connection:
             connection.sendall(request)
             with connection.makefile("rb") as answer:
                 return int(answer.readline().split()[1])
@@ -93,7 +93,7 @@ def serving(
             yield process
         finally:
             process.terminate()
-            process.wait(20)
+            process.wait(NEVER_S)
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +128,7 @@ def test_no_worker_outlives_a_server_killed_while_it_starts(
         time.sleep(after_ms / 1000)  # a worker imports for longer than any of these
         workers = server.children(recursive=True)
         process.kill()
-    gone, alive = psutil.wait_procs(workers, timeout=10)
+    gone, alive = psutil.wait_procs(workers, timeout=NEVER_S)
     for worker in alive:
         worker.kill()
     assert gone
