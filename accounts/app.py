@@ -93,6 +93,7 @@ def create_app(
         health,
         tokens,
         limit=limit,
+        is_current=users.is_current,
         metrics_token=settings.metrics_token,
         cors_origins=settings.cors_origins,
         trusted_proxies=settings.trusted_proxies,

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
-from accounts.users_file import UsersFile
+from accounts.users_file import WHO_MAY_LOG_IN, UsersFile
 from eventlog.counted import counted
 from shared.health import Check
 from shared.permissions import Identity, Role
@@ -24,6 +24,10 @@ _HASHING_WAIT_S = 5.0
 
 class UserExists(Exception):
     """Somebody has this name already."""
+
+
+class NotAllowed(Exception):
+    """Whoever asks for it may not log in any more, or has another role than its token says."""
 
 
 class NoSuchUser(Exception):
@@ -56,17 +60,29 @@ class Users:
         self._hashing = threading.BoundedSemaphore(_MOST_HASHING)
         self._nobodys_hash: str | None = None
 
-    def add(self, username: str, password: str, role: Role) -> None:
-        """Raise UserExists if the name is taken; nothing is changed then."""
+    def add(self, username: str, password: str, role: Role, *, asked_by: Identity | None = None) -> None:
+        """Raise UserExists if the name is taken, NotAllowed where `asked_by` is not current; nothing is changed then.
+
+        That is looked at as it is added: to hash a password takes long enough for somebody to be disabled.
+        """
         password_hash = self._hash(password)
         try:
-            with self._file.open() as file:
+            with self._file.change() as file:
+                if asked_by is not None and not _is_current(file, asked_by):
+                    raise NotAllowed
                 file.execute(
                     "INSERT INTO users (username, password_hash, role, created_date) VALUES (?, ?, ?, ?)",
                     (username, password_hash, role.value, _now()),
                 )
         except sqlite3.IntegrityError:
             raise UserExists(f"user {username!r} exists already: choose another name") from None
+
+    def is_current(self, identity: Identity) -> bool:
+        """Whether the user may still log in, and still has this role."""
+        if not self._file.exists():
+            return False
+        with self._file.open() as file:
+            return _is_current(file, identity)
 
     def authenticate(self, username: str, password: str) -> Identity | None:
         """Who it is, or None; an unknown or disabled name takes as long as a wrong password."""
@@ -171,6 +187,14 @@ class Users:
             yield
         finally:
             self._hashing.release()
+
+
+def _is_current(file: sqlite3.Connection, identity: Identity) -> bool:
+    found = file.execute(
+        f"SELECT 1 FROM users WHERE username = ? AND role = ? AND username IN {WHO_MAY_LOG_IN}",
+        (identity.username, identity.role.value),
+    ).fetchone()
+    return found is not None
 
 
 def _now() -> str:

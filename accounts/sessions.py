@@ -9,14 +9,13 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from accounts.users_file import UsersFile
+from accounts.users_file import WHO_MAY_LOG_IN, UsersFile
 from shared.permissions import Identity, Role
 
 IDLE: Final = timedelta(days=14)
 LONGEST: Final = timedelta(days=30)
 _ID_CHARACTERS: Final = 22  # 16 bytes
 _SECRET_BYTES: Final = 32
-_WHO_MAY: Final = "(SELECT username FROM users EXCEPT SELECT username FROM disabled_users)"
 
 
 class RefreshToken(NamedTuple):
@@ -41,7 +40,7 @@ class Sessions:
         with self._file.change() as file:
             file.execute("DELETE FROM sessions WHERE min(idle_until_s, ends_s) <= ?", (now_s,))
             begun = file.execute(
-                f"INSERT INTO sessions SELECT ?, ?, ?, ?, ? WHERE ? IN {_WHO_MAY}",
+                f"INSERT INTO sessions SELECT ?, ?, ?, ?, ? WHERE ? IN {WHO_MAY_LOG_IN}",
                 (session_id, username, _hash(secret), idle_until_s, ends_s, username),
             )
         return RefreshToken(session_id + secret, IDLE) if begun.rowcount else None
@@ -59,7 +58,7 @@ class Sessions:
         with self._file.change() as file:
             found = file.execute(
                 "UPDATE sessions SET secret_hash = ?, idle_until_s = ? WHERE id = ? AND secret_hash = ?"
-                f" AND min(idle_until_s, ends_s) > ? AND username IN {_WHO_MAY}"
+                f" AND min(idle_until_s, ends_s) > ? AND username IN {WHO_MAY_LOG_IN}"
                 " RETURNING username, min(idle_until_s, ends_s) - ?, (SELECT role FROM users"
                 " WHERE users.username = sessions.username)",
                 (

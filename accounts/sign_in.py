@@ -9,13 +9,13 @@ from flask import Blueprint, Response, request
 from accounts import operations
 from accounts.answers import LoggedIn, ShownUser
 from accounts.failed_logins import TooManyFailures
-from accounts.identity import TooBusy, UserExists, Users
+from accounts.identity import NotAllowed, TooBusy, UserExists, Users
 from accounts.logins import Logins
 from accounts.schemas import CreateUserBody, LoginBody, RefreshBody
 from accounts.sessions import RefreshToken, Sessions
 from accounts.signing_keys import BadKeys, SigningKeys
 from accounts.token_issuer import TokenIssuer
-from shared.http import answer, no_content, who_asks
+from shared.http import NOT_CURRENT, answer, no_content, who_asks
 from shared.negotiation import preferred_media_type
 from shared.operations import described
 from shared.problem_kinds import BUSY, KEYS_UNKNOWN, TOO_MANY_FAILED_LOGINS, USER_EXISTS
@@ -95,7 +95,9 @@ def make_sign_in_routes(
         """Add a user."""
         body = load_body(_CREATE_USER)
         try:
-            users.add(body["username"], body["password"], body["role"])
+            users.add(body["username"], body["password"], body["role"], asked_by=who_asks())
+        except NotAllowed:
+            raise unauthorized(NOT_CURRENT) from None
         except UserExists:
             raise Problem(USER_EXISTS, f"There is a user {body['username']!r} already.") from None
         added = ShownUser(body["username"], body["role"])

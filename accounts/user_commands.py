@@ -77,7 +77,9 @@ def passwd(service: Service, username: str, password_stdin: bool, generate: bool
 @json_option
 @pass_service
 def disable(service: Service, username: str, as_json: bool) -> None:
-    """Let a user neither log in nor refresh any more; access tokens stay good for up to 15 minutes.
+    """Let a user neither log in nor refresh any more, nor change anything in accounts.
+
+    Access tokens go on reading, and writing in customers, for up to 15 minutes.
 
     The last admin who may log in is not disabled: add another one first.
     """

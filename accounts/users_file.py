@@ -11,6 +11,7 @@ from typing import Final
 from eventlog.private_files import make_private_database, make_private_directory
 
 FILE_NAME: Final = "users.db"
+WHO_MAY_LOG_IN: Final = "(SELECT username FROM users EXCEPT SELECT username FROM disabled_users)"
 _BUSY_TIMEOUT_MS: Final = 5000
 # Disabled users have a table of their own, so that files of before need no change.
 _TABLES: Final = """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from flask import Flask, Response, g, request
@@ -32,6 +32,12 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
     from shared.spans import Spans
+
+
+_CHANGE_NOTHING: Final = {"GET", "HEAD"}
+NOT_CURRENT: Final = (
+    "The user of this access token may not log in any more, or has another role by now: log in again."
+)
 
 
 class _PlainApp(Flask):
@@ -67,6 +73,7 @@ def make_app(
     tokens: Tokens,
     *,
     limit: Callable[[Flask], None],
+    is_current: Callable[[Identity], bool] = lambda _: True,
     metrics_token: str = "",
     cors_origins: Collection[str] = (),
     trusted_proxies: int = 0,
@@ -74,7 +81,8 @@ def make_app(
 ) -> Flask:
     """An app that answers nothing but health, and tells of itself, yet.
 
-    `limit` makes it count requests, those of whoever is not let in, too.
+    `limit` makes it count requests, those of whoever is not let in, too. `is_current` is asked before anything is
+    changed, which lasts for longer than a token: whether its user may still log in, and has its role.
     """
     app = _PlainApp(name, static_folder=None)
     app.wsgi_app = _surround(app.wsgi_app, trusted_proxies, cors_origins)  # type: ignore[assignment, method-assign]  # Flask's way
@@ -99,7 +107,7 @@ def make_app(
         environ = request.environ
         operation = _find_operation(app)
         if operation is not None:
-            _admit(tokens, operation.allowed)
+            _admit(tokens, operation.allowed, is_current)
         query, accept = environ.get("QUERY_STRING", ""), environ.get("HTTP_ACCEPT", "*/*")
         if not query and accept == "*/*":
             return
@@ -137,7 +145,7 @@ def _find_operation(app: Flask) -> Operation | None:
     return operation_of(app.view_functions[request.endpoint])
 
 
-def _admit(tokens: Tokens, allowed: Allowed) -> None:
+def _admit(tokens: Tokens, allowed: Allowed, is_current: Callable[[Identity], bool]) -> None:
     """Leave in `g` who asks, by `Authorization: Bearer <token>`; 401 or 403 for whoever may not."""
     if not allowed.needs_token:
         return
@@ -148,6 +156,8 @@ def _admit(tokens: Tokens, allowed: Allowed) -> None:
             identity = tokens.verify(bearer_token())
         except InvalidToken as problem:
             raise unauthorized(str(problem)) from problem
+    if request.method not in _CHANGE_NOTHING and not is_current(identity):
+        raise unauthorized(NOT_CURRENT)
     if not identity.may_ask(allowed):
         raise forbidden(f"Only an admin may ask for {request.method} {request.url_rule}.")
     g.identity = identity

@@ -71,6 +71,7 @@ def fuzz(piece: Piece) -> Outcome:
     log.create()
     variables = {"REQUEST_LIMITS": _LIMITS, "CORS_ORIGINS": "http://127.0.0.1:8090"}
     with running_pair(log, piece.folder, variables=variables) as pair:
+        pair.users.add("user2", "password2", Role.MEMBER)  # the role of its token below
         pair.make_demo()
         pair.wait_until_applied()
         made = _Requests(pair, random.Random(piece.seed))

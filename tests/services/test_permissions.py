@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator, Mapping
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -17,6 +19,7 @@ import pytest
 from werkzeug.test import TestResponse
 
 from accounts.token_issuer import TokenIssuer
+from accounts.users_file import FILE_NAME
 from eventlog import START, Event, EventLog
 from eventlog.log import Moment
 from shared.events import make_codec
@@ -302,6 +305,7 @@ def test_foreign_is_told_as_absent_while_the_log_is_away(tmp_path: Path) -> None
     log = EventLog(fakeredis.FakeRedis(server=server).connection_pool, make_codec())
     log.create()
     with running_pair(log, tmp_path) as pair:
+        pair.users.add("mel", "password of mel", Role.MEMBER)
         publish(pair, *a_thing_created(70_002, "kim"))
         foreign, absent = Thing("70002", "kim"), Thing("70000", "zoe")
         token = token_of(pair, "mel")
@@ -311,6 +315,50 @@ def test_foreign_is_told_as_absent_while_the_log_is_away(tmp_path: Path) -> None
                 answer = told(ask(pair, route, token, foreign), foreign)
                 assert answer == told(ask(pair, route, token, absent), absent), route
                 assert answer[0] == (404 if route.method == "GET" else 503), route
+
+
+def a_user_as_the_token_says(pair: Pair) -> str:
+    """An admin's, of whom only what follows makes another."""
+    name = f"user{next(_FIRST_IDS)}"
+    pair.users.add(name, f"password of {name}", Role.ADMIN)
+    return name
+
+
+def disabled(pair: Pair) -> str:
+    name = a_user_as_the_token_says(pair)
+    pair.users.disable(name)
+    return name
+
+
+def a_member_by_now(pair: Pair) -> str:
+    name = a_user_as_the_token_says(pair)
+    with closing(sqlite3.connect(pair.folder / "accounts" / FILE_NAME)) as file, file:
+        file.execute("UPDATE users SET role = 'member' WHERE username = ?", (name,))
+    return name
+
+
+def deleted(_: Pair) -> str:
+    return "nobody"
+
+
+@pytest.mark.parametrize("who", [disabled, a_member_by_now, deleted])
+@pytest.mark.parametrize(
+    "route",
+    [route for route in ROUTES if route.service == "accounts" and route.allowed.needs_token],
+    ids=str,
+)
+def test_a_token_of_who_is_another_by_now_changes_nothing_in_accounts(
+    pair: Pair, route: Route, things: Things, who: Callable[[Pair], str]
+) -> None:
+    """What it reads lasts no longer than the token; what it changes would."""
+    token = pair.token(who(pair), Role.ADMIN)
+    users, entries = pair.users.list_users(), pair.log.state().sequence
+    answer = ask(pair, route, token, things.foreign)
+    if route.method == "GET":
+        assert answer.status_code != 401
+    else:
+        assert (answer.status_code, answer.get_json(force=True)["type"]) == (401, "/problems/unauthorized")
+    assert (pair.users.list_users(), pair.log.state().sequence) == (users, entries)
 
 
 @routes_on_things(*CLOSED)

@@ -14,6 +14,7 @@ import pytest
 from eventlog import EventLog, Moment
 from eventlog.position import START
 from shared.events import AccountCreated, CustomerCreated, InvoiceCreated, make_codec
+from shared.permissions import Role
 from tests.clock import FIXED_NOW
 from tests.fake_redis import fake_pool
 from tests.make_run import wait_until
@@ -23,6 +24,7 @@ from tests.pair import Client, Pair, running_pair
 @pytest.fixture
 def pair(fake_log: EventLog, tmp_path: Path) -> Iterator[Pair]:
     with running_pair(fake_log, tmp_path) as pair:
+        pair.users.add("user1", "password1", Role.ADMIN)
         yield pair
 
 
@@ -278,6 +280,7 @@ def test_before_there_is_a_log_reads_claim_no_position_and_writes_are_503(tmp_pa
 
 def test_a_projection_that_is_not_there_is_503_on_reads_and_ready(fake_log: EventLog, tmp_path: Path) -> None:
     pair = Pair(fake_log, tmp_path)
+    pair.users.add("user1", "password1", Role.ADMIN)
     answer = pair.accounts().get("/accounts")
     assert (answer.status_code, answer.get_json(force=True)["type"]) == (503, "/problems/not-readable")
     answer = pair.accounts().delete("/accounts/1", headers={"Idempotency-Key": "mine"})

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import jwt
 import pytest
+from argon2 import PasswordHasher
 
 from accounts.identity import Users
 from accounts.signing_keys import SigningKeys
@@ -55,6 +56,7 @@ def pair_with_members(log: EventLog, folder: Path) -> Iterator[Pair]:
     with running_pair(log, folder) as pair:
         for name in ("mel", "eve"):
             pair.users.add(name, f"password of {name}", Role.MEMBER)
+        pair.users.add("root", "password of root", Role.ADMIN)
         yield pair
 
 
@@ -103,6 +105,22 @@ def test_only_an_admin_adds_users(pair: Pair) -> None:
         "/auth/login", json={"username": "new", "password": "long enough for it"}
     )
     assert signed_in.status_code == 200
+
+
+def test_an_admin_who_is_disabled_while_a_password_is_hashed_adds_nobody(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair.users.add("ada", "password of ada", Role.ADMIN)
+    hash_password = PasswordHasher.hash
+
+    def disabled_meanwhile(hasher: PasswordHasher, password: str) -> str:
+        pair.users.disable("ada")
+        return hash_password(hasher, password)
+
+    monkeypatch.setattr(PasswordHasher, "hash", disabled_meanwhile)
+    body = {"username": "successor", "password": "long enough for it", "role": "admin"}
+    assert pair.accounts("ada", Role.ADMIN).post("/users", json=body).status_code == 401
+    assert "successor" not in {user.username for user in pair.users.list_users()}
 
 
 def bad_tokens(pair: Pair) -> dict[str, str]:
@@ -194,6 +212,6 @@ def test_a_file_of_users_is_made_once_by_many(tmp_path: Path) -> None:
 
 def test_an_account_has_an_owner_that_exists(pair: Pair) -> None:
     before = pair.log.state().sequence
-    refused = pair.accounts().post("/accounts", json={"name": "x", "owned_by": "nobody"})
+    refused = pair.accounts("root").post("/accounts", json={"name": "x", "owned_by": "nobody"})
     assert (refused.status_code, refused.get_json(force=True)["errors"][0]["pointer"]) == (404, "#/owned_by")
     assert pair.log.state().sequence == before

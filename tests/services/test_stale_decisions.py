@@ -15,6 +15,7 @@ from accounts.demo import make_demo
 from accounts.revenue import revenue
 from eventlog import START, EventLog, Moment, ProjectionReader
 from eventlog.deciding import DecisionMaker
+from shared.permissions import Role
 from tests.clock import FIXED_NOW
 from tests.pair import Pair, Tail, running_pair
 from tests.services.facts import a_customer_created, an_account_created, an_invoice_created
@@ -24,6 +25,7 @@ from tests.services.facts import a_customer_created, an_account_created, an_invo
 def pair(fake_log: EventLog, tmp_path: Path) -> Iterator[Pair]:
     """Account 1 with customer 1 and its invoice 1, and account 2 with nothing in it."""
     with running_pair(fake_log, tmp_path) as pair:
+        pair.users.add("user1", "password1", Role.ADMIN)
         before = [
             an_account_created(1),
             an_account_created(2),
