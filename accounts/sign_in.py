@@ -28,6 +28,7 @@ _LOGIN = LoginBody()
 _REFRESH = RefreshBody()
 _CREATE_USER = CreateUserBody()
 _NO_STORE = {"Cache-Control": "no-store"}
+_NO_KEYS = "The keys of access tokens cannot be used just now, and nothing was done; /health/ready says why."
 
 _logger = logging.getLogger(__name__)
 
@@ -48,17 +49,18 @@ def make_sign_in_routes(
     def log_in() -> Response:
         """Log in: answers the bare token, or JSON with a refresh token where `Accept` asks for it."""
         body = load_body(_LOGIN)
+        key = issuer.find_key()  # without one nothing begins
         identity = logins.authenticate(body["username"], body["password"], request.remote_addr or "")
         if identity is None:
             raise unauthorized("Username or password is wrong.")
         headers = {**_NO_STORE, "Vary": "Accept"}
         asked = request.headers.get("Accept", "*/*")
         if preferred_media_type(asked, operations.LOG_IN.media_types) != "application/json":
-            return Response(issuer.issue(identity), 200, headers, mimetype="text/plain")
+            return Response(issuer.issue(identity, key), 200, headers, mimetype="text/plain")
         refresh_token = sessions.begin(identity.username)
         if refresh_token is None:
             raise unauthorized("Username or password is wrong.")
-        return answer(_logged_in(issuer.issue(identity), refresh_token), headers=headers)
+        return answer(_logged_in(issuer.issue(identity, key), refresh_token), headers=headers)
 
     @routes.post("/auth/refresh")
     @described(operations.REFRESH)
@@ -67,11 +69,13 @@ def make_sign_in_routes(
 
         Used a second time, it ends its session: somebody else has it, or has the one that came of it.
         """
-        refreshed = sessions.refresh(load_body(_REFRESH)["refresh_token"])
+        sent = load_body(_REFRESH)["refresh_token"]
+        key = issuer.find_key()  # without one the refresh token is not used up
+        refreshed = sessions.refresh(sent)
         if refreshed is None:
             raise unauthorized("The refresh token is not good, or was used before: log in again.")
         identity, refresh_token = refreshed
-        return answer(_logged_in(issuer.issue(identity), refresh_token), headers=_NO_STORE)
+        return answer(_logged_in(issuer.issue(identity, key), refresh_token), headers=_NO_STORE)
 
     @routes.post("/auth/logout")
     @described(operations.LOG_OUT)
@@ -125,7 +129,7 @@ def make_sign_in_routes(
     @routes.app_errorhandler(BadKeys)
     def _bad_keys(problem: BadKeys) -> Response:
         _logger.error("%s", problem)
-        return unavailable(KEYS_UNKNOWN).response()
+        return unavailable(KEYS_UNKNOWN, _NO_KEYS).response()
 
     return routes
 

@@ -9,7 +9,7 @@ from uuid import uuid4
 import jwt
 import msgspec
 
-from accounts.signing_keys import SigningKeys
+from accounts.signing_keys import SigningKey, SigningKeys
 from shared.permissions import Identity
 from shared.tokens import ALGORITHM, LIFETIME, Claims
 
@@ -21,8 +21,12 @@ class TokenIssuer:
         self._keys = keys
         self._clock = clock
 
-    def issue(self, identity: Identity) -> str:
-        """A token for `LIFETIME` from now on; BadKeys where there is no key to sign with."""
+    def find_key(self) -> SigningKey:
+        """The key of the moment; BadKeys where there is none to sign with."""
+        return self._keys.find_signing()
+
+    def issue(self, identity: Identity, key: SigningKey | None = None) -> str:
+        """A token for `LIFETIME` from now on; BadKeys as `find_key`, and never with its key given."""
         now_s = int(self._clock().timestamp())
         claims = Claims(
             sub=identity.username,
@@ -34,7 +38,7 @@ class TokenIssuer:
             iss="revenue-stream/accounts",
             aud="revenue-stream",
         )
-        key = self._keys.find_signing()
+        key = key or self.find_key()
         return jwt.encode(
             msgspec.to_builtins(claims),
             key.private_key(),

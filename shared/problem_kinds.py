@@ -210,7 +210,8 @@ KEYS_UNKNOWN: Final = Kind(
     "keys-unknown",
     503,
     "Try again later",
-    "The token was not looked at: the keys that tokens are checked with are not known here yet. Nothing was done.",
+    "The keys of access tokens are not known here, or cannot be used: no token was looked at, and none was issued."
+    " Nothing was done; a refresh token is as good as before.",
     "Try again after the seconds in `Retry-After`. If it lasts, `/health/ready` says what mends it.",
     "Tokens cannot be checked just now; /health/ready says why.",
 )

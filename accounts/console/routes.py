@@ -81,6 +81,7 @@ def make_console(
             body = check_object(_LOGIN, request.form.to_dict())
         except BrokenFields as problem:
             raise bad_request(describe_errors(problem.errors), problem.errors) from None
+        key = issuer.find_key()
         identity = logins.authenticate(body["username"], body["password"], request.remote_addr or "")
         if identity is None:
             refused = page(401, problem="Username or password is wrong.")
@@ -89,7 +90,7 @@ def make_console(
         answer = _to_the_page()
         answer.set_cookie(
             _COOKIE,
-            issuer.issue(identity),
+            issuer.issue(identity, key),
             max_age=LIFETIME,
             path="/",
             secure=request.is_secure,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,27 @@ def test_no_refresh_token_can_be_read_from_the_file(pair: Pair, tmp_path: Path) 
     content = b"".join(file.read_bytes() for file in (tmp_path / "accounts").glob(f"{FILE_NAME}*"))
     assert token[:22].encode() in content, "by this a session is found"
     assert token[22:].encode() not in content
+
+
+def test_while_no_key_can_sign_no_refresh_token_is_used_up_and_no_session_begins(
+    pair: Pair, tmp_path: Path
+) -> None:
+    token = log_in(pair)["refresh_token"]
+    pair.keys.path.chmod(0o644)
+    asked = [
+        refresh(pair, token),
+        pair.accounts(None).post("/auth/login", json=MEL, headers={"Accept": "application/json"}),
+        pair.accounts(None).post("/auth/login", json=MEL),
+        pair.accounts(None).post("/sign-in", data=MEL),
+    ]
+    for answer in asked:
+        problem = answer.get_json(force=True)
+        assert (answer.status_code, problem["type"]) == (503, "/problems/keys-unknown")
+        assert (answer.headers["Retry-After"], "nothing was done" in problem["detail"]) == ("1", True)
+    with closing(sqlite3.connect(tmp_path / "accounts" / FILE_NAME)) as file:
+        assert file.execute("SELECT count(*) FROM sessions").fetchone() == (1,)
+    pair.keys.path.chmod(0o600)
+    assert refresh(pair, token).status_code == 200
 
 
 def test_a_refreshed_token_has_the_role_the_user_has_now(pair: Pair, tmp_path: Path) -> None:
