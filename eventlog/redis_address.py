@@ -134,6 +134,12 @@ class RedisAddress(NamedTuple):
                 "REDIS_URL cannot be read: set it to redis://[user:password@]host[:port][/database], "
                 "or with TLS to rediss://..."
             )
+        if parts.query or parts.fragment:
+            # As options of redis-py's they could hold a password, which bare_url would show, or switch TLS' checks off.
+            raise InvalidAddress(
+                "REDIS_URL has something behind a ? or #, and takes no options: REDIS_USER, REDIS_PASSWORD_FILE and "
+                "REDIS_CA_FILE are for these; in a password write them as %3F and %23"
+            )
         return parts
 
 

@@ -136,6 +136,21 @@ def test_speaking_plainly_where_redis_speaks_tls_says_so(tmp_path: Path) -> None
     assert "is it a port for TLS, which rediss:// is for?" in why
 
 
+@pytest.mark.parametrize("option", ["ssl_cert_reqs=none", "ssl_check_hostname=false"])
+def test_no_option_of_the_address_switches_the_look_at_the_certificate_off(
+    tmp_path: Path, option: str
+) -> None:
+    with secured(tmp_path, lambda ca: ca.issue_cert("redis.example")) as redis:
+        url = f"rediss://localhost:{redis.tls_port}?{option}"
+        refused = CliRunner().invoke(
+            main, ["status", "--redis-url", url], env={"REDIS_CA_FILE": str(redis.ca_file)}
+        )
+        assert refused.exit_code == 1
+        assert "REDIS_URL has something behind a ? or #" in refused.stderr
+        with pytest.raises(InvalidAddress):
+            EventLog.connect(RedisAddress(url, ca_file=redis.ca_file), Codec([]))
+
+
 @pytest.mark.parametrize(
     ("content", "scheme", "said"),
     [
