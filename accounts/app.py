@@ -24,7 +24,7 @@ from accounts.revenue import revenue
 from accounts.routes import make_routes
 from accounts.sessions import Sessions
 from accounts.sign_in import make_sign_in_routes
-from accounts.signing_keys import SigningKeys
+from accounts.signing_keys import SigningKeys, parse_public_halves
 from accounts.token_issuer import TokenIssuer
 from eventlog import EventLog, ProjectionReader
 from eventlog.child_process import end_with_parent
@@ -80,7 +80,7 @@ def create_app(
     log = log or connect_log(settings, "accounts")
     directory = settings.data_dir / "accounts"
     keys = SigningKeys(directory)
-    tokens, issuer = Tokens(PublicKeyFile(keys.path)), TokenIssuer(keys)
+    tokens, issuer = Tokens(PublicKeyFile(keys.path, parse_public_halves)), TokenIssuer(keys)
     users, sessions = Users(directory), Sessions(directory)
     logins = Logins(users, FailedLogins(directory, limits))
     metrics = metrics or WebMetrics()

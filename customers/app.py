@@ -26,7 +26,7 @@ from shared.metrics import WebMetrics
 from shared.metrics_routes import make_metrics_routes
 from shared.pages.catalogue import make_catalogue_pages
 from shared.projection_routes import make_projection_routes
-from shared.public_keys import check_keys, open_keys
+from shared.public_keys import open_keys
 from shared.request_limits import limit_requests
 from shared.requests_seen import add_request, see_requests
 from shared.settings import Settings
@@ -54,7 +54,7 @@ def create_app(
     metrics = metrics or WebMetrics()
     reader = ProjectionReader(settings.projection_directory("customers", directory), directory)
     keys = open_keys(settings.jwks, settings.data_dir / "customers")
-    health = Health("customers", reader, log, settings.archive, {"keys": lambda: check_keys(keys)})
+    health = Health("customers", reader, log, settings.archive, {"keys": keys.check})
     tokens = Tokens(keys)
     limit = partial(limit_requests, tokens=tokens, log=log, per_minute=settings.request_limits)
     app = make_app(

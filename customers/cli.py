@@ -12,17 +12,17 @@ from shared.settings import InvalidSettings, Settings
 
 
 def _examine(settings: Settings) -> list[Finding]:
-    from shared.public_keys import check_keys, open_keys  # noqa: PLC0415  # cryptography takes long to import
+    from shared.public_keys import open_keys  # noqa: PLC0415  # cryptography takes long to import
 
-    return judge_keys(check_keys(open_keys(settings.jwks, settings.data_dir / "customers")))
+    return judge_keys(open_keys(settings.jwks, settings.data_dir / "customers").check())
 
 
 def _require_safe_start(settings: Settings) -> None:
     """InvalidSettings where a file of keys is not one; at an address they may come later."""
-    from shared.public_keys import PublicKeyFile, check_keys, open_keys  # noqa: PLC0415  # likewise
+    from shared.public_keys import PublicKeyFile, open_keys  # noqa: PLC0415  # likewise
 
     keys = open_keys(settings.jwks, settings.data_dir / "customers")
-    found = check_keys(keys)
+    found = keys.check()
     if isinstance(keys, PublicKeyFile) and found.status != "ok":
         raise InvalidSettings(f"{found.detail}: {found.mend}")
 

@@ -6,7 +6,6 @@ import logging
 import os
 import threading
 import time
-import urllib.request
 from base64 import urlsafe_b64decode
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,15 +14,17 @@ from typing import Final
 import msgspec
 
 from eventlog.private_files import make_private_directory
+from shared.bounded_fetch import FetchFailed, fetch
 from shared.health import Check
 from shared.key_files import PUBLIC_KEYS_NAME
-from shared.tokens import KeysUnknown, PublicKeys
+from shared.tokens import KeysUnknown
 
 _BYTES: Final = 32  # of an Ed25519 public key
 _LARGEST_SET_BYTES: Final = 65536
 _ANSWERS_WITHIN_S: Final = 2.0
 FRESH_S: Final = 60.0
 _ASKS_AGAIN_S: Final = 5.0  # at the earliest, whatever tokens are sent here
+_CHECKED: Final = Check("ok", "tokens can be checked")
 MEND: Final = "start accounts, or set JWKS to the address of its /.well-known/jwks.json or a copy of that"
 
 _logger = logging.getLogger(__name__)
@@ -34,6 +35,7 @@ class _Jwk(msgspec.Struct):
     kid: str = ""
     crv: str = ""
     x: str = ""
+    d: object = None
 
 
 class _JwkSet(msgspec.Struct):
@@ -41,10 +43,16 @@ class _JwkSet(msgspec.Struct):
 
 
 def parse_key_set(document: bytes) -> dict[str, bytes]:
-    """The Ed25519 keys of a JWK set (RFC 7517, 8037) by id; ValueError where it has none."""
+    """The Ed25519 keys of a JWK set (RFC 7517, 8037) by id; ValueError where it has none, or has private ones."""
+    try:
+        keys = msgspec.json.decode(document, type=_JwkSet).keys
+    except RecursionError as problem:
+        raise ValueError("JSON is nested too deeply") from problem
+    if any(key.d is not None for key in keys):
+        raise ValueError("these are private keys, which nobody but accounts may have")
     found = {
         key.kid: urlsafe_b64decode(f"{key.x}=")
-        for key in msgspec.json.decode(document, type=_JwkSet).keys
+        for key in keys
         if (key.kty, key.crv) == ("OKP", "Ed25519") and key.kid and key.x
     }
     if not found or any(len(key) != _BYTES for key in found.values()):
@@ -55,8 +63,10 @@ def parse_key_set(document: bytes) -> dict[str, bytes]:
 class PublicKeyFile:
     """The keys of a file, which is read again once it is another. Without it, those read last go on."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, parse: Callable[[bytes], Mapping[str, bytes]] = parse_key_set) -> None:
+        """`parse` raises ValueError where it finds none."""
         self._path = path
+        self._parse = parse
         self._keys: Mapping[str, bytes] = {}
         self._read: tuple[int, int, int] | None = None
 
@@ -66,11 +76,23 @@ class PublicKeyFile:
             status = self._path.stat()
             version = status.st_mtime_ns, status.st_size, status.st_ino
             if version != self._read:
-                self._keys, self._read = parse_key_set(self._path.read_bytes()), version
+                self._keys, self._read = self._parse(self._path.read_bytes()), version
         except (OSError, ValueError) as problem:
             if not self._keys:
-                raise KeysUnknown(f"{self._path} has no keys to check tokens with: {problem}") from problem
+                raise KeysUnknown(self._describe(problem)) from problem
         return self._keys.get(key_id)
+
+    def check(self) -> Check:
+        """For `/health/ready`: whether any token can be checked, and could be after a restart."""
+        try:
+            self._parse(self._path.read_bytes())
+        except (OSError, ValueError) as problem:
+            goes_on = "; until a restart those of before are used" if self._keys else ""
+            return Check("degraded", f"{self._describe(problem)}{goes_on}", MEND)
+        return _CHECKED
+
+    def _describe(self, problem: Exception) -> str:
+        return f"{self._path} has no keys to check tokens with: {problem}"
 
 
 class ServedKeys:
@@ -92,6 +114,14 @@ class ServedKeys:
         elif key_id not in self._keys or self._age_s() > FRESH_S:
             self._ask_unless_asked()
         return self._keys.get(key_id)
+
+    def check(self) -> Check:
+        """For `/health/ready`: whether any token can be checked."""
+        try:
+            self.find("")
+        except KeysUnknown as problem:
+            return Check("degraded", str(problem), MEND)
+        return _CHECKED
 
     def _begin(self) -> None:
         with self._asking:  # whoever comes first; the others wait for what it finds
@@ -118,11 +148,9 @@ class ServedKeys:
     def _ask(self) -> None:
         self._asked_at = self._clock()
         try:
-            # Settings takes http and https only.
-            with urllib.request.urlopen(self._url, timeout=_ANSWERS_WITHIN_S) as answer:  # nosec B310  # noqa: S310
-                document = answer.read(_LARGEST_SET_BYTES)
+            document = fetch(self._url, _ANSWERS_WITHIN_S, _LARGEST_SET_BYTES)
             keys = parse_key_set(document)
-        except (OSError, ValueError) as problem:
+        except (FetchFailed, ValueError) as problem:
             _logger.warning("no keys from %s: %s", self._url, problem)
             return
         if keys != self._keys:
@@ -144,12 +172,3 @@ def open_keys(place: str, directory: Path) -> PublicKeyFile | ServedKeys:
     if "://" in place:
         return ServedKeys(place, directory / PUBLIC_KEYS_NAME)
     return PublicKeyFile(Path(place))
-
-
-def check_keys(keys: PublicKeys) -> Check:
-    """For `/health/ready`: whether any token can be checked."""
-    try:
-        keys.find("")
-    except KeysUnknown as problem:
-        return Check("degraded", str(problem), MEND)
-    return Check("ok", "tokens can be checked")

@@ -247,7 +247,8 @@ def test_an_unknown_key_id_is_asked_for_and_not_more_often_than_every_five_secon
 
 
 @pytest.mark.parametrize(
-    "document", ["", "{}", '{"keys": []}', '{"keys": [{"kty": "RSA", "kid": "1"}]}', "[" * 5000]
+    "document",
+    ["", "{}", '{"keys": []}', '{"keys": [{"kty": "RSA", "kid": "1"}]}', "[" * 5000, '{"x": ' + "[" * 5000],
 )
 def test_what_is_no_set_of_keys_changes_nothing(pair: Pair, document: str) -> None:
     file = pair.folder / "accounts" / PUBLIC_KEYS_NAME
@@ -257,6 +258,19 @@ def test_what_is_no_set_of_keys_changes_nothing(pair: Pair, document: str) -> No
     assert statuses(pair, token) == {200}
     refused = CliRunner().invoke(customers.cli.main, ["serve", "--check"], env={"DATA_DIR": str(pair.folder)})
     assert (refused.exit_code, "has no keys to check tokens with" in refused.stderr) == (1, True)
+    check = pair.customers(None).get("/health/ready").get_json()["checks"]["keys"]
+    assert (check["status"], "until a restart those of before" in check["detail"]) == ("degraded", True)
+
+
+def test_the_file_of_private_keys_is_none_to_check_tokens_with(pair: Pair) -> None:
+    environment = {"DATA_DIR": str(pair.folder), "JWKS": str(pair.keys.path)}
+    refused = CliRunner().invoke(customers.cli.main, ["serve", "--check"], env=environment)
+    assert (refused.exit_code, "these are private keys, which nobody but accounts" in refused.stderr) == (
+        1,
+        True,
+    )
+    start_customers(pair, str(pair.keys.path))
+    assert pair.customers().get("/customers").status_code == 503
 
 
 @pytest.mark.parametrize("jwks", ["ftp://accounts/jwks", "http://", "http://a:x/"])
