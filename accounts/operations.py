@@ -14,6 +14,7 @@ from accounts.schemas import CreateAccountBody, CreateUserBody, LoginBody, Refre
 from accounts.signing_keys import KeySet, PublicKey
 from eventlog.moments import MOMENT_PATTERNS
 from shared.operations import (
+    BODY_PROBLEMS,
     HTML_PAGE,
     JSON,
     LINK,
@@ -34,7 +35,6 @@ from shared.operations import (
 )
 from shared.permissions import Allowed
 from shared.problem_kinds import (
-    BODY_TOO_SLOW,
     BUSY,
     FORBIDDEN,
     KEYS_UNKNOWN,
@@ -233,7 +233,7 @@ SIGN_IN: Final = asks(
 )
 SIGN_OUT: Final = asks(
     _TO_THE_PAGE._replace(headers=[*_TO_THE_PAGE.headers, _COOKIE._replace(meaning="Takes the token back.")]),
-    problems=[FORBIDDEN, BODY_TOO_SLOW],
+    problems=[FORBIDDEN, *BODY_PROBLEMS],
     allowed=Allowed.ANYONE,
     parameters=[_SITE],
     request_class=RequestClass.SIGN_IN,

@@ -1,4 +1,7 @@
-"""Takes in a request's body before the request gets a place in line: who sends slowly waits for nobody's turn."""
+"""Takes in a request's body before the request gets a place in line: who sends slowly waits for nobody's turn.
+
+What did not come whole goes no further.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +14,9 @@ from typing import TYPE_CHECKING, Final
 
 from shared.admission import ARRIVING, READS, REFUSE_OVERLOADED, Refusal
 from shared.connections import cut_off_who_sends_slowly
-from shared.problem_kinds import BODY_TOO_SLOW
-from shared.problems import Problem
-from shared.strict_json import LARGEST_BATCH_BYTES
+from shared.problem_kinds import BODY_TOO_LARGE, BODY_TOO_SLOW, LENGTH_REQUIRED
+from shared.problems import Problem, bad_header
+from shared.strict_json import LARGEST_BATCH_BYTES, LARGEST_BODY_BYTES
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -21,14 +24,25 @@ if TYPE_CHECKING:
 WITHIN_S: Final = 20.0
 _WITHIN_WHEN_FULL_S: Final = 2.0
 _LOOK_EVERY_S: Final = 0.5
+_DIGITS: Final = len(str(LARGEST_BATCH_BYTES)) + 1  # so many are too large, whatever follows
 
 _REFUSE_SLOW: Final = Refusal(Problem(BODY_TOO_SLOW))
+_REFUSE_LARGE: Final = Refusal(
+    Problem(
+        BODY_TOO_LARGE,
+        f"A body may have {LARGEST_BODY_BYTES} bytes, a batch {LARGEST_BATCH_BYTES}: send less.",
+    )
+)
+_REFUSE_IN_CHUNKS: Final = Refusal(Problem(LENGTH_REQUIRED))
+_REFUSE_NO_NUMBER: Final = Refusal(bad_header("Content-Length", "must be a number of bytes, in digits"))
 
 
 class Arrivals:
     """Around a WSGI app. Reads have no body that anybody looks at.
 
     The server's own read of a body waits for ever, and cannot be left: connections are cut off that keep one waiting.
+    It does not say that a connection ended before the body did: less came than was announced, and of a body in chunks
+    nothing is.
     """
 
     def __init__(self, app: WSGIApplication) -> None:
@@ -42,7 +56,16 @@ class Arrivals:
         self._is_watched = False
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        size = 0 if environ["REQUEST_METHOD"] in READS else _bytes_to_take_in(environ)
+        if environ["REQUEST_METHOD"] in READS:
+            return self._app(environ, start_response)
+        if "HTTP_TRANSFER_ENCODING" in environ:
+            return _REFUSE_IN_CHUNKS(environ, start_response)
+        announced: str = environ.get("CONTENT_LENGTH") or "0"
+        if not announced.isdecimal():
+            return _REFUSE_NO_NUMBER(environ, start_response)
+        size = int(announced.lstrip("0")[:_DIGITS] or "0")
+        if size > LARGEST_BATCH_BYTES:
+            return _REFUSE_LARGE(environ, start_response)
         if not size:
             return self._app(environ, start_response)
         arrival, address = object(), environ.get("REMOTE_ADDR", "")
@@ -52,9 +75,11 @@ class Arrivals:
             body = environ["wsgi.input"].read(size)
         finally:
             began_s = self._end(arrival, address)
-        if self._cut_s.get(address, 0) > began_s and _may_be_cut(environ, body):
-            return _REFUSE_SLOW(environ, start_response)
-        environ["wsgi.input"] = BytesIO(body)
+        if len(body) < size:
+            is_cut = self._cut_s.get(address, 0) > began_s
+            refuse = _REFUSE_SLOW if is_cut else Refusal(_incomplete(size, len(body)))
+            return refuse(environ, start_response)
+        environ["wsgi.input"], environ["CONTENT_LENGTH"] = BytesIO(body), str(size)
         return self._app(environ, start_response)
 
     def _begin(self, arrival: object, address: str) -> bool:
@@ -111,17 +136,7 @@ def _share(addresses: int) -> int:
     return ARRIVING // (addresses + 1)
 
 
-def _bytes_to_take_in(environ: WSGIEnvironment) -> int:
-    """0 where no body is announced, or one that is refused unread for its size."""
-    announced: str = environ.get("CONTENT_LENGTH", "")
-    if announced:
-        size = int(announced) if announced.isdecimal() and len(announced) < 10 else 0
-        return size if size <= LARGEST_BATCH_BYTES else 0
-    is_chunked = "HTTP_TRANSFER_ENCODING" in environ and environ.get("wsgi.input_terminated")
-    return LARGEST_BATCH_BYTES + 1 if is_chunked else 0
-
-
-def _may_be_cut(environ: WSGIEnvironment, body: bytes) -> bool:
-    """Of one in chunks nobody can tell."""
-    announced: str = environ.get("CONTENT_LENGTH", "")
-    return not announced or len(body) < int(announced)
+def _incomplete(size: int, came: int) -> Problem:
+    return bad_header(
+        "Content-Length", f"announces {size} bytes, and {came} came; nothing was done: send it again"
+    )

@@ -86,8 +86,7 @@ def make_app(
     """
     app = _PlainApp(name, static_folder=None)
     app.wsgi_app = _surround(app.wsgi_app, trusted_proxies, cors_origins)  # type: ignore[assignment, method-assign]  # Flask's way
-    # One more than a body may have: werkzeug cuts a body without Content-Length there, and does not say so.
-    app.config["MAX_CONTENT_LENGTH"] = LARGEST_BODY_BYTES + 1
+    app.config["MAX_CONTENT_LENGTH"] = LARGEST_BODY_BYTES
     app.url_map.strict_slashes = True
     app.url_map.merge_slashes = False  # //accounts is no path of ours, and no redirect to one
     if spans is not None:

@@ -22,6 +22,7 @@ from shared.problem_kinds import (
     IDEMPOTENCY_KEY_REUSED,
     INTERNAL_ERROR,
     KEYS_UNKNOWN,
+    LENGTH_REQUIRED,
     LOG_POSITION_UNKNOWN,
     NOT_ACCEPTABLE,
     NOT_FOUND,
@@ -248,6 +249,8 @@ _KEY: Final = Parameter(
     {"type": "string", "pattern": "^[!-~]{1,255}$"},
 )
 
+# What is answered to a body, looked at or not, that does not come as it should.
+BODY_PROBLEMS: Final = (BODY_TOO_LARGE, BODY_TOO_SLOW, LENGTH_REQUIRED)
 _EVERYWHERE: Final = (BAD_REQUEST, INTERNAL_ERROR, OVERLOADED)
 # What is answered to whoever may not.
 _REFUSED: Final[Mapping[Allowed, Sequence[Kind]]] = {
@@ -330,7 +333,7 @@ def writes(
 ) -> Operation:
     """A command that ends in one append to the log."""
     done = answer._replace(headers=[*answer.headers, LOG_POSITION, _IDEMPOTENCY_KEY, _IDEMPOTENCY_REPLAYED])
-    refused = [*_REFUSED[allowed], CONFLICT, BODY_TOO_LARGE, BODY_TOO_SLOW, IDEMPOTENCY_KEY_REUSED]
+    refused = [*_REFUSED[allowed], CONFLICT, *BODY_PROBLEMS, IDEMPOTENCY_KEY_REUSED]
     refused += [NOT_ACCEPTABLE] if answer.shape else []
     refused += [NOT_WRITTEN, OUTCOME_UNKNOWN, *problems, *_EVERYWHERE]
     key = _IDEMPOTENCY_KEY._replace(always=False)
@@ -354,9 +357,8 @@ def asks(
     request_class: RequestClass | None = RequestClass.READS,
 ) -> Operation:
     """What neither reads a projection nor writes to the log."""
-    taken = [BODY_TOO_LARGE, BODY_TOO_SLOW] if body else []
     refused = [NOT_ACCEPTABLE, *_REFUSED[allowed]]
-    refused += [*taken, *problems, *_EVERYWHERE]
+    refused += [*(BODY_PROBLEMS if body else []), *problems, *_EVERYWHERE]
     operation = Operation(answers, refused, allowed, parameters, body, problem_headers)
     return operation if request_class is None else _counted(operation, request_class)
 

@@ -77,6 +77,15 @@ BODY_TOO_SLOW: Final = Kind(
     "Send it again, over a connection that carries it in time.",
     "The body was not here in time; nothing was done.",
 )
+LENGTH_REQUIRED: Final = Kind(
+    "length-required",
+    411,
+    "The length of the body is missing",
+    "The request has `Transfer-Encoding`: whether a body that is sent in chunks came whole, the web server does not"
+    " say. Nothing was done.",
+    "Send the body at once, with `Content-Length`.",
+    "A body is taken with Content-Length only, not with Transfer-Encoding: send it at once.",
+)
 CONFLICT: Final = Kind(
     "conflict",
     409,
@@ -242,6 +251,7 @@ KINDS: Final = {
         METHOD_NOT_ALLOWED,
         NOT_ACCEPTABLE,
         BODY_TOO_SLOW,
+        LENGTH_REQUIRED,
         CONFLICT,
         USER_EXISTS,
         LOG_POSITION_UNKNOWN,

@@ -98,11 +98,6 @@ def precondition_failed(detail: str) -> Problem:
     return Problem(PRECONDITION_FAILED, detail)
 
 
-def body_too_large(limit_bytes: int) -> Problem:
-    detail = f"A body may have {limit_bytes} bytes: send less."
-    return Problem(BODY_TOO_LARGE, detail)
-
-
 def unauthorized(detail: str) -> Problem:
     challenge = {"WWW-Authenticate": 'Bearer realm="revenue-stream"'}
     return Problem(UNAUTHORIZED, detail, headers=challenge)
@@ -142,9 +137,8 @@ def register_error_handlers(app: Flask) -> None:
 
     @app.errorhandler(RequestEntityTooLarge)
     def _too_large(_: RequestEntityTooLarge) -> Response:
-        return body_too_large(
-            (request.max_content_length or 1) - 1
-        ).response()  # 1: as make_app and load_batch add
+        detail = f"A body may have {request.max_content_length} bytes: send less."
+        return Problem(BODY_TOO_LARGE, detail).response()
 
     @app.errorhandler(HTTPException)
     def _http(problem: HTTPException) -> Response:

@@ -8,10 +8,9 @@ import msgspec
 from marshmallow import Schema
 
 from shared.built_generations import BuiltGeneration
-from shared.operations import LINK, LOCATION, PAGE, Answer, Body, asks
+from shared.operations import BODY_PROBLEMS, LINK, LOCATION, PAGE, Answer, Body, asks
 from shared.permissions import Allowed
 from shared.problem_kinds import (
-    BODY_TOO_SLOW,
     CONFLICT,
     NOT_FOUND,
     NOT_READABLE,
@@ -151,14 +150,14 @@ LIST_PARKED: Final = asks(
 ACKNOWLEDGE: Final = asks(
     Answer(200, "All that was parked is marked as seen.", Acknowledged, {"acknowledged": 1}),
     allowed=Allowed.ADMIN,
-    problems=[*_CHANGES, BODY_TOO_SLOW],
+    problems=[*_CHANGES, *BODY_PROBLEMS],
     request_class=RequestClass.PROJECTION,
 )
 _TO_SEE_IT: Final = LOCATION._replace(meaning="The path that says how it fares.")
 REBUILD: Final = asks(
     Answer(202, "It has begun.", RebuildStarted, {"state": "running"}, [_TO_SEE_IT]),
     allowed=Allowed.ADMIN,
-    problems=[CONFLICT, NOT_WRITTEN, BODY_TOO_SLOW],
+    problems=[CONFLICT, NOT_WRITTEN, *BODY_PROBLEMS],
     request_class=RequestClass.PROJECTION,
 )
 FIND_REBUILD: Final = asks(
@@ -176,6 +175,6 @@ SWITCH: Final = asks(
 ROLL_BACK: Final = asks(
     _SERVED,
     allowed=Allowed.ADMIN,
-    problems=[*_CHANGES, BODY_TOO_SLOW],
+    problems=[*_CHANGES, *BODY_PROBLEMS],
     request_class=RequestClass.PROJECTION,
 )

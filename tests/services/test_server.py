@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
+import struct
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from uuid import uuid4
 
 import psutil
 import pytest
@@ -22,7 +25,7 @@ from eventlog.embedded_redis import EmbeddedRedis, free_port, is_free
 from shared.admission import AT_ONCE, WAITING
 from shared.cli import WORKERS
 from shared.events import make_codec
-from shared.strict_json import LARGEST_BODY_BYTES
+from shared.strict_json import LARGEST_BATCH_BYTES, LARGEST_BODY_BYTES
 from tests.make_run import NEVER_S, ROOT, wait_until
 from tests.pair import Pair, running_pair
 
@@ -31,28 +34,47 @@ pytestmark = pytest.mark.processes
 _FLOOD = 4 * WORKERS * (AT_ONCE + WAITING)
 
 ADA = b'{"name":"Ada","account_id":"1"}'
+INVOICE = b'{"customer_id":"1","purchase_date":"2026-01-31","purchase_price_cents":100}'
 EXACTLY = b'{"name":"' + b"x" * (LARGEST_BODY_BYTES - 11) + b'"}'
 
 
 class Server:
     """`customers serve` as a process, spoken to in bytes."""
 
-    def __init__(self, port: int, token: str) -> None:
+    def __init__(self, port: int, token: str, output: Path) -> None:
         self._port = port
+        self._output = output
         self._authorization = b"Authorization: Bearer " + token.encode()
 
-    def ask(self, start: bytes, *headers: bytes, body: bytes = b"") -> int:
-        """The status of the answer to this request line with these headers."""
+    def ask(self, start: bytes, *headers: bytes, body: bytes = b"", ends: bool = False) -> int:
+        """The status of the answer to this request line with these headers; `ends`: nothing more will come."""
+        return self.ask_raw(self._request(start, headers, body), ends=ends)
+
+    def ask_raw(self, request: bytes, *, ends: bool = False) -> int:
+        with socket.create_connection(("127.0.0.1", self._port), timeout=NEVER_S) as connection:
+            connection.sendall(request)
+            if ends:
+                connection.shutdown(socket.SHUT_WR)
+            with connection.makefile("rb") as answer:
+                return int(answer.readline().split()[1])
+
+    def reset(self, start: bytes, *headers: bytes, body: bytes) -> int:
+        """The status that the server wrote down, where nobody waited for the answer: the connection was reset."""
+        request_id = str(uuid4())
+        headers = (*headers, b"X-Request-Id: " + request_id.encode())
+        with socket.create_connection(("127.0.0.1", self._port), timeout=NEVER_S) as connection:
+            connection.sendall(self._request(start, headers, body))
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        wait_until(lambda: request_id in self._output.read_text(), self._output.read_text)
+        (line,) = (line for line in self._output.read_text().splitlines() if request_id in line)
+        status: int = json.loads(line)["status"]
+        return status
+
+    def _request(self, start: bytes, headers: Sequence[bytes], body: bytes) -> bytes:
         lines = [start, b"Connection: close", self._authorization, *headers]
         if not any(header.startswith(b"Host:") for header in headers):
             lines.append(b"Host: here")
-        return self.ask_raw(b"\r\n".join(lines) + b"\r\n\r\n" + body)
-
-    def ask_raw(self, request: bytes) -> int:
-        with socket.create_connection(("127.0.0.1", self._port), timeout=NEVER_S) as connection:
-            connection.sendall(request)
-            with connection.makefile("rb") as answer:
-                return int(answer.readline().split()[1])
+        return b"\r\n".join(lines) + b"\r\n\r\n" + body
 
     def post(self, *headers: bytes, body: bytes = ADA) -> int:
         return self.ask(b"POST /customers HTTP/1.1", b"Content-Length: %d" % len(body), *headers, body=body)
@@ -101,7 +123,7 @@ def server(pair: tuple[Pair, EmbeddedRedis]) -> Iterator[Server]:
     port, output = free_port(), pair[0].folder / "customers.log"
     with serving(pair, port, output):
         wait_until(lambda: not is_free(port), output.read_text)
-        yield Server(port, pair[0].token())
+        yield Server(port, pair[0].token(), output)
     written = output.read_text()
     assert "Traceback" not in written, written
 
@@ -140,14 +162,49 @@ def chunks(body: bytes, size: int) -> bytes:
     return b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in [*parts, b""])
 
 
-def test_a_body_in_chunks_is_read_whole_and_measured(server: Server) -> None:
-    chunked = b"Transfer-Encoding: chunked"
-    start = b"POST /customers HTTP/1.1"
-    assert server.ask(start, chunked, body=chunks(ADA, 7)) == 201
-    assert server.ask(start, chunked, body=chunks(EXACTLY, 5000)) == 400
-    assert server.ask(start, chunked, body=chunks(EXACTLY + b" ", 5000)) == 413
+def test_a_body_is_read_whole_and_measured(server: Server) -> None:
     assert server.post(body=EXACTLY) == 400
     assert server.post(body=EXACTLY + b" ") == 413
+    start = b"POST /customers HTTP/1.1"
+    assert server.ask(start, b"Content-Length: %s%d" % (b"0" * 5000, len(ADA)), body=ADA) == 201
+
+
+@pytest.mark.parametrize("coding", [b"chunked", b"gzip, chunked"])
+@pytest.mark.parametrize(
+    "body",
+    [chunks(ADA, 7), b"1f\r\n" + ADA, chunks(ADA, 31)[:-5] + b"zz\r\n", b"1f\r\n" + ADA + b"XX0\r\n\r\n"],
+    ids=["whole", "cut", "no number", "no end of a chunk"],
+)
+def test_a_body_in_chunks_is_411_for_nobody_says_whether_it_is_whole(
+    server: Server, pair: tuple[Pair, EmbeddedRedis], coding: bytes, body: bytes
+) -> None:
+    before = pair[0].log.state().sequence
+    for start in (b"POST /customers HTTP/1.1", b"DELETE /customers/1 HTTP/1.1"):
+        assert server.ask(start, b"Transfer-Encoding: " + coding, body=body) == 411
+    assert pair[0].log.state().sequence == before
+
+
+@pytest.mark.parametrize(
+    ("start", "body", "announced"),
+    [
+        (b"POST /customers HTTP/1.1", ADA, 100),
+        (b"POST /customers HTTP/1.1", ADA, len(ADA) + 1),
+        (b"POST /customers HTTP/1.1", b"", len(ADA)),
+        (b"POST /invoices/batch HTTP/1.1", b"[%s]" % INVOICE, 5000),
+        (b"DELETE /customers/1 HTTP/1.1", b"{}", 3),
+        (b"DELETE /customers/1 HTTP/1.1", b"{}", 10**12),
+    ],
+    ids=lambda found: repr(found[:30]) if isinstance(found, bytes) else str(found),
+)
+def test_a_request_whose_body_did_not_come_whole_is_not_carried_out(
+    server: Server, pair: tuple[Pair, EmbeddedRedis], start: bytes, body: bytes, announced: int
+) -> None:
+    before = pair[0].log.state().sequence
+    length = b"Content-Length: %d" % announced
+    refused = 413 if announced > LARGEST_BATCH_BYTES else 400
+    assert server.ask(start, length, body=body, ends=True) == refused
+    assert server.reset(start, length, body=body) == refused
+    assert pair[0].log.state().sequence == before
 
 
 @pytest.mark.parametrize(
