@@ -59,7 +59,7 @@ METHOD_NOT_ALLOWED: Final = Kind(
     "Method not allowed",
     "The path is there, but does not know this method.",
     "The `Allow` header of the answer lists the methods that it knows.",
-    "The method is not allowed for the requested URL.",
+    "This path does not know this method; Allow lists those that it does.",
 )
 NOT_ACCEPTABLE: Final = Kind(
     "not-acceptable",
@@ -128,6 +128,14 @@ BODY_TOO_LARGE: Final = Kind(
     "Send less at once: a batch has up to 1,000 invoices and 262,144 bytes."
     " For whole files there is `customers import`.",
     "A body may have 65536 bytes: send less.",
+)
+RANGE_NOT_SATISFIABLE: Final = Kind(
+    "range-not-satisfiable",
+    416,
+    "There is no such part of the file",
+    "`Range` asks for bytes that the file of a page does not have, for several parts at once, or cannot be read.",
+    "`Content-Range` says how many bytes it has. Ask for one part of these, or for the whole, without `Range`.",
+    "The file has no such part: Content-Range says how many bytes there are.",
 )
 IDEMPOTENCY_KEY_REUSED: Final = Kind(
     "idempotency-key-reused",
@@ -257,6 +265,7 @@ KINDS: Final = {
         LOG_POSITION_UNKNOWN,
         PRECONDITION_FAILED,
         BODY_TOO_LARGE,
+        RANGE_NOT_SATISFIABLE,
         IDEMPOTENCY_KEY_REUSED,
         TOO_MANY_REQUESTS,
         INTERNAL_ERROR,

@@ -28,6 +28,7 @@ from shared.problem_kinds import (
     NOT_WRITTEN,
     OUTCOME_UNKNOWN,
     PRECONDITION_FAILED,
+    RANGE_NOT_SATISFIABLE,
     UNAUTHORIZED,
     Kind,
 )
@@ -35,8 +36,14 @@ from shared.tokens import KeysUnknown
 
 MEDIA_TYPE: Final = "application/problem+json"
 RETRY_AFTER_S: Final = "1"
-# What werkzeug itself may answer a request to one of our paths, or to none.
-_KINDS_OF_STATUS = {kind.status: kind for kind in (BAD_REQUEST, NOT_FOUND, METHOD_NOT_ALLOWED)}
+# What werkzeug itself may answer a request to one of our paths, or to none, with its headers that are kept.
+_BY_STATUS: Final[Mapping[int, tuple[Kind, str]]] = {
+    400: (BAD_REQUEST, "The request cannot be understood: look at its path and its Host."),
+    404: (NOT_FOUND, "There is no such path."),
+    405: (METHOD_NOT_ALLOWED, ""),
+    416: (RANGE_NOT_SATISFIABLE, ""),
+}
+_KEPT: Final = {"allow", "content-range"}
 
 _logger = logging.getLogger(__name__)
 
@@ -142,12 +149,12 @@ def register_error_handlers(app: Flask) -> None:
 
     @app.errorhandler(HTTPException)
     def _http(problem: HTTPException) -> Response:
-        kind = _KINDS_OF_STATUS.get(problem.code or 500, INTERNAL_ERROR)
-        answer = Problem(kind, problem.description or problem.name).response()
-        for name, value in problem.get_headers():
-            if name.lower() == "allow":
-                answer.headers[name] = value
-        return answer
+        told = _BY_STATUS.get(problem.code or 500)
+        if told is None:
+            return _unexpected(problem)
+        kind, detail = told
+        headers = {name: value for name, value in problem.get_headers() if name.lower() in _KEPT}
+        return Problem(kind, detail, headers=headers).response()
 
     @app.errorhandler(Exception)
     def _unexpected(problem: Exception) -> Response:

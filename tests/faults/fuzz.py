@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 import random
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import closing
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from flask import Flask
@@ -39,6 +41,7 @@ _TEXTS: Final = [
     "\u0667", "Ada", "user1", "a" * 300, "a" * 9000, "'; DROP TABLE accounts --", "<script>alert(1)</script>",
     "${7*7}", "{{7*7}}", "../../etc/passwd", "a=1&a=2", "2026-01-31", "2026-13-01", "0000-01-01", "7d", "start",
     "1-1", "0-0", "1795219641181-0", "1795219641181-0@3f2a9c01", "wait=0", "wait=9999, wait=0", "text/html;q=0",
+    "bytes=0-", "bytes=999999999-", "bytes=-1", "bytes=-0", "bytes=5-2", "bytes=0-0,2-2", "bytes=x", "bytes=",
     "application/json", "q=;;,,", 'W/"', '"x"', "Bearer", "=?utf-8?b?eA==?=",
 ]  # fmt: skip
 _VALUES: Final[list[Any]] = [
@@ -65,6 +68,7 @@ class _Route(NamedTuple):
     rule: str
     method: str
     operation: Operation | None
+    files: Sequence[str]  # that it answers with, where it is one for files
 
 
 def fuzz(piece: Piece) -> Outcome:
@@ -167,6 +171,8 @@ class _Requests:
         environ["QUERY_STRING"] = _as_sent(self._query(route))
         environ["CONTENT_LENGTH"] = str(len(body) + chance.choice([0] * 14 + [1, 1000]))
         environ["CONTENT_TYPE"] = "application/json"
+        if "<path:" in route.rule:  # a file's: of all answers these alone come in parts
+            environ["HTTP_RANGE"] = _as_sent(self._text())
         environ["HTTP_PREFER"] = "wait=0"  # to wait is what other tests do
         if chance.random() < 0.95:
             environ["HTTP_AUTHORIZATION"] = f"Bearer {self._token()}"
@@ -183,17 +189,14 @@ class _Requests:
         return str(self._chance.randrange(1, 3 + self._made // 100))
 
     def _path(self, route: _Route) -> str:
-        parts = [
-            (
-                self._chance.choice(["1", "2", "3", "user1", "not-found"])
-                if self._chance.random() < 0.7
-                else self._text()
-            )
-            if part.startswith("<")
-            else part
-            for part in route.rule.split("/")
-        ]
+        parts = [self._part(route, part) if part.startswith("<") else part for part in route.rule.split("/")]
         return "/".join(parts) + (self._text() if self._chance.random() < 0.03 else "")
+
+    def _part(self, route: _Route, variable: str) -> str:
+        if self._chance.random() >= 0.7:
+            return self._text()
+        is_file = variable.startswith("<path:")
+        return self._chance.choice(route.files if is_file else ["1", "2", "3", "user1", "not-found"])
 
     def _query(self, route: _Route) -> str:
         if self._chance.random() < (0.6 if route.method == "GET" else 0.95):
@@ -233,11 +236,24 @@ class _Requests:
 
 def _routes_of(app: Flask) -> list[_Route]:
     return [
-        _Route(app, rule.rule, method, operation_of(app.view_functions[rule.endpoint]))
+        _Route(
+            app,
+            rule.rule,
+            method,
+            operation_of(app.view_functions[rule.endpoint]),
+            _files_of(app, rule.endpoint),
+        )
         for rule in app.url_map.iter_rules()
         for method in sorted((rule.methods or set()) - {"OPTIONS", "HEAD"})
         for _ in range(1 if method == "GET" else 3)
     ]
+
+
+def _files_of(app: Flask, endpoint: str) -> list[str]:
+    folder = (
+        app.blueprints[endpoint.rpartition(".")[0]].static_folder if endpoint.endswith(".static") else None
+    )
+    return sorted(str(file.relative_to(folder)) for file in Path(folder).rglob("*.*")) if folder else []
 
 
 def _as_sent(text: str) -> str:

@@ -212,6 +212,35 @@ def test_a_body_over_64_kib_is_413(pair: Pair, path: str) -> None:
     require_problem(client(pair, path).post(path, data=exactly + b" "), 413)
 
 
+FILES = ["/static/swagger-ui/swagger-ui.css", "/static/page.css"]
+
+
+@pytest.mark.parametrize("service", ["accounts", "customers"])
+@pytest.mark.parametrize("path", FILES)
+@pytest.mark.parametrize(
+    ("parts", "status"),
+    [
+        ("bytes=0-9", 206),
+        ("bytes=999999999-", 416),
+        ("bytes=0-0,2-2", 416),
+        ("bytes=-0", 416),
+        ("bytes=5-2", 416),
+        ("bytes=x", 416),
+        ("rows=1-2", 416),
+    ],
+)
+def test_a_part_that_a_file_does_not_have_is_416(
+    pair: Pair, service: str, path: str, parts: str, status: int
+) -> None:
+    asked = pair.accounts() if service == "accounts" else pair.customers()
+    answer = asked.get(path, headers={"Range": parts})
+    assert answer.status_code == status
+    if status == 416:
+        assert require_problem(answer, 416)["type"] == "/problems/range-not-satisfiable"
+        whole = len(asked.get(path).get_data())
+        assert answer.headers["Content-Range"] == f"bytes */{whole}"
+
+
 @pytest.mark.parametrize("path", POSTS)
 def test_a_body_that_is_cut_or_in_chunks_is_not_looked_at(pair: Pair, path: str) -> None:
     before = pair.log.state().sequence

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+from werkzeug.exceptions import UnsupportedMediaType, default_exceptions
 
 from eventlog import EventLog
 from eventlog.embedded_redis import EmbeddedRedis
@@ -32,13 +33,15 @@ def pair(fake_log: EventLog, tmp_path: Path) -> Iterator[Pair]:
         yield pair
 
 
-def fail(*_: object, **__: object) -> NoReturn:
-    raise ArithmeticError(SECRET)
-
-
+@pytest.mark.parametrize("kind", [ArithmeticError, UnsupportedMediaType])
 def test_an_exception_in_a_view_is_logged_and_not_answered(
-    pair: Pair, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    pair: Pair, kind: type[Exception], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """One of werkzeug's that nothing of ours raises, too."""
+
+    def fail(*_: object, **__: object) -> NoReturn:
+        raise kind(SECRET)
+
     monkeypatch.setattr("accounts.revenue.list_account_revenue", fail)
     with caplog.at_level(logging.ERROR):
         answered = pair.accounts().get("/accounts")
@@ -46,8 +49,24 @@ def test_an_exception_in_a_view_is_logged_and_not_answered(
     assert answered.json["type"] == "/problems/internal-error"  # type: ignore[index]  # JSON
     told = answered.get_data() + str(answered.headers).encode()
     assert not INTERNAL.search(told), told
-    assert "ArithmeticError" in caplog.text
+    assert kind.__name__ in caplog.text
     assert SECRET not in str([record.getMessage() for record in caplog.records])
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "headers"),
+    [
+        ("GET", "/no/such", {}),
+        ("BREW", "/accounts", {}),
+        ("GET", "/accounts", {"Host": "a..."}),
+        ("GET", "/static/page.css", {"Range": "bytes=999999-"}),
+    ],
+)
+def test_what_werkzeug_refuses_is_told_in_our_words(
+    pair: Pair, method: str, path: str, headers: dict[str, str]
+) -> None:
+    detail = pair.accounts().request(method, path, headers=headers).get_json()["detail"]
+    assert detail not in {refused.description for refused in default_exceptions.values()}
 
 
 ODD_REQUESTS = {
