@@ -23,11 +23,10 @@ WATCHERS: Final = 32  # each keeps a thread, and no place in a line, for as long
 
 ARRIVING: Final = 128  # bodies that are on their way; each keeps a thread until it is here
 
-# For reads, for all else, for those who watch, and for bodies on their way; and the last to refuse with.
-THREADS: Final = 2 * (AT_ONCE + WAITING) + WATCHERS + ARRIVING + 8
+# For the four lines, for those who watch, and for bodies on their way; the last to refuse with.
+THREADS: Final = 4 * (AT_ONCE + WAITING) + WATCHERS + ARRIVING + 8
 
 READS: Final = {"GET", "HEAD", "OPTIONS"}
-_NEVER_REFUSED: Final = ("/health/", "/metrics")  # whoever watches must see that it is the load
 
 
 class Refusal:
@@ -48,16 +47,24 @@ REFUSE_OVERLOADED: Final = Refusal(unavailable(OVERLOADED))
 
 
 class Admission:
-    """Around a WSGI app: reads, and all else, have a line each, so that neither waits for what the other waits for."""
+    """Around a WSGI app: reads, and all else, have a line each, so that neither waits for what the other waits for.
+
+    So have those who ask how the service is: they see it under whatever load, and are none. To be ready takes a look
+    at all there is, so those who ask that wait for one look together, and whether it lives is told apart from them.
+    """
 
     def __init__(self, app: WSGIApplication) -> None:
         self._app = app
-        self.reads, self.writes = Line(), Line()
+        self.reads, self.writes = Line(AT_ONCE, WAITING), Line(AT_ONCE, WAITING)
+        self._of_path = {
+            "/health/ready": Line(AT_ONCE + WAITING, 0),
+            **dict.fromkeys(("/health/live", "/metrics"), Line(AT_ONCE, WAITING)),
+        }
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        if environ["PATH_INFO"].startswith(_NEVER_REFUSED):
-            return self._app(environ, start_response)
-        line = self.reads if environ["REQUEST_METHOD"] in READS else self.writes
+        line = self._of_path.get(environ["PATH_INFO"])
+        if line is None:
+            line = self.reads if environ["REQUEST_METHOD"] in READS else self.writes
         if not line.begin():
             return REFUSE_OVERLOADED(environ, start_response)
         try:
@@ -69,7 +76,8 @@ class Admission:
 class Line:
     """So many in work at once, so many waiting for them to end, in the order they came."""
 
-    def __init__(self) -> None:
+    def __init__(self, at_once: int, waiting: int) -> None:
+        self._at_once, self._most_waiting = at_once, waiting
         self._lock = threading.Lock()
         self._in_work = 0
         self._turns: deque[threading.Lock] = deque()  # each is released when it is its turn
@@ -82,10 +90,10 @@ class Line:
     def begin(self) -> bool:
         """Wait for a turn, which `end` ends; False where there is none."""
         with self._lock:
-            if self._in_work < AT_ONCE:
+            if self._in_work < self._at_once:
                 self._in_work += 1
                 return True
-            if len(self._turns) >= WAITING:
+            if len(self._turns) >= self._most_waiting:
                 return False
             turn = threading.Lock()
             turn.acquire()

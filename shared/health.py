@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import sqlite3
+import threading
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
@@ -66,9 +69,23 @@ class Health:
         self._archive = archive
         self._others = others or {}
         self._freshness = Freshness(reader.home, log)
+        self._looking = threading.Lock()
+        self._began_s = -math.inf  # the last look
+        self._found: dict[str, Check] = {}
 
     def checks(self) -> dict[str, Check]:
-        """Each thing that can be looked at now, by name."""
+        """Each thing that can be looked at now, by name.
+
+        One looks at a time, for all who asked before it began: what many ask for at once costs no more than one.
+        """
+        asked_s = time.monotonic()
+        with self._looking:
+            if self._began_s < asked_s:
+                self._began_s = time.monotonic()
+                self._found = self._look_at_all()
+            return self._found
+
+    def _look_at_all(self) -> dict[str, Check]:
         applied, log = self._look(), self._look_at_log()
         found = {"projection": applied} if isinstance(applied, Check) else self._check_applied(applied)
         found["tail"] = self._check_tail(applied.checkpoint if isinstance(applied, _Applied) else None)

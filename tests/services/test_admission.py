@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from typing import Any
 
@@ -93,6 +94,34 @@ def test_what_comes_beyond_the_line_is_told_to_come_back(monkeypatch: pytest.Mon
         assert visitors.come("/health/ready").result(30).status_code == 200
     assert {answer.result(30).status_code for answer in in_work + in_line} == {200}
     assert "/more" not in slow.begun
+
+
+@pytest.mark.parametrize(
+    ("flooded", "passes"),
+    [
+        ("/health/ready", ["/accounts", "/health/live", "/metrics"]),
+        ("/health/live", ["/accounts", "/health/ready"]),
+        ("/metrics", ["/accounts", "/health/ready"]),
+    ],
+)
+def test_who_asks_how_it_is_keeps_nobody_else_from_being_answered(
+    flooded: str, passes: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shared.admission, "LONGEST_WAIT_S", 30)
+    slow = Slow()
+    most = AT_ONCE + WAITING
+    with ThreadPoolExecutor(most + 4) as threads:
+        visitors = Visitors(Admission(slow), threads)
+        try:
+            answers = [visitors.come(flooded) for _ in range(most + 1)]
+            refused = next(as_completed(answers, 30)).result()
+            assert (refused.status_code, refused.json["type"]) == (503, "/problems/overloaded")
+            for path in passes:
+                slow.let_go(path)
+                assert visitors.come(path).result(30).status_code == 200
+        finally:
+            slow.let_go(flooded)
+        assert Counter(answer.result(30).status_code for answer in answers) == {200: most, 503: 1}
 
 
 def test_the_line_is_served_in_order(monkeypatch: pytest.MonkeyPatch) -> None:

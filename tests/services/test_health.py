@@ -16,11 +16,13 @@ import psutil
 import pytest
 import redis
 
-from eventlog import EventLog
+from accounts.revenue import revenue
+from eventlog import EventLog, ProjectionReader
 from eventlog.archive import Archive
 from eventlog.archiving import ARCHIVE_NAME, Archiving
 from eventlog.embedded_redis import EmbeddedRedis
 from eventlog.tail_status import TailState, TailStatus, TailStatusFile
+from shared.health import Check, Health
 from tests.make_run import wait_until
 from tests.pair import Pair, running_pair
 
@@ -62,6 +64,38 @@ def test_all_is_well_is_said_of_everything_that_is_looked_at(pair: Pair) -> None
     both = {"projection", "parked", "tail", "log", "lag", "writes", "durability", "archive", "keys"}
     assert answer["checks"].keys() == both | {"users"}
     assert pair.customers().get("/health/ready").get_json()["checks"].keys() == both
+
+
+def test_who_asks_at_once_is_told_what_one_look_found_and_nothing_older(
+    fake_log: EventLog, tmp_path: Path
+) -> None:
+    asking, begun = [0], [0]
+    all_ask = threading.Event()
+
+    def look() -> Check:
+        begun[0] += 1
+        number = str(begun[0])
+        assert all_ask.wait(30)
+        return Check("ok", number)
+
+    def ask(_: object) -> bool:
+        """Whether what is told was begun to be looked for after it was asked."""
+        before = begun[0]
+        asking[0] += 1
+        return int(health.checks()["looks"].detail) > before
+
+    health = Health(
+        "accounts", ProjectionReader(tmp_path, revenue), fake_log, tmp_path / "none", {"looks": look}
+    )
+    with ThreadPoolExecutor(20) as threads:
+        first = threads.submit(ask, None)
+        wait_until(lambda: begun[0] == 1, lambda: "nobody looks")
+        others = [threads.submit(ask, None) for _ in range(19)]
+        wait_until(lambda: asking[0] == 20, lambda: f"only {asking[0]} ask")
+        all_ask.set()
+        assert all(asked.result(30) for asked in [first, *others])
+    assert begun[0] < 10, "as many look as ask"
+    assert ask(None), "later it is looked for anew"
 
 
 @pytest.mark.parametrize("metrics_token", ["", "only-for-the-operators"])
