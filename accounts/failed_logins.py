@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import math
 import sqlite3
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Final, NamedTuple, TypeVar
 
 from accounts.users_file import open_private, writing
+from shared.networks import network_of
 
 FILE_NAME: Final = "failed-logins.db"
 _TABLES: Final = """
@@ -91,7 +91,7 @@ class FailedLogins:
 
     def begin(self, username: str, address: str) -> Attempt:
         """Raise TooManyFailures where it must wait; nothing is counted then."""
-        address = _network(address)
+        address = network_of(address)
         now_s = self._clock()
 
         def count(file: sqlite3.Connection) -> Attempt:
@@ -194,14 +194,3 @@ def _user(username: str) -> str:
 def _whose(*parts: str) -> str:
     """Not readable: now and then somebody types a password where the name belongs."""
     return sha256("\0".join(parts).encode()).hexdigest()
-
-
-def _network(address: str) -> str:
-    """Whom an address stands for: with IPv6 the /64, in which one machine has as many as it likes."""
-    try:
-        found = ipaddress.ip_address(address)
-    except ValueError:
-        return address[:64]
-    if found.version == 6:  # IPv6
-        found = found.ipv4_mapped or found
-    return str(found if found.version == 4 else ipaddress.ip_network((found, 64), strict=False))  # IPv4

@@ -211,9 +211,9 @@ class EventLog:
             clock=self._clock,
         )
 
-    def make_pool(self, timeout_s: float) -> redis.ConnectionPool:
-        """Connections to the log's server, for what is no part of the log; they give up after `timeout_s`."""
-        return self._redis.make_impatient_pool(timeout_s)
+    def make_client(self, timeout_s: float) -> RedisClient:
+        """Of the log's server, for what is no part of the log; it gives up after `timeout_s`."""
+        return RedisClient(self._redis.make_impatient_pool(timeout_s))
 
     def close(self) -> None:
         """Close every connection; the log may be used again afterwards."""

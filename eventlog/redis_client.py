@@ -30,11 +30,11 @@ _FIRST_RETRY_PAUSE_S, _LONGEST_RETRY_PAUSE_S = 0.02, 0.5
 
 
 class Script:
-    """Lua files of this package, joined: run by digest, and sent whole only to a server that has not got it."""
+    """Lua files of a package, joined: run by digest, and sent whole only to a server that has not got it."""
 
-    def __init__(self, *names: str) -> None:
+    def __init__(self, *names: str, package: str = "eventlog") -> None:
         self.name = f"{names[-1]}.lua"
-        files = resources.files("eventlog")
+        files = resources.files(package)
         self._source = "".join(files.joinpath(f"{name}.lua").read_text("utf-8") for name in names)
         self._sha1 = hashlib.sha1(self._source.encode(), usedforsecurity=False).hexdigest()
 

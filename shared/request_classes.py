@@ -16,9 +16,6 @@ class RequestClass(StrEnum):
     EVENTS = "events"
 
 
-# Counted in each worker by itself: to ask Redis would cost more than answering most of them does.
-COUNTED_BY_WORKERS: Final = frozenset({RequestClass.READS, RequestClass.WRITES})
-
 # For one user, or one address without a good token. Measured: docs/decisions/033-the-edge.md
 PER_MINUTE: Final[Mapping[RequestClass, int]] = {
     RequestClass.READS: 60_000,

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-import ipaddress
+import logging
 import math
-import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from hashlib import sha256
 from typing import Final, NamedTuple
 
 from flask import Flask, Response, g, request
 from flask_limiter import Limiter, RateLimitExceeded
 
 from eventlog import EventLog
+from eventlog.errors import LogUnavailable
 from shared.bearer import sent_token
+from shared.networks import network_of
 from shared.operations import RATE_LIMIT, RATE_LIMIT_REMAINING, RATE_LIMIT_RESET, operation_of
 from shared.problem_kinds import TOO_MANY_REQUESTS
 from shared.problems import Problem
-from shared.request_classes import COUNTED_BY_WORKERS, RequestClass
+from shared.request_classes import RequestClass
+from shared.request_counts import RequestCounts
 from shared.tokens import InvalidToken, KeysUnknown, Tokens
 
 _WINDOW_S: Final = 60
-_LOG_PATIENCE_S: Final = 0.25  # then the worker counts by itself, until Redis answers again
-_IPV6_PREFIX: Final = 64  # what one customer of a provider has at least (RFC 6177)
+_PATIENCE_S: Final = 0.25  # then the worker counts by itself, and tries again after 1 s, 2 s, 4 s ... 32 s
 
 
 class _Left(NamedTuple):
@@ -36,11 +38,10 @@ class _Left(NamedTuple):
 def limit_requests(app: Flask, tokens: Tokens, log: EventLog, per_minute: Mapping[RequestClass, int]) -> None:
     """Count every request but those for health and for parts of pages; 0 a minute is no limit.
 
-    What workers do not count by themselves is counted in the log's Redis, and by each worker while that is away.
+    They are counted in the log's Redis, and by each worker while that is away.
     """
     classes: dict[str, RequestClass | None] = {}  # by endpoint
-    windows = {request_class: _Windows(per_minute[request_class]) for request_class in COUNTED_BY_WORKERS}
-    together = _Together(app, log, per_minute)
+    counter = _Counter(app, log, per_minute)
 
     @app.before_request
     def _count() -> None:
@@ -50,11 +51,7 @@ def limit_requests(app: Flask, tokens: Tokens, log: EventLog, per_minute: Mappin
         request_class = classes[endpoint]
         if request_class is None or not per_minute[request_class]:
             return
-        who = _who_asks(tokens)
-        if request_class in windows:
-            g.rate_limit, is_beyond = windows[request_class].count(who)
-        else:
-            g.rate_limit, is_beyond = together.count(request_class, who)
+        g.rate_limit, is_beyond = counter.count(request_class, _who_asks(tokens))
         if is_beyond:
             left: _Left = g.rate_limit
             raise Problem(
@@ -92,53 +89,29 @@ def _who_asks(tokens: Tokens) -> str:
             return f"user {g.identity.username}"
         except (InvalidToken, KeysUnknown):
             pass
-    address = request.remote_addr or ""
-    if ":" in address:
-        return f"from {ipaddress.ip_network((address.partition('%')[0], _IPV6_PREFIX), strict=False)}"
-    return f"from {address}"
+    return f"from {network_of(request.remote_addr or '')}"
 
 
-class _Windows:
-    """Counts of this process, begun anew with each minute of the clock."""
-
-    def __init__(self, limit: int, clock: Callable[[], float] = time.time) -> None:
-        self._limit = limit
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._ends_s = 0
-        self._counts: dict[str, int] = {}
-
-    def count(self, who: str) -> tuple[_Left, bool]:
-        """What is left after this request, and whether it is beyond the limit."""
-        now_s = self._clock()
-        with self._lock:
-            if now_s >= self._ends_s:
-                self._ends_s = int(now_s) // _WINDOW_S * _WINDOW_S + _WINDOW_S
-                self._counts = {}
-            count = self._counts[who] = self._counts.get(who, 0) + 1
-            seconds = self._ends_s - int(now_s)
-        return _Left(self._limit, max(0, self._limit - count), seconds), count > self._limit
-
-
-class _Together:
-    """Counts of all workers, by Flask-Limiter."""
+class _Counter:
+    """Flask-Limiter, asked for each request."""
 
     def __init__(self, app: Flask, log: EventLog, per_minute: Mapping[RequestClass, int]) -> None:
+        self._name = app.name
         self._limiter = Limiter(
-            lambda: f"{app.name} {g.counted_for}",
-            app=Flask(
-                __name__
-            ),  # its hooks would look for limits of every request: 40 us, where most have none here
-            storage_uri="redis://",
+            lambda: str(g.counted_for),
+            app=Flask(__name__),  # its hooks would look for limits of every request once more: 40 us
+            storage_uri=f"{RequestCounts.SCHEME}://",
             storage_options={
-                "connection_pool": log.make_pool(_LOG_PATIENCE_S),  # type: ignore[dict-item]  # RedisStorage takes one
-                "key_prefix": f"limits:{log.stream}",
+                "client": log.make_client(_PATIENCE_S),  # type: ignore[dict-item]  # passed on as it is
+                "prefix": f"limits:{log.stream}",
             },
             in_memory_fallback_enabled=True,
+            request_identifier=lambda: "request",  # by itself it would pass over paths that are not there
         )
+        self._limiter.logger.setLevel(logging.WARNING)  # each 429 would be a line more
 
         @self._limiter.shared_limit(
-            lambda: f"{per_minute[g.counted_as]} per minute", scope=lambda _: g.counted_as
+            lambda: f"{per_minute[g.counted_as]} per minute", scope=lambda _: str(g.counted_as)
         )
         def count() -> None:
             pass
@@ -146,15 +119,23 @@ class _Together:
         self._count = count
 
     def count(self, request_class: RequestClass, who: str) -> tuple[_Left, bool]:
-        """As `_Windows.count`."""
-        g.counted_as, g.counted_for = request_class, who
+        """What is left after this request, and whether it is beyond the limit."""
+        g.counted_as = request_class
+        g.counted_for = sha256(f"{self._name} {who}".encode()).hexdigest()  # no name can be read in a key
         try:
-            self._count()
-            is_beyond = False
-        except RateLimitExceeded:
-            is_beyond = True
+            is_beyond = self._is_beyond()
+        except LogUnavailable:
+            # Of those that find Redis away at once, Flask-Limiter counts the first alone in memory.
+            is_beyond = self._is_beyond()
         found = self._limiter.current_limit
         if found is None:
             raise RuntimeError("Flask-Limiter counted nothing")
         seconds = min(_WINDOW_S, max(1, math.ceil(found.reset_at - time.time())))
         return _Left(found.limit.amount, found.remaining, seconds), is_beyond
+
+    def _is_beyond(self) -> bool:
+        try:
+            self._count()
+        except RateLimitExceeded:
+            return True
+        return False

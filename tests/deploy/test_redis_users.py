@@ -24,7 +24,9 @@ from eventlog.log import Moment
 from eventlog.permissions import TO_OPERATE, TO_REPORT, TO_SERVE
 from eventlog.redis_address import RedisAddress, password_file_of
 from shared.events import make_codec
+from shared.request_counts import RequestCounts
 from tests.make_run import NEVER_S, ROOT
+from tests.pair import Pair
 from tests.services.facts import an_account_created
 from tests.tester import TESTER_URL, admit_tester
 
@@ -224,6 +226,39 @@ def test_doctor_warns_whoever_is_not_the_operator_of_who_should_ask(kept: Kept, 
         told = json.loads(CliRunner().invoke(main, command).stdout)["findings"]
         found = [each["mend"] for each in told if each["name"] == "permissions-missing" and each["mend"]]
         assert [mend.partition(" and ")[0] for mend in found] == mends
+
+
+def test_services_count_requests_and_write_nothing_to_the_disk_for_it(kept: Kept, tmp_path: Path) -> None:
+    with closing(EventLog.connect(kept.address("operator"), Codec([]))) as log:
+        log.create()
+    with kept.admin() as admin, closing(EventLog.connect(kept.address("accounts"), make_codec())) as log:
+        pair = Pair(log, tmp_path, variables={"REQUEST_LIMITS": "reads=3"})
+
+        def ask() -> int:
+            return pair.accounts(None).get("/accounts").status_code
+
+        admin.config_set("appendfsync", "always")
+        written = admin.info("persistence")["aof_current_size"]
+        assert [ask() for _ in range(4)] == [401, 401, 401, 429]
+        assert admin.info("persistence")["aof_current_size"] == written
+        (count,) = admin.keys("limits:*")
+        assert admin.get(count) == b"4"
+        assert 0 < admin.pttl(count) <= 60_000
+
+
+@pytest.mark.parametrize("left_out", ["evalsha", "incrby", "pttl", "pexpire"])
+def test_services_that_may_not_count_in_redis_count_by_themselves(
+    kept: Kept, left_out: str, tmp_path: Path
+) -> None:
+    with closing(EventLog.connect(kept.address("operator"), Codec([]))) as log:
+        log.create()
+    with kept.admin() as admin, closing(EventLog.connect(kept.address("accounts"), make_codec())) as log:
+        admin.acl_setuser("accounts", enabled=True, commands=[f"-{left_out}"])
+        pair = Pair(log, tmp_path, variables={"REQUEST_LIMITS": "reads=3"})
+        statuses = [pair.accounts(None).get("/accounts").status_code for _ in range(4)]
+        assert statuses == [401, 401, 401, 429]
+        counts = RequestCounts("", log.make_client(5), f"limits:{_STREAM}")
+        assert not counts.check(), "it would go back and forth"
 
 
 def test_who_says_nothing_of_who_they_are_may_do_nothing(kept: Kept) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -31,8 +31,10 @@ class AccountsServer:
 
 
 @contextmanager
-def accounts_server(pair: Pair, redis_server: EmbeddedRedis, output: Path) -> Iterator[AccountsServer]:
-    """Answers already; ended behind it if it still runs."""
+def accounts_server(
+    pair: Pair, redis_server: EmbeddedRedis, output: Path, variables: Mapping[str, str] | None = None
+) -> Iterator[AccountsServer]:
+    """Answers already; ended behind it if it still runs. `variables` set it up."""
     port = free_port()
     environment = {
         **os.environ,
@@ -40,6 +42,7 @@ def accounts_server(pair: Pair, redis_server: EmbeddedRedis, output: Path) -> It
         "DEMO": "1",
         "REDIS_URL": redis_server.url,
         "ACCOUNTS_PORT": str(port),
+        **(variables or {}),
     }
     command = ending_with(os.getpid(), [str(Path(sys.executable).with_name("accounts")), "serve"])
     with (

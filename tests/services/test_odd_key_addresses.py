@@ -90,7 +90,7 @@ def test_however_slowly_an_answer_comes_it_is_waited_for_no_longer(
 ) -> None:
     """Thousands of pieces, each of which comes well within the time for all of them."""
     with answering(pieces, trusted(tmp_path, monkeypatch) if encrypted else None) as address:
-        with pytest.raises(FetchFailed, match="no whole answer|timed out"):
+        with pytest.raises(FetchFailed, match=r"no whole answer|timed out"):
             fetch(address, 0.5, 65536)
         wait_until(
             lambda: not any(thread.name == "fetch" for thread in threading.enumerate()),

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-import time
+import logging
+from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+import fakeredis
+import httpx
+import psutil
 import pytest
+import redis
 from werkzeug.test import TestResponse
 
 from eventlog import EventLog
@@ -16,7 +22,9 @@ from shared.events import make_codec
 from shared.permissions import Role
 from shared.settings import InvalidSettings, Settings
 from tests.fake_redis import fake_pool
+from tests.make_run import wait_until
 from tests.pair import Client, Pair, running_pair
+from tests.services.accounts_server import accounts_server
 
 LIMITS = "reads=3 writes=3 batches=3 sign-in=3 projection=3 events=3"
 LOGIN = {"username": "user1", "password": "wrong"}
@@ -33,14 +41,7 @@ def limited_pair(log: EventLog, folder: Path) -> Iterator[Pair]:
 @pytest.fixture
 def pair(fake_log: EventLog, tmp_path: Path) -> Iterator[Pair]:
     with limited_pair(fake_log, tmp_path) as pair:
-        wait_for_a_whole_minute()
         yield pair
-
-
-def wait_for_a_whole_minute() -> None:
-    """Counts begin anew with the minute: away from its end, or a test would span two."""
-    while time.time() % 60 > 50:
-        time.sleep(0.2)
 
 
 def find_projection(client: Client) -> TestResponse:
@@ -127,14 +128,40 @@ def test_classes_are_counted_apart_and_health_and_pages_not_at_all(pair: Pair) -
         assert not any("RateLimit-Limit" in answered.headers for answered in answers), path
 
 
-def test_sign_ins_are_counted_by_all_processes_together(fake_log: EventLog, tmp_path: Path) -> None:
+def test_ipv4_addresses_are_counted_apart_however_they_are_written(pair: Pair) -> None:
+    """A server that listens on :: is told ::ffff:192.0.2.1, as it were one network."""
+    nobody = pair.accounts(None)
+
+    def ask(address: str) -> int:
+        return nobody.get("/accounts", environ_overrides={"REMOTE_ADDR": address}).status_code
+
+    assert [ask(f"::ffff:192.0.2.{host}") for host in range(1, 6)] == [401] * 5
+    assert [ask("192.0.2.1") for _ in range(3)] == [401, 401, 429]
+
+
+@pytest.mark.parametrize("ask", ASKED)
+def test_requests_are_counted_by_all_processes_together(
+    ask: Callable[[Client], TestResponse], fake_log: EventLog, tmp_path: Path
+) -> None:
     """Two pairs on one log, as two workers are."""
     with limited_pair(fake_log, tmp_path) as one:
         other = Pair(fake_log, tmp_path, variables={"REQUEST_LIMITS": LIMITS})
-        wait_for_a_whole_minute()
-        for pair in (one, other, one):
-            assert log_in(pair.accounts(None)).status_code == 401
-        assert log_in(other.accounts(None)).status_code == 429
+        assert 429 not in {ask(pair.accounts()).status_code for pair in (one, other, one)}
+        assert ask(other.accounts()).status_code == 429
+
+
+@pytest.mark.processes
+def test_workers_of_a_server_answer_as_many_as_the_limit_says(
+    redis_server: EmbeddedRedis, real_log: EventLog, tmp_path: Path
+) -> None:
+    with limited_pair(real_log, tmp_path) as pair:
+        limits = {"REQUEST_LIMITS": "reads=25"}
+        with accounts_server(pair, redis_server, tmp_path / "accounts.log", limits) as server:
+            url = f"http://127.0.0.1:{server.port}/accounts/1"
+            headers = {"Authorization": f"Bearer {pair.token()}"}
+            # Each on a connection of its own, which any worker may take.
+            asked = Counter(httpx.get(url, headers=headers).status_code for _ in range(60))
+    assert asked == {200: 25, 429: 35}
 
 
 @pytest.mark.processes
@@ -143,10 +170,50 @@ def test_while_redis_is_away_each_process_counts_by_itself(
 ) -> None:
     with limited_pair(real_log, tmp_path) as pair:
         redis_server.stop()
-        wait_for_a_whole_minute()
         statuses = [log_in(pair.accounts(None)).status_code for _ in range(4)]
         assert statuses == [401, 401, 401, 429]
         redis_server.start()
+        wait_until(
+            lambda: is_counted_in_redis(pair, redis_server), lambda: "nothing is counted in Redis again"
+        )
+
+
+def is_counted_in_redis(pair: Pair, server: EmbeddedRedis) -> bool:
+    """Whether a request that is sent now is."""
+    list_accounts(pair.accounts())
+    with redis.Redis.from_url(server.url) as client:
+        return any(b"reads" in key for key in client.keys("limits:*"))
+
+
+@pytest.mark.processes
+def test_all_who_ask_while_redis_stands_still_are_counted(
+    redis_server: EmbeddedRedis, real_log: EventLog, tmp_path: Path
+) -> None:
+    with limited_pair(real_log, tmp_path) as pair, ThreadPoolExecutor(4) as asking:
+        process = psutil.Process(redis_server.pid)
+        process.suspend()
+        try:
+            statuses = list(asking.map(lambda _: create_account(pair.accounts(None)).status_code, range(4)))
+        finally:
+            process.resume()
+    assert sorted(statuses) == [401, 401, 401, 429]
+
+
+def test_neither_keys_nor_lines_name_who_asked(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    client = fakeredis.FakeRedis()
+    log = EventLog(client.connection_pool, make_codec())
+    log.create()
+    with limited_pair(log, tmp_path) as pair:
+        for who in ("user2", None):
+            statuses = [list_accounts(pair.accounts(who, Role.MEMBER)).status_code for _ in range(4)]
+            assert statuses[-1] == 429
+    counts = list(client.scan_iter("limits:*"))
+    assert len(counts) == 2
+    for told in (*map(str, counts), *caplog.messages):
+        assert "user2" not in told
+        assert "127.0.0.1" not in told
+    assert "flask-limiter" not in {record.name for record in caplog.records}, "a line for each 429"
 
 
 def test_a_limit_of_none_is_none(tmp_path: Path) -> None:

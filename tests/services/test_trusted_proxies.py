@@ -8,12 +8,15 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from threading import Thread
 
+import httpx
 import pytest
 from werkzeug.serving import make_server
 
 from eventlog import EventLog
+from eventlog.embedded_redis import EmbeddedRedis
 from shared.admission import ARRIVING
 from tests.pair import Client, Pair, running_pair
+from tests.services.accounts_server import accounts_server
 
 Ask = Callable[[str], int]
 
@@ -55,6 +58,25 @@ def test_without_a_proxy_nobody_chooses_an_address(service: str, fake_log: Event
     with pair_behind(0, fake_log, tmp_path) as pair:
         ask = asking(pair, service)
         assert 429 in {ask(f"192.0.2.{number}") for number in range(3)}
+
+
+@pytest.mark.processes
+def test_the_line_of_the_proxy_counts_where_it_stands_behind_lines_of_the_client(
+    redis_server: EmbeddedRedis, real_log: EventLog, tmp_path: Path
+) -> None:
+    """Proxies that add a line leave the client's own before it."""
+    variables = {"TRUSTED_PROXIES": "1", "REQUEST_LIMITS": "writes=1"}
+    with (
+        running_pair(real_log, tmp_path) as pair,
+        accounts_server(pair, redis_server, tmp_path / "accounts.log", variables) as server,
+    ):
+
+        def ask(*forwarded_for: str) -> int:
+            headers = [("X-Forwarded-For", address) for address in forwarded_for]
+            return httpx.post(f"http://127.0.0.1:{server.port}/accounts", headers=headers).status_code
+
+        assert [ask(f"192.0.2.{number}", "198.51.100.1") for number in range(3)] == [401, 429, 429]
+        assert ask("192.0.2.1", "198.51.100.2") == 401
 
 
 def test_slow_bodies_are_ended_on_the_connections_of_the_proxy(fake_log: EventLog, tmp_path: Path) -> None:
