@@ -78,17 +78,23 @@ def begin_signing(
     return beginning
 
 
-def require_unchanged(log: EventLog, log_id: str, beginning: Beginning) -> None:
-    """Raise WrongLog unless the entries from before signing began are what they were then. Reads them all."""
-    link = first_link(log_id)
+def require_unchanged(log: EventLog, log_id: str, beginning: Beginning, up_to: int) -> bytes:
+    """The link of the chain at entry number `up_to`, which is from before signing began; reads all from then.
+
+    Raises WrongLog unless they are what they were when it began.
+    """
+    link = at = first_link(log_id)
     for found_id, numbered in _walk(log, lambda done, total: None):
         for found in numbered[: max(0, beginning.sequence + 1 - numbered[0].sequence)]:
             fields = msgspec.msgpack.encode(found.entry.fields)
             link = next_link(link, found.sequence, to_stored(found.entry.position), fields)
+            if found.sequence == up_to:
+                at = link
         if found_id != log_id or numbered[-1].sequence >= beginning.sequence:
             break
     if link != beginning.link:
         raise wrong_log(changed(log_id, beginning), Checkpoint("signatures", 1, log_id))
+    return at
 
 
 def examine_signatures(

@@ -31,8 +31,9 @@ from eventlog.projection_file import ProjectionFile, open_generation
 from eventlog.readers import ReaderKind
 from eventlog.seen_events import SeenEvents
 from eventlog.signed_log import require_unchanged
+from eventlog.signing import Beginning
 from eventlog.tail_requests import RequestKind, TailRequest
-from eventlog.verification import Unproven, Verification
+from eventlog.verification import Unproven, Verification, changed
 
 _ENTRY, _FOREIGN = attrgetter("entry"), attrgetter("foreign")
 
@@ -92,6 +93,7 @@ class Subscription(Follower):
         self._clock = clock
         self._on_applied = on_applied
         self._applied_to = Checkpoint(file.projection.name, file.projection.version)  # as of the last run
+        self._unchanged: tuple[Beginning, int, bytes] | None = None  # see _require_unchanged
         # What is parked again, for the same reason, needs no second look.
         self._seen = {
             (entry.sequence, entry.position, entry.reason): entry
@@ -114,7 +116,8 @@ class Subscription(Follower):
         before = self._file.checkpoint()
         snapshot, numbered = self._read_batch(before, up_to)
         log_id = snapshot.state.log_id or ""
-        unproven, seen = self._verify(before, log_id, numbered)
+        ends = before.sequence + len(snapshot.entries) if snapshot.reached_end else None
+        unproven, seen = self._verify(before, log_id, numbered, ends)
         batch = _Batch(
             self._log,
             self._file.projection,
@@ -128,7 +131,7 @@ class Subscription(Follower):
             problem = batch.apply_all(numbered, unproven)
         applied = numbered[: batch.applied]
         if len(applied) < len(numbered):
-            _, seen = self._verify(before, log_id, applied)  # what it has met ends where it ended
+            _, seen = self._verify(before, log_id, applied, ends)  # what it has met ends where it ended
         self._note_behind(snapshot, before, len(applied), len(numbered) - len(applied))
         after = moved_over(before, applied)._replace(
             log_id=log_id, passed_over=before.passed_over | batch.passed_over
@@ -143,23 +146,47 @@ class Subscription(Follower):
         return len(applied)
 
     def _verify(
-        self, before: Checkpoint, log_id: str, numbered: Sequence[NumberedEntry]
+        self, before: Checkpoint, log_id: str, numbered: Sequence[NumberedEntry], ends: int | None
     ) -> tuple[Sequence[Unproven | None], SeenEvents | None]:
-        """Which entries are not proven, and what was met with them; without keys nothing is looked at."""
+        """Which entries are not proven, and what was met with them; without keys nothing is looked at.
+
+        `ends` is the number of the log's last entry, where the batch comes to it.
+        """
         if self._log.keys is None:
             if self._file.was_verified():
                 ForgottenKeys(self._file.path).read()
             return (), None
         keys = self._log.keys.read()  # behind the entries, so that it has the keys they were signed with
         beginning = keys.beginnings.get(log_id)
-        if beginning and numbered and not before.sequence:
-            require_unchanged(self._log, log_id, beginning)  # before anything of them is applied
         seen = self._file.seen_events(before, beginning.sequence if beginning else 0, first_link(log_id))
+        if beginning and before.sequence < beginning.sequence:
+            if ends is not None and ends < beginning.sequence:
+                raise wrong_log(changed(log_id, beginning), before, self._kind)
+            self._require_unchanged(before, log_id, beginning, seen)
         verification = Verification(keys, log_id, seen)
         unproven = verification.verify(numbered)
         if verification.changed is not None:
             raise wrong_log(verification.changed, before, self._kind)
         return unproven, seen
+
+    def _require_unchanged(
+        self, before: Checkpoint, log_id: str, beginning: Beginning, seen: SeenEvents
+    ) -> None:
+        """Before anything from before signing began is applied, look at all of that, once.
+
+        What is changed behind that look does not fit the chain, which goes on from here: also where what was applied
+        until now was applied without keys.
+        """
+        known, link = self._unchanged, seen.verified.link
+        if known is None or known[0] != beginning or (link is None and known[1] != before.sequence):
+            known = (
+                beginning,
+                before.sequence,
+                require_unchanged(self._log, log_id, beginning, before.sequence),
+            )
+            self._unchanged = known
+        if link is None:
+            seen.verified = seen.verified._replace(link=known[2])
 
     def switch_to(
         self, generation: Path, kind: RequestKind, is_wanted: Callable[[], bool] = lambda: True

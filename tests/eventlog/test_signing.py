@@ -599,19 +599,73 @@ def test_an_entry_from_before_that_was_changed_halts_who_reads_it_anew(
     unsigned_then_begun(quick)
     publish(quick.log, a_parcel_sent(3))
     assert quick.follow()[0] == 3
-    entries = quick.entries()
-    quick.client.delete(STREAM)
-    for entry in entries:
-        changed = [field.replace(b'"weight_g":100', b'"weight_g":900') for field in entry.fields]
-        quick.client.execute_command(
-            "XADD", STREAM, entry.id, *(changed if entry is entries[1] else entry.fields)
-        )  # type: ignore[no-untyped-call]  # redis-py left it so
+    written_anew(quick, lambda number, fields: heavier(fields) if number == 2 else fields)
     quick.batch_size = batch_size
     with pytest.raises(WrongLog, match="from before it was signed") as wrong:
         quick.follow("anew")
     assert not list_rows(quick.folder / "anew"), "nothing of it is applied"
     assert wrong.value.verdict is Verdict.REWOUND
     assert "from before it was signed" in examine_signatures(quick.log, quick.keys).changed
+
+
+def written_anew(signed: Signed, change: Callable[[int, list[bytes]], list[bytes]]) -> None:
+    """The stream, deleted and added again under the same ids; `change` is given each entry's number."""
+    entries = signed.entries()
+    signed.client.pexpire(STREAM, 0)
+    for number, entry in enumerate(entries, 1):
+        fields = change(number, list(entry.fields))
+        signed.client.execute_command("XADD", STREAM, entry.id, *fields)  # type: ignore[no-untyped-call]  # redis-py left it so
+
+
+def heavier(fields: list[bytes]) -> list[bytes]:
+    return [field.replace(b'"weight_g":100', b'"weight_g":900') for field in fields]
+
+
+def test_who_had_applied_a_part_before_signing_began_halts_where_the_rest_was_changed(signed: Signed) -> None:
+    """A tail that was behind, or a backup from before signing that is restored."""
+    publish(signed.without_keys(), a_parcel_sent(1), a_parcel_sent(2))
+    assert signed.follow(log=signed.without_keys()) == (2, [])
+    applied = list_rows(signed.folder / "counter")
+    publish(signed.without_keys(), a_parcel_sent(3), a_parcel_sent(4))
+    begin_signing(signed.log, signed.keys)
+    publish(signed.log, a_parcel_sent(5))
+    written_anew(signed, lambda number, fields: heavier(fields) if number == 4 else fields)
+    with pytest.raises(WrongLog, match="from before it was signed"):
+        signed.follow()
+    assert list_rows(signed.folder / "counter") == applied
+
+
+def test_who_had_applied_a_part_before_signing_began_goes_on_with_the_rest(quick: Signed) -> None:
+    publish(quick.without_keys(), a_parcel_sent(1), a_parcel_sent(2))
+    quick.follow(log=quick.without_keys())
+    publish(quick.without_keys(), a_parcel_sent(3), a_parcel_sent(4))
+    begin_signing(quick.log, quick.keys)
+    publish(quick.log, a_parcel_sent(5))
+    quick.batch_size = 1
+    assert quick.follow() == quick.rebuilt() == (5, [])
+
+
+@pytest.mark.parametrize("cut", [True, False], ids=["and the log ends there", "and the log goes on"])
+def test_what_is_changed_while_it_is_read_halts_before_what_follows_is_applied(
+    quick: Signed, cut: bool
+) -> None:
+    publish(quick.without_keys(), *(a_parcel_sent(number) for number in range(1, 5)))
+    begin_signing(quick.log, quick.keys)
+    publish(quick.log, a_parcel_sent(5))
+    with closing(ProjectionFile(quick.folder / "counter", make_counter())) as file:
+        subscription = Subscription(quick.log, file, batch_size=1)
+        assert subscription.run_once() == 1
+        written_anew(quick, lambda number, fields: heavier(fields) if number == 2 else fields)
+        if cut:
+            for entry in quick.entries()[2:]:
+                quick.client.xdel(STREAM, entry.id)
+            last = quick.entries()[-1].id
+            quick.client.hset(META, mapping={"sequence": "2", "last_position": last})
+        with pytest.raises(WrongLog, match="from before it was signed"):
+            subscription.run_to_head()
+        assert file.checkpoint().sequence == (1 if cut else 3), (
+            "as far as it goes before the chain is compared"
+        )
 
 
 def list_rows(directory: Path) -> list[Any]:
