@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, suppress
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
@@ -17,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from eventlog.counted import counted
 from eventlog.private_files import make_private_directory
-from eventlog.whole_file import replace_file
+from eventlog.whole_file import changing, replace_file
 from shared.health import Check
 from shared.key_files import PRIVATE_KEYS_NAME, PUBLIC_KEYS_NAME
 from shared.public_keys import FRESH_S
@@ -162,16 +160,9 @@ class SigningKeys:
                 left = [msgspec.structs.replace(key, signs_from=min(key.signs_from, now)) for key in left]
             self._write(left)
 
-    @contextmanager
-    def _changing(self) -> Iterator[None]:
-        """One at a time: what another adds meanwhile would be lost."""
+    def _changing(self) -> AbstractContextManager[None]:
         make_private_directory(self.path.parent)
-        directory = os.open(self.path.parent, os.O_RDONLY)
-        try:
-            fcntl.flock(directory, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(directory)
+        return changing(self.path)
 
     def _write(self, keys: Sequence[SigningKey]) -> None:
         """The public halves first: a key that signs is known to who checks."""

@@ -20,6 +20,7 @@ from eventlog.position import Position
 from eventlog.seen_events import SeenEvents, Verified
 from eventlog.signing import Beginning, Keys, key_id_of
 from eventlog.verification import Verification, changed
+from eventlog.whole_file import changing
 
 _CHUNK: Final = 1000
 
@@ -56,25 +57,26 @@ def begin_signing(
 
     Once for each log: KeysRefused where the file has it already, or the log has no entry. Raises WrongLog.
     """
-    log_id, end, link = "", None, b""
-    for log_id, numbered in _walk(log, on_progress):
-        link = link or first_link(log_id)
-        for end in numbered:
-            fields = msgspec.msgpack.encode(end.entry.fields)
-            link = next_link(link, end.sequence, to_stored(end.entry.position), fields)
-    if end is None:
-        raise KeysRefused(
-            "the log has no entry: it is signed from its first one on, and nothing need be done"
-        )
-    keys = file.read()
-    known = keys.beginnings.get(log_id)
-    if known is not None:
-        raise KeysRefused(
-            f"log {log_id} is signed from the entry behind number {known.sequence} on, as {file.path} says: who could "
-            "move that could have forgeries taken for what was there before"
-        )
-    beginning = Beginning(end.sequence, end.entry.position, link)
-    write_keys(file.path, Keys(keys.keys, {**keys.beginnings, log_id: beginning}))
+    with changing(file.path):
+        log_id, end, link = "", None, b""
+        for log_id, numbered in _walk(log, on_progress):
+            link = link or first_link(log_id)
+            for end in numbered:
+                fields = msgspec.msgpack.encode(end.entry.fields)
+                link = next_link(link, end.sequence, to_stored(end.entry.position), fields)
+        if end is None:
+            raise KeysRefused(
+                "the log has no entry: it is signed from its first one on, and nothing need be done"
+            )
+        keys = file.read()
+        known = keys.beginnings.get(log_id)
+        if known is not None:
+            raise KeysRefused(
+                f"log {log_id} is signed from the entry behind number {known.sequence} on, as {file.path} says: who "
+                "could move that could have forgeries taken for what was there before"
+            )
+        beginning = Beginning(end.sequence, end.entry.position, link)
+        write_keys(file.path, Keys(keys.keys, {**keys.beginnings, log_id: beginning}))
     return beginning
 
 

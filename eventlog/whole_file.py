@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from eventlog.generations import sync_directory
 
 
+@contextmanager
+def changing(path: Path) -> Iterator[None]:
+    """Inside it, nobody else changes this file, or another beside it: read it there, or what they wrote is lost."""
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(directory, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(directory)
+
+
 def replace_file(path: Path, content: bytes, mode: int = 0o600) -> None:
     """Put this in place of what is there, in one step, and have it on disk; OSError leaves what is there.
 
-    Who could read and write it still can: `mode` is that of a new file. For one writer at a time.
+    Who could read and write it still can: `mode` is that of a new file. For one writer at a time: see `changing`.
     """
     unfinished = path.with_name(f".{path.name}.unfinished")
     with suppress(FileNotFoundError):

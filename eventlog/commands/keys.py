@@ -23,6 +23,7 @@ from eventlog.key_file import KeyFile, new_key, write_keys
 from eventlog.progress import progress
 from eventlog.signed_log import SignedLog, begin_signing, examine_signatures
 from eventlog.signing import Keys
+from eventlog.whole_file import changing
 
 _NO_FILE = "no file of keys is named: set EVENT_KEYS_FILE, or give --keys-file"
 
@@ -41,9 +42,10 @@ def new(keys_file: Path | None, as_json: bool) -> None:
     Running services take it up by themselves. A file that is not there is made, for its owner alone.
     """
     path = _require_path(keys_file)
-    before = KeyFile(path).read() if path.exists() else Keys((), {})
     key = new_key()
-    write_keys(path, Keys([key, *before.keys], before.beginnings))
+    with changing(path):
+        before = KeyFile(path).read() if path.exists() else Keys((), {})
+        write_keys(path, Keys([key, *before.keys], before.beginnings))
     if as_json:
         print_json({"file": str(path), "signs": key.id, "verify": [each.id for each in before.keys]})
         return
@@ -116,27 +118,33 @@ def remove(place: Place, key_id: str, park: bool, as_json: bool) -> None:
     Refuses, with exit code 1, where entries of the log are signed with it, and for the only key.
     """
     file = _require_file(place)
-    before = file.read()
-    left = [key for key in before.keys if key.id != key_id]
-    if len(left) == len(before.keys):
-        raise KeysRefused(f"{file.path} has no key {key_id!r}: `eventlog keys list` shows them")
-    if not left:
-        raise KeysRefused(f"{key_id} is the only key: `eventlog keys new` makes another first")
-    with progress("reading") as on_progress:
+    with changing(file.path), progress("reading") as on_progress:
+        _without(key_id, file)
         signed = examine_signatures(place.log, file, on_progress).by_key.get(key_id, 0)
-    if signed and not park:
-        raise KeysRefused(
-            f"{counted(signed, 'entry')} of the log {'is' if signed == 1 else 'are'} signed with {key_id}, and a "
-            "rebuild without it would park them, so that what is served lacks them. If that is meant, because somebody "
-            f"else has the key: `eventlog keys remove {key_id} --park`"
-        )
-    write_keys(file.path, Keys(left, before.beginnings))
+        if signed and not park:
+            raise KeysRefused(
+                f"{counted(signed, 'entry')} of the log {'is' if signed == 1 else 'are'} signed with {key_id}, and a "
+                "rebuild without it would park them, so that what is served lacks them. If that is meant, because "
+                f"somebody else has the key: `eventlog keys remove {key_id} --park`"
+            )
+        write_keys(file.path, _without(key_id, file))  # edited by hand, it may have more now
     if as_json:
         print_json({"removed": key_id, "signed": signed})
     else:
         click.echo(
             f"key {key_id} is removed; {counted(signed, 'entry')} signed with it will be parked by a rebuild"
         )
+
+
+def _without(key_id: str, file: KeyFile) -> Keys:
+    """What is left of them; KeysRefused where it is not there, or no other one is."""
+    before = file.read()
+    left = [key for key in before.keys if key.id != key_id]
+    if len(left) == len(before.keys):
+        raise KeysRefused(f"{file.path} has no key {key_id!r}: `eventlog keys list` shows them")
+    if not left:
+        raise KeysRefused(f"{key_id} is the only key: `eventlog keys new` makes another first")
+    return Keys(left, before.beginnings)
 
 
 def _show(found: SignedLog, ids: list[str]) -> None:

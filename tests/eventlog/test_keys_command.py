@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,9 +15,12 @@ from click.testing import CliRunner, Result
 
 from eventlog import EventLog
 from eventlog.cli import main
-from eventlog.key_file import KeyFile
+from eventlog.key_file import KeyFile, new_key, write_keys
+from eventlog.signing import Key, Keys
+from eventlog.whole_file import changing
 from tests.eventlog.log_contract import add_foreign, publish
 from tests.eventlog.parcels import a_parcel_sent, make_codec
+from tests.eventlog.running_tail import wait_until
 from tests.eventlog.test_archive import archive_all
 
 pytestmark = pytest.mark.processes
@@ -75,6 +80,33 @@ def test_a_log_is_begun_rotated_and_rid_of_a_key(
     assert f"signed with key {first}, which is not" in found["first_unproven"]["reason"]
     assert "only key" in run(f"keys remove {second['signs']}", exits=1).stderr
     assert "has no key 'nobody'" in run("keys remove nobody", exits=1).stderr
+
+
+@pytest.mark.parametrize("command", ["new", "begin", "remove unused"])
+def test_a_key_that_is_made_while_another_command_changes_the_file_is_kept(
+    run: Run, log: EventLog, path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    publish(log, a_parcel_sent(1))
+    used, unused, made = new_key(), Key("unused", new_key().secret), new_key()
+    write_keys(path, Keys([used, unused], {}))
+    waits, take = threading.Event(), fcntl.flock
+
+    def flock(file: Any, operation: int) -> None:
+        if threading.current_thread() is other:
+            waits.set()
+        take(file, operation)
+
+    other = threading.Thread(target=run, args=[f"keys {command}"])
+    with changing(path):
+        monkeypatch.setattr(fcntl, "flock", flock)
+        other.start()
+        wait_until(lambda: waits.is_set() or not other.is_alive())
+        assert waits.is_set()
+        write_keys(path, Keys([made, *KeyFile(path).read().keys], {}))
+    other.join()
+    found = [key.id for key in KeyFile(path).read().keys]
+    assert made.id in found
+    assert ("unused" in found) == (command != "remove unused")
 
 
 @pytest.mark.parametrize("command", ["begin", "list", "remove x"])
