@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from eventlog.adopting import adopt as adopt_log
 from eventlog.archive_reader import ArchiveReader
 from eventlog.commands.archive import archive, reseed_log
 from eventlog.commands.catalogue import catalogue
@@ -41,7 +42,7 @@ def init(place: Place, adopt: bool, as_json: bool) -> None:
     log, data_dir = place.log, place.data_dir
     log.check_durability()
     if adopt:
-        log_id = log.create(adopt=True)
+        log_id, beginning = adopt_log(log, data_dir, ArchiveReader(place.archive))
         followers = sorted({str(path.parent) for path in list_remembered_logs(data_dir)})
         archived = _archived_logs(place.archive)
         if as_json:
@@ -53,9 +54,9 @@ def init(place: Place, adopt: bool, as_json: bool) -> None:
             click.echo(f"Now delete {' and '.join(followers)}: their tails rebuild by themselves.")
         if archived:
             click.echo(f"Then move {place.archive.parent} aside: another archive begins by itself.")
-        if log.keys is not None:
+        if beginning is not None:
             click.echo(
-                "Before any service starts: `eventlog keys begin`, or all of it is parked as unsigned."
+                f"It is signed from the entry behind number {beginning.sequence} at {beginning.position} on."
             )
         return
     existing = log.state().log_id

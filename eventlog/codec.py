@@ -51,6 +51,12 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
         fields = self.fields
         return fields[5] if len(fields) == _OWN_LENGTH and fields[::2] == _OWN_NAMES else None
 
+    def renumbered(self, sequence: int) -> Entry:
+        """The same with this Sequence; in another form than our own it has none."""
+        if self.claimed_sequence is None:
+            return self
+        return Entry(self.id, [*self.fields[:5], b"%d" % sequence, *self.fields[6:]])
+
     def digest(self) -> str:
         """64 hex characters over every field in order; the same content always gives the same."""
         content = hashlib.sha256()

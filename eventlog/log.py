@@ -221,17 +221,18 @@ class EventLog:
 
     # Making the log
 
-    def create(self, *, adopt: bool = False) -> str:
+    def create(self, *, adopt: bool = False, new_id: str = "") -> str:
         """Make the log if it is not there; answer its id either way.
 
         A stream with entries but no log id, or with entries of its log missing, is a WrongLog error.
-        `adopt` makes a new log of what is there, whatever that is: who followed the old one halts.
+        `adopt` makes a new log of what is there, whatever that is: who followed the old one halts. A new log has a
+        random id, unless `new_id` is one.
         """
         with self._wrong_types_named():
             answer = self._redis.run(
                 _CREATE_LOG,
                 [self.stream, self._meta, self._subjects, self.readers.key, self._named_commands],
-                [secrets.token_hex(16), "1" if adopt else "0"],
+                [new_id or secrets.token_hex(16), "1" if adopt else "0"],
             )
         outcome, detail = answer[0].decode(), answer[1]
         if outcome in ("created", "exists"):
@@ -479,8 +480,10 @@ class EventLog:
 
     def read(self, after: Position = START, count: int = 1000) -> list[Entry]:
         """Up to `count` entries behind a position; an empty list at the end."""
-        if self._archive:
-            return self.snapshot(after, count).entries
+        return self.snapshot(after, count).entries if self._archive else self.read_stored(after, count)
+
+    def read_stored(self, after: Position = START, count: int = 1000) -> list[Entry]:
+        """As `read`, of what Redis has, whatever the log says of itself."""
         following = after.next()
         if following is None:
             return []

@@ -3,8 +3,8 @@
 -- KEYS  1 stream  2 meta  3 subjects  4 named commands  5 staged entries  6 staged named commands  7 the run's place
 --       8 where what is there is put aside
 -- ARGV  log id, how many entries, position of the last, adopted to, prefix of command records,
---       their lifetime in ms, how many named commands, the run's token, '1' to put aside what the log has still, then field
---       and value of each counter
+--       their lifetime in ms, how many named commands, the run's token, '1' to put aside what the log has still, or the
+--       position up to which that was looked at, whatever was counted; then field and value of each counter
 --
 -- Answers  {'restored', how many commands are remembered}  {'entries', how many are there, first, last, 1 if they are of this log}
 --          {'another log', its id}  {'ahead', how many entries it counted}  {'in the way', key}
@@ -31,13 +31,13 @@ if there > 0 then
   local first = redis.call('XRANGE', stream, '-', '+', 'COUNT', 1)[1][1]
   local newest = redis.call('XREVRANGE', stream, '+', '-', 'COUNT', 1)[1][1]
   local same = known[1] == log_id
-  if not same or replace ~= '1' then return {'entries', there, first, newest, same and 1 or 0} end
-  if is_after(newest, last) then return {'further', newest} end
+  if not same or replace == '0' then return {'entries', there, first, newest, same and 1 or 0} end
+  if is_after(newest, replace == '1' and last or replace) then return {'further', newest} end
   if redis.call('EXISTS', aside) == 1 then return {'in the way', aside} end
 end
 local counted = tonumber(known[2] or '0') or 0
 if known[1] and known[1] ~= log_id and counted > 0 then return {'another log', known[1]} end
-if known[1] == log_id and counted > tonumber(sequence) then return {'ahead', counted} end
+if known[1] == log_id and counted > tonumber(sequence) and #replace == 1 then return {'ahead', counted} end
 if redis.call('XLEN', staged) ~= tonumber(sequence) then return {'not staged', redis.call('XLEN', staged)} end
 if redis.call('XLEN', staged_commands) ~= tonumber(commands)
     or (redis.call('GET', place) or ''):match('^%S+') ~= token then -- it stood still, and what it staged expires

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
@@ -11,12 +11,12 @@ import msgspec
 from eventlog.archive_chain import first_link, next_link, to_stored
 from eventlog.checkpoints import Checkpoint
 from eventlog.continuity import Divergence, NumberedEntry, number_entries
+from eventlog.doubts import Doubt, Doubts
 from eventlog.errors import KeysRefused
 from eventlog.follower import moved_over
 from eventlog.key_file import KeyFile, write_keys
 from eventlog.log import EventLog
 from eventlog.mends import wrong_log
-from eventlog.position import Position
 from eventlog.seen_events import SeenEvents, Verified
 from eventlog.signing import Beginning, Keys, key_id_of
 from eventlog.verification import Verification, changed
@@ -26,13 +26,6 @@ _CHUNK: Final = 1000
 
 # How many entries were looked at, of how many.
 Progress = Callable[[int, int], None]
-
-
-class Doubt(NamedTuple):
-    """The first entry that a rebuild would park for its signature, or for the lack of one."""
-
-    position: Position
-    reason: str
 
 
 class SignedLog(NamedTuple):
@@ -50,17 +43,54 @@ class SignedLog(NamedTuple):
     changed: str
 
 
+class SignedPart:
+    """Of a log: from the first entry on that says that it is signed with one of the keys, or the `whole`.
+
+    Nobody may come to trust entries in it that the keys do not prove.
+    """
+
+    def __init__(self, keys: Keys, log_id: str, *, whole: bool = False) -> None:
+        self.doubts = Doubts()
+        self._verification = Verification(keys, log_id, SeenEvents(Verified(0, first_link(log_id))))
+        self._ids = {key.id for key in keys.keys}
+        self._begun = whole
+
+    def look(self, numbered: Sequence[NumberedEntry]) -> None:
+        """At the entries that follow those before."""
+        for found, refused in zip(numbered, self._verification.verify(numbered), strict=True):
+            self._begun = self._begun or key_id_of(found.entry.fields[-1]) in self._ids
+            if refused and self._begun:
+                self.doubts.add(found.entry.position, refused.reason)
+
+    @property
+    def doubted(self) -> bool:
+        return bool(self.doubts.count or self._verification.changed)
+
+    def refusal(self, consequence: str) -> str:
+        """What is not proven, and the ways on."""
+        changed = self._verification.changed
+        what = changed.explanation if changed else f"the keys do not prove {self.doubts}"
+        return (
+            f"{what}; {consequence}. Write the log back without them, from its archive: `eventlog reseed --replace`. "
+            "Without one, restore the Redis data of before; or look at each (`eventlog show POSITION`), and delete "
+            "what nobody of yours published (`redis-cli XDEL`)"
+        )
+
+
 def begin_signing(
     log: EventLog, file: KeyFile, on_progress: Progress = lambda done, total: None
 ) -> Beginning:
     """Trust all that is in the log now, and write into the file of keys that what follows must be signed.
 
-    Once for each log: KeysRefused where the file has it already, or the log has no entry. Raises WrongLog.
+    Once for each log: KeysRefused where the file has it already, the log has no entry, or it was signed before and has
+    entries since that its keys do not prove. Raises WrongLog.
     """
     with changing(file.path):
-        log_id, end, link = "", None, b""
+        log_id, end, link, part = "", None, b"", None
         for log_id, numbered in _walk(log, on_progress):
             link = link or first_link(log_id)
+            part = part or SignedPart(file.read(), log_id)
+            part.look(numbered)
             for end in numbered:
                 fields = msgspec.msgpack.encode(end.entry.fields)
                 link = next_link(link, end.sequence, to_stored(end.entry.position), fields)
@@ -75,6 +105,8 @@ def begin_signing(
                 f"log {log_id} is signed from the entry behind number {known.sequence} on, as {file.path} says: who "
                 "could move that could have forgeries taken for what was there before"
             )
+        if part and part.doubted:
+            raise KeysRefused(part.refusal("signing that begins behind them would have them applied"))
         beginning = Beginning(end.sequence, end.entry.position, link)
         write_keys(file.path, Keys(keys.keys, {**keys.beginnings, log_id: beginning}))
     return beginning

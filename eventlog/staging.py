@@ -14,6 +14,7 @@ from eventlog.archive import NamedCommand
 from eventlog.codec import Entry
 from eventlog.counted import counted
 from eventlog.errors import LogUnavailable, ReseedRefused
+from eventlog.position import Position
 from eventlog.redis_client import OUT_OF_MEMORY, RedisClient, Script
 
 _SWITCH, _HOLD = Script("positions", "reseed"), Script("hold_reseed")
@@ -29,7 +30,8 @@ _logger = logging.getLogger(__name__)
 class StagedLog(NamedTuple):
     """What the log will say of itself; `counters` are fields of its meta, `commands` how many are named.
 
-    `replace` puts aside what the same log has still, where all of it lies up to `last`.
+    `replace` puts aside what the same log has still, where all of it lies up to `last`; or up to where it was
+    `looked_to`, whatever the log has counted.
     """
 
     log_id: str
@@ -40,6 +42,7 @@ class StagedLog(NamedTuple):
     named_lifetime_ms: int
     commands: int
     replace: bool
+    looked_to: Position | None = None
 
 
 class Staging:
@@ -137,7 +140,7 @@ class Staging:
             [
                 *(staged.log_id, staged.sequence, staged.last.id, staged.adopted_to),
                 *(self._record_prefix, staged.named_lifetime_ms, staged.commands, self._token),
-                *(int(staged.replace), *counters),
+                *(str(staged.looked_to or int(staged.replace)), *counters),
             ],
         )
         match outcome.decode():
@@ -161,7 +164,8 @@ class Staging:
             case "further":
                 raise ReseedRefused(
                     f"the log goes on to {details[0].decode()}, and the archive ends at {staged.last.position}: run "
-                    "`eventlog archive --once`, then this again, with the services stopped while they write"
+                    "`eventlog archive --once`, then this again, with the services stopped while they write. Where "
+                    "that says rewound, and the log is signed, set EVENT_KEYS_FILE"
                 )
             case _:
                 key = details[0].decode()

@@ -54,6 +54,9 @@ class Verification:
         )  # it covers all up to here, or says nothing
         found: list[Unproven | None] = []
         for each in numbered:
+            if self.changed is not None:
+                found.append(None)
+                continue
             if each.sequence > unsigned_to:
                 reason = self._why_unproven(each)
                 found.append(Unproven(_type_of(each), reason) if reason else None)

@@ -165,7 +165,8 @@ def _count_lacking(place: Place, end: Checkpoint) -> int:
 @click.option(
     "--replace",
     is_flag=True,
-    help="Put aside what Redis has still of this log (as STREAM-aside), where the archive has all of it.",
+    help="Put aside what Redis has still of this log (as STREAM-aside), where the archive has all of it, or keys "
+    "tell what of the rest is genuine.",
 )
 @json_option
 @at_the_log
@@ -175,6 +176,8 @@ def reseed_log(place: Place, archives: tuple[Path, ...], replace: bool, as_json:
     The same log: its id, positions and sequences, counters, and the commands that clients named in the last 24
     hours; tails, services and the archive go on by themselves. Refuses, with exit code 1, where entries are there
     already, or where something would be lost; Ctrl-C leaves everything as it was.
+
+    Where the archive cannot go on with a signed log, --replace keeps what the keys prove behind it, and names the rest.
     """
     archives = archives or (place.archive,)
     for path in archives:
@@ -184,7 +187,8 @@ def reseed_log(place: Place, archives: tuple[Path, ...], replace: bool, as_json:
             )
     done = reseed(place.log, archives, place.data_dir, replace=replace, progress=progress)
     if as_json:
-        print_json(done._asdict())
+        dropped = [{"position": str(at), "reason": reason} for at, reason in done.first_dropped]
+        print_json(done._asdict() | {"first_dropped": dropped})
     else:
         click.echo(_told(done))
 
@@ -192,8 +196,17 @@ def reseed_log(place: Place, archives: tuple[Path, ...], replace: bool, as_json:
 def _told(done: Reseeded) -> str:
     if not done.entries_written:
         return f"log {done.log_id} is there, up to {done.position} and further: nothing to do"
+    behind = ""
+    if done.entries_kept or done.dropped:
+        behind = (
+            f" From Redis came {counted(done.entries_kept, 'entry')} that keys prove, {done.renumbered} under another "
+            f"number; {counted(done.dropped, 'entry')} that they do not prove {'is' if done.dropped == 1 else 'are'} "
+            "left out."
+        )
+    for position, reason in done.first_dropped:
+        behind += f"\n{position}: {reason}"
     return (
         f"log {done.log_id} is back: {counted(done.entries_written, 'entry')}, up to {done.position}; "
         f"{counted(done.commands_remembered, 'named command')} remembered. "
-        f"Ids go on {COUNTER_MARGIN:,} above the last known."
+        f"Ids go on {COUNTER_MARGIN:,} above the last known.{behind}"
     )

@@ -151,7 +151,11 @@ def test_tail_and_show_mark_what_is_not_proven_in_redis_and_in_the_archive(
     assert run("archive --check").exit_code == 0
 
 
-def test_a_log_that_is_adopted_must_be_begun(run: Run, log: EventLog, path: Path) -> None:
+def test_a_log_that_is_adopted_is_begun(run: Run, log: EventLog, path: Path) -> None:
     run("keys new")
     publish(log, a_parcel_sent(1))
-    assert "eventlog keys begin" in run("init --adopt").stdout
+    assert "signed from the entry behind number 1 at" in run("init --adopt").stdout
+    publish(log, a_parcel_sent(2))
+    found = listed(run, exits=3)
+    assert (found["unsigned"], found["unproven"], found["changed"]) == (1, 1, None)
+    assert "is signed from the entry behind number 1" in run("keys begin", exits=1).stderr

@@ -207,6 +207,10 @@ def test_again_it_does_nothing(lost: Lost) -> None:
         "sequence": 5,
         "entries_written": 0,
         "commands_remembered": 0,
+        "entries_kept": 0,
+        "renumbered": 0,
+        "dropped": 0,
+        "first_dropped": [],
     }
 
 

@@ -21,23 +21,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eventlog import Add, EventLog, Insert, Projection, ProjectionFile, ProjectionReader, Subscription, Table
+from eventlog.archive_chain import LINK_BYTES, first_link
 from eventlog.archive_reader import ArchiveReader
 from eventlog.checkpoints import Checkpoint
 from eventlog.codec import EncodedEvent, Entry
-from eventlog.continuity import Verdict
+from eventlog.continuity import NumberedEntry, Verdict
 from eventlog.errors import Conflict, HandlerFailed, IdsTaken, KeysRefused, KeysUnusable, NotBuilt, WrongLog
 from eventlog.generations import home_of
 from eventlog.key_file import KeyFile, new_key, write_keys
 from eventlog.new_ids import NewIds
+from eventlog.position import Position
 from eventlog.published_ids import PublishedIds
 from eventlog.rebuild import build_generation
 from eventlog.redis_client import make_pool
 from eventlog.reseed import reseed
-from eventlog.seen_events import read_seen
+from eventlog.seen_events import SeenEvents, Verified, read_seen
 from eventlog.signed_log import begin_signing, examine_signatures
-from eventlog.signing import Keys
+from eventlog.signing import Beginning, Keys
 from eventlog.tail import switch_generation
 from eventlog.tail_status import TailState, TailStatusFile
+from eventlog.verification import Verification
 from tests.eventlog.log_contract import META, STREAM, add_foreign, moment, publish
 from tests.eventlog.parcels import ParcelSent, a_parcel_sent, make_codec
 from tests.eventlog.running_tail import running, wait_until
@@ -666,6 +669,16 @@ def test_what_is_changed_while_it_is_read_halts_before_what_follows_is_applied(
         assert file.checkpoint().sequence == (1 if cut else 3), (
             "as far as it goes before the chain is compared"
         )
+
+
+def test_an_entry_put_in_before_the_beginning_is_told_and_not_looked_at() -> None:
+    log_id = "f" * 32
+    keys = Keys([new_key()], {log_id: Beginning(1, Position(9, 0), b"x" * LINK_BYTES)})
+    fields = [b"EventTypeName", b"ParcelSent", b"Payload", b"{}"]
+    put_in = [NumberedEntry(Entry(b"%d-0" % number, fields), number, True) for number in (1, 2)]
+    verification = Verification(keys, log_id, SeenEvents(Verified(0, first_link(log_id))))
+    verification.verify(put_in)
+    assert verification.changed is not None
 
 
 def list_rows(directory: Path) -> list[Any]:
