@@ -85,7 +85,8 @@ def create_app(
     logins = Logins(users, FailedLogins(directory, limits))
     metrics = metrics or WebMetrics()
     reader = ProjectionReader(settings.projection_directory("accounts", revenue), revenue)
-    health = Health("accounts", reader, log, settings.archive, {"users": users.check, "keys": keys.check})
+    others = {"users": users.check, "keys": keys.check}
+    health = Health("accounts", reader, log, settings.archive, others)
     limit = partial(limit_requests, tokens=tokens, log=log, per_minute=settings.request_limits)
     app = make_app(
         "accounts",
@@ -123,7 +124,7 @@ def create_app(
     app.register_blueprint(make_feed_routes(tokens, reads, feed))
     app.register_blueprint(make_log_routes(log, settings.look_into_log))
     app.register_blueprint(make_catalogue_pages(log.stream))
-    standing = Standing(reader, log, settings.archive)
+    standing = Standing(reader, log, settings.archive, others)
     app.register_blueprint(make_metrics_routes(metrics, standing, settings.metrics_token))
     app.register_blueprint(make_projection_routes("accounts", reader, log, settings.as_variables()))
     see_requests(app, metrics, logs=logs_requests)

@@ -54,7 +54,8 @@ def create_app(
     metrics = metrics or WebMetrics()
     reader = ProjectionReader(settings.projection_directory("customers", directory), directory)
     keys = open_keys(settings.jwks, settings.data_dir / "customers")
-    health = Health("customers", reader, log, settings.archive, {"keys": keys.check})
+    others = {"keys": keys.check}
+    health = Health("customers", reader, log, settings.archive, others)
     tokens = Tokens(keys)
     limit = partial(limit_requests, tokens=tokens, log=log, per_minute=settings.request_limits)
     app = make_app(
@@ -75,7 +76,7 @@ def create_app(
     app.register_blueprint(make_routes(Reads(reader, log), handler))
     app.register_blueprint(make_log_routes(log, settings.look_into_log))
     app.register_blueprint(make_catalogue_pages(log.stream))
-    standing = Standing(reader, log, settings.archive)
+    standing = Standing(reader, log, settings.archive, others)
     app.register_blueprint(make_metrics_routes(metrics, standing, settings.metrics_token))
     app.register_blueprint(make_projection_routes("customers", reader, log, settings.as_variables()))
     see_requests(app, metrics, logs=logs_requests)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +23,7 @@ from eventlog.position import START
 from eventlog.reader_status import age_s
 from eventlog.tail_status import TailState
 from shared.freshness import Freshness
+from shared.health import Check
 
 _PATIENCE_S: Final = 1.0  # with a Redis that hangs; who scrapes gives up after 10 s
 _ARCHIVE_STATES: Final = (*TailState, AWAY)
@@ -31,15 +32,24 @@ _ARCHIVE_STATES: Final = (*TailState, AWAY)
 class Standing(Collector):
     """What cannot be known now is left out."""
 
-    def __init__(self, reader: ProjectionReader, log: EventLog, archive: Path) -> None:
+    def __init__(
+        self,
+        reader: ProjectionReader,
+        log: EventLog,
+        archive: Path,
+        others: Mapping[str, Callable[[], Check]],
+    ) -> None:
+        """As Health is made."""
         self._reader = reader
         self._log = log.with_patience(_PATIENCE_S)
         self._archive = archive
+        self._others = others
         self._freshness = Freshness(reader.home, log)
         self._file = follower_of(reader.directory, reader.projection, "")
 
     def collect(self) -> Iterator[Metric]:
         """Of this moment; never raises."""
+        yield self._of_others()
         checkpoint, parked = self._look()
         yield _gauge("projection_readable", "Whether reads can be answered.", float(checkpoint is not None))
         status = self._freshness.ask(checkpoint)()
@@ -64,6 +74,13 @@ class Standing(Collector):
         yield _gauge("log_up", "Whether Redis answers, and has the log.", float(is_there))
         if state is not None and is_there:
             yield from self._of_log(state, checkpoint)
+
+    def _of_others(self) -> Metric:
+        documentation = "Whether what only this service has is as it must be, as /health/ready says."
+        metric = GaugeMetricFamily("health_check_ok", documentation, labels=["check"])
+        for name, look in self._others.items():
+            metric.add_metric([name], float(look().status == "ok"))
+        return metric
 
     def _look(self) -> tuple[Checkpoint | None, int]:
         try:

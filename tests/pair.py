@@ -133,7 +133,7 @@ class Pair:
         self.log = log
         self.folder = folder
         ours = {"DATA_DIR": str(folder), "REDIS_URL": redis_url}
-        settings = Settings.from_environment({**(variables or {}), **ours})
+        self.settings = settings = Settings.from_environment({**(variables or {}), **ours})
         self.revenue_folder = settings.projection_directory("accounts", revenue)
         self.directory_folder = settings.projection_directory("customers", directory)
         self.keys = SigningKeys(folder / "accounts")

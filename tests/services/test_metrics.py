@@ -17,12 +17,14 @@ from flask import Flask
 from prometheus_client import generate_latest
 from werkzeug.test import Client as WerkzeugClient
 
+import customers.app
 from accounts.revenue import revenue
 from deploy.installation import Installation
 from eventlog import EventLog
 from eventlog.embedded_redis import EmbeddedRedis
 from eventlog.generations import Generations
 from shared.admission import AT_ONCE, Admission
+from shared.key_files import PUBLIC_KEYS_NAME
 from shared.metrics import WebMetrics
 from shared.requests_seen import RequestsSeen
 from shared.settings import InvalidSettings, Settings
@@ -285,6 +287,25 @@ def lose_the_file(pair: Pair, client: redis.Redis) -> None:
     os.truncate(Generations(pair.revenue_folder, revenue).served_file, 100)
 
 
+def lose_the_keys_of_tokens(pair: Pair, client: redis.Redis) -> None:
+    """And customers is started anew: it went on with those that it had."""
+    (pair.folder / "accounts" / PUBLIC_KEYS_NAME).unlink()
+    pair.customers_app = customers.app.create_app(pair.settings, pair.log)
+
+
+def lose_the_keys_that_sign(pair: Pair, client: redis.Redis) -> None:
+    pair.keys.path.unlink()
+
+
+def damage_the_users(pair: Pair, client: redis.Redis) -> None:
+    (pair.folder / "accounts" / "users.db").write_bytes(b"no database" * 1000)
+
+
+def lose_the_users(pair: Pair, client: redis.Redis) -> None:
+    for file in (pair.folder / "accounts").glob("users.db*"):
+        file.unlink()
+
+
 STATES: dict[Callable[[Pair, redis.Redis], None], set[str]] = {
     stop_redis: {"LogUnreachable", "TailDown"},
     stop_the_tail: {"TailDown"},
@@ -295,7 +316,28 @@ STATES: dict[Callable[[Pair, redis.Redis], None], set[str]] = {
     lose_the_archive: {"ArchiveDown"},
     fill_the_memory: {"WritesRefused"},
     lose_the_file: {"ProjectionUnreadable", "TailDown"},
+    lose_the_keys_of_tokens: {"KeysUnusable"},
+    lose_the_keys_that_sign: {"KeysUnusable"},
+    damage_the_users: {"NobodyCanLogIn"},
+    lose_the_users: {"NobodyCanLogIn"},
 }
+
+
+def log_in(pair: Pair, username: str = "user1", password: str = "password1") -> int:
+    body = {"username": username, "password": password}
+    return pair.accounts(None).post("/auth/login", json=body).status_code
+
+
+def list_customers(pair: Pair) -> int:
+    return pair.customers().get("/customers").status_code
+
+
+REFUSALS: list[tuple[Callable[[Pair, redis.Redis], None], Callable[[Pair], int], int, set[str]]] = [
+    (lose_the_keys_of_tokens, list_customers, 503, {"KeysUnusable", "RequestsRefused"}),
+    (lose_the_keys_that_sign, log_in, 503, {"KeysUnusable", "RequestsRefused"}),
+    (damage_the_users, log_in, 503, {"NobodyCanLogIn", "RequestsRefused"}),
+    (lose_the_users, log_in, 401, {"NobodyCanLogIn", "LoginsRefused"}),
+]
 
 
 @pytest.mark.needs("promtool")
@@ -321,6 +363,43 @@ def test_each_state_of_the_pair_fires_its_alerts_and_no_others(
         return ""
 
     wait_until(lambda: not told(), told)
+
+
+@pytest.mark.needs("promtool")
+@pytest.mark.parametrize(
+    ("bring_about", "ask", "status", "alerts"), REFUSALS, ids=[each[0].__name__ for each in REFUSALS]
+)
+def test_where_clients_are_refused_it_fires_though_health_checks_and_scrapes_are_answered(
+    *,
+    bring_about: Callable[[Pair, redis.Redis], None],
+    ask: Callable[[Pair], int],
+    status: int,
+    alerts: set[str],
+    pair: Pair,
+    client: redis.Redis,
+    tmp_path: Path,
+) -> None:
+    bring_about(pair, client)
+    before = scrape_all(pair)
+    assert ask(pair) == status
+    for caller in (pair.accounts(None), pair.customers(None)):
+        for path in ["/health/ready", "/health/live", "/status", "/metrics"] * 5:
+            assert caller.get(path).status_code == 200
+    require_firing(alerts, tmp_path, scrape_all(pair), before)
+
+
+@pytest.mark.needs("promtool")
+def test_a_few_refusals_among_answers_call_nobody(pair: Pair, tmp_path: Path) -> None:
+    before = scrape_all(pair)
+    signing = pair.keys.path.read_bytes()
+    pair.keys.path.unlink()
+    assert log_in(pair) == 503
+    pair.keys.path.write_bytes(signing)
+    pair.keys.path.chmod(0o600)
+    assert log_in(pair, password="wrong") == 401
+    for _ in range(12):
+        assert log_in(pair) == 200
+    require_firing([], tmp_path, scrape_all(pair), before)
 
 
 @pytest.mark.needs("promtool")
