@@ -8,23 +8,11 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from prometheus_client.parser import text_string_to_metric_families
-
 from tests.make_run import ROOT
+from tests.scraped import Series
 
 ALERTS: Final = ROOT / "deploy" / "alerts.yml"
 _SUMS: Final = ("_total", "_bucket", "_count", "_sum")
-
-Series = dict[tuple[str, tuple[tuple[str, str], ...]], float]
-
-
-def series_of(scraped: str) -> Series:
-    """Each series of an answer of `/metrics`, with its value."""
-    return {
-        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
-        for family in text_string_to_metric_families(scraped)
-        for sample in family.samples
-    }
 
 
 def require_firing(

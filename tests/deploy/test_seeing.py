@@ -11,16 +11,22 @@ from pathlib import Path
 from typing import Any, Final
 
 import httpx
+import psutil
 import pytest
 import redis
 
 from eventlog.embedded_redis import EmbeddedRedis
-from tests.alerts import Series, series_of
 from tests.make_run import NEVER_S, Run, make_environment, runs_ended, wait_until
+from tests.scraped import Series, series_of
 
 pytestmark = pytest.mark.processes
 
 TRACEPARENT: Final = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+OF_TAILS: Final = (
+    "projection_batch_duration_seconds",
+    "projection_batch_entries",
+    "projection_entries_parked",
+)
 INVOICE: Final = {"purchase_date": "2026-01-31", "purchase_price_cents": 12345}
 
 
@@ -135,6 +141,60 @@ def test_a_tail_is_told_of_by_its_service_across_its_restarts(caller: Caller) ->
     caller.run.find("accounts", "tail").kill()
     post()
     wait_until(lambda: applied() == before + 1, lambda: f"{applied()}, was {before}")
+
+
+def test_what_a_tail_counts_is_what_its_lines_say(caller: Caller) -> None:
+    """Of each batch its time and its entries, and how many of them were parked."""
+
+    def told() -> Series:
+        found = caller.scrape(caller.accounts)
+        return {key: found[key] for key in found if key[0].startswith(OF_TAILS)}
+
+    def said(event: str) -> list[dict[str, Any]]:
+        return [line for line in caller.lines("accounts-tail") if line["event"] == event]
+
+    def is_all_applied() -> bool:
+        found = caller.scrape(caller.accounts)
+        follows = total(found, "projection_state", state="following") == 1
+        return follows and total(found, "projection_lag_events") == 0
+
+    def tails() -> list[psutil.Process]:
+        return caller.run.find_all("accounts", "tail")
+
+    caller.make_customer()
+    wait_until(is_all_applied, lambda: str(caller.scrape(caller.accounts)))
+    (ended,) = tails()
+    ended.terminate()  # it writes what it has counted, and another goes on from there
+    wait_until(lambda: ended not in (found := tails()) and bool(found), lambda: f"no other than {ended}")
+    wait_until(is_all_applied, lambda: str(caller.scrape(caller.accounts)))
+    before, lines_before = told(), {event: len(said(event)) for event in ("applied", "parked")}
+    with redis.Redis(port=int(caller.run.environment["REDIS_PORT"])) as client:
+        for _ in range(3):
+            client.xadd("event-stream", {"EventTypeName": "InvoiceCreated", "Payload": "{}"})
+    caller.make_customer()
+    wait_until(is_all_applied, lambda: str(caller.scrape(caller.accounts)))
+    applied, parked = (said(event)[count:] for event, count in lines_before.items())
+    entries = sum(line["entries"] for line in applied)
+    assert entries >= 4
+    assert sum(line["entries"] for line in parked) == 3
+
+    def more(name: str) -> float:
+        return total(told(), name) - total(before, name)
+
+    wait_until(
+        lambda: (
+            more("projection_batch_entries_sum") == entries
+            and more("projection_batch_entries_count") == len(applied)
+            and more("projection_entries_parked_total") == 3
+        ),
+        lambda: f"{told()} were {before}, and {applied} came",
+    )
+    assert more("projection_batch_duration_seconds_count") == len(applied)
+    seconds = sum(line["seconds"] for line in applied)
+    assert (
+        0 < seconds == pytest.approx(more("projection_batch_duration_seconds_sum"), abs=1e-6 * len(applied))
+    )
+    assert {name.rpartition("_")[0] for name, _ in told()} == set(OF_TAILS)
 
 
 def test_a_paused_tail_is_dead_in_the_metrics(caller: Caller) -> None:

@@ -10,12 +10,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 import redis
-from flask import Flask
-from prometheus_client import generate_latest
-from werkzeug.test import Client as WerkzeugClient
 
 import customers.app
 from accounts.revenue import revenue
@@ -23,15 +19,13 @@ from deploy.installation import Installation
 from eventlog import EventLog
 from eventlog.embedded_redis import EmbeddedRedis
 from eventlog.generations import Generations
-from shared.admission import AT_ONCE, Admission
 from shared.key_files import PUBLIC_KEYS_NAME
-from shared.metrics import WebMetrics
-from shared.requests_seen import RequestsSeen
 from shared.settings import InvalidSettings, Settings
-from tests.alerts import ALERTS, Series, require_firing, series_of
+from tests.alerts import ALERTS, require_firing
 from tests.documented_lines import anchors_of
 from tests.make_run import ROOT, wait_until
 from tests.pair import Pair, running_pair
+from tests.scraped import Series, scrape
 
 pytestmark = pytest.mark.processes
 
@@ -55,55 +49,8 @@ def client(redis_server: EmbeddedRedis) -> Iterator[redis.Redis]:
         yield client
 
 
-def scrape(pair: Pair, service: str) -> Series:
-    caller = pair.accounts(None) if service == "accounts" else pair.customers(None)
-    answer = caller.get("/metrics")
-    assert (answer.status_code, answer.mimetype) == (200, "text/plain")
-    return series_of(answer.get_data(as_text=True))
-
-
 def scrape_all(pair: Pair) -> dict[str, Series]:
     return {service: scrape(pair, service) for service in SERVICES}
-
-
-def value_of(series: Series, name: str, **labels: str) -> float:
-    return series[name, tuple(sorted(labels.items()))]
-
-
-def state_of(series: Series, name: str = "projection_state", label: str = "state") -> str:
-    """The one that is 1."""
-    (found,) = [
-        dict(labels)[label] for (each, labels), value in series.items() if each == name and value == 1
-    ]
-    return found
-
-
-def test_requests_are_counted_by_route_and_status_and_writes_by_what_came_of_them(pair: Pair) -> None:
-    before = scrape(pair, "customers")
-    made = pair.customers().post("/customers", json=ADA, headers={"Idempotency-Key": "once"})
-    again = pair.customers().post("/customers", json=ADA, headers={"Idempotency-Key": "once"})
-    assert (made.status_code, again.status_code) == (201, 201)
-    other = {**ADA, "name": "Eve"}
-    reused = pair.customers().post("/customers", json=other, headers={"Idempotency-Key": "once"})
-    assert reused.status_code == 422
-    for number in ("1", "1", "99"):
-        pair.customers().get(f"/customers/{number}")
-    now = scrape(pair, "customers")
-
-    def more(name: str, **labels: str) -> float:
-        key = name, tuple(sorted(labels.items()))
-        return now[key] - before.get(key, 0)
-
-    assert more("http_requests_total", method="POST", route="/customers", status="201") == 2
-    assert more("http_requests_total", method="POST", route="/customers", status="422") == 1
-    assert more("http_requests_total", method="GET", route="/customers/<customer_id>", status="200") == 2
-    assert more("http_requests_total", method="GET", route="/customers/<customer_id>", status="404") == 1
-    assert more("http_request_duration_seconds_count", method="POST", route="/customers") == 3
-    assert more("log_publishes_total", outcome="published") == 1
-    assert more("log_publishes_total", outcome="replayed") == 1
-    assert more("log_publishes_total", outcome="command_reused") == 1
-    assert more("log_publish_duration_seconds_count") == 3
-    assert more("commands_replayed_total") == 1
 
 
 def test_what_clients_send_makes_no_series_and_is_not_told(pair: Pair) -> None:
@@ -124,41 +71,6 @@ def test_what_clients_send_makes_no_series_and_is_not_told(pair: Pair) -> None:
     }
     told = pair.customers(None).get("/metrics").get_data(as_text=True)
     assert not [secret for secret in ("Zebedee", "user1", "12000", str(pair.folder)) if secret in told]
-
-
-def test_what_is_refused_in_line_is_counted_though_it_comes_to_no_route() -> None:
-    metrics = WebMetrics()
-    admission = Admission(Flask("never asked"))
-    for _ in range(AT_ONCE):
-        assert admission.reads.begin()
-    client = WerkzeugClient(RequestsSeen(admission, metrics, logs=False))
-    assert client.get("/accounts").status_code == 503
-    told = series_of(generate_latest(metrics).decode())
-    assert value_of(told, "http_requests_overloaded_total") == 1
-    assert value_of(told, "http_requests_total", method="GET", route="unmatched", status="503") == 1
-
-
-def test_who_watches_is_counted_until_they_leave(pair: Pair) -> None:
-    headers = {"Authorization": f"Bearer {pair.token()}"}
-    watching = pair.accounts_app.test_client().get("/events", headers=headers)
-    assert value_of(scrape(pair, "accounts"), "event_watchers") == 1
-    watching.close()
-    assert value_of(scrape(pair, "accounts"), "event_watchers") == 0
-
-
-def test_what_can_be_told_is_told_fast_where_redis_hangs(pair: Pair, redis_server: EmbeddedRedis) -> None:
-    """Prometheus waits for 10 s."""
-    hanging = psutil.Process(redis_server.pid)
-    hanging.suspend()
-    try:
-        began_s = time.monotonic()
-        told = scrape(pair, "accounts")
-        took_s = time.monotonic() - began_s
-    finally:
-        hanging.resume()
-    assert took_s < 9
-    assert value_of(told, "log_up") == 0
-    assert value_of(told, "projection_readable") == 1
 
 
 @pytest.mark.needs("promtool")
@@ -399,6 +311,13 @@ def test_a_few_refusals_among_answers_call_nobody(pair: Pair, tmp_path: Path) ->
     assert log_in(pair, password="wrong") == 401
     for _ in range(12):
         assert log_in(pair) == 200
+    require_firing([], tmp_path, scrape_all(pair), before)
+
+
+@pytest.mark.needs("promtool")
+def test_half_of_the_logins_refused_calls_nobody(pair: Pair, tmp_path: Path) -> None:
+    before = scrape_all(pair)
+    assert [log_in(pair, password=password) for password in ("wrong", "password1")] == [401, 200]
     require_firing([], tmp_path, scrape_all(pair), before)
 
 
