@@ -49,7 +49,8 @@ def reader_name(projection: Projection) -> str:
 class AppliedBatch(NamedTuple):
     """What `on_applied` is told, once rows and checkpoint are committed: between two Unix times, in nanoseconds.
 
-    `recorded` are the entries that could be read as events, in order; `parked` may be among them.
+    `recorded` are the entries that could be read as events, in order; `parked` may be among them. `first` and `last`
+    are the positions of the `entries`, None where there are none.
     """
 
     projection: str
@@ -58,6 +59,8 @@ class AppliedBatch(NamedTuple):
     entries: int
     recorded: Sequence[RecordedEvent[Event]]
     parked: Sequence[Parked]
+    first: Position | None
+    last: Position | None
 
 
 OnApplied = Callable[[AppliedBatch], None]
@@ -139,7 +142,7 @@ class Subscription(Follower):
         if after != before:
             self._file.commit(before, after, batch.rows, batch.parked, seen)
             if self._on_applied is not None:
-                self._on_applied(batch.told(began_ns))
+                self._on_applied(batch.told(began_ns, applied))
         self._applied_to = after
         if problem is not None:
             raise problem
@@ -326,11 +329,18 @@ class _Batch:
             self.applied += 1
         return None
 
-    def told(self, began_ns: int) -> AppliedBatch:
+    def told(self, began_ns: int, applied: Sequence[NumberedEntry]) -> AppliedBatch:
         """Of what was applied, just now."""
         recorded = [each for each in self._decoded[: self.applied] if isinstance(each, RecordedEvent)]
         return AppliedBatch(
-            self._projection.name, began_ns, time.time_ns(), self.applied, recorded, self.parked
+            self._projection.name,
+            began_ns,
+            time.time_ns(),
+            self.applied,
+            recorded,
+            self.parked,
+            applied[0].entry.position if applied else None,
+            applied[-1].entry.position if applied else None,
         )
 
     def _decode_all(

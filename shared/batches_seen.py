@@ -11,7 +11,9 @@ from eventlog.subscription import AppliedBatch, OnApplied
 from shared.metrics import TailMetrics
 from shared.traceparent import trace_id_of
 
-_NAMED: Final = 20  # entries of a batch that a line names; a tail that catches up names none but the last
+_NAMED: Final = (
+    20  # entries of a batch that a line names each; a tail that catches up names the first and the last
+)
 
 
 def seeing_batches(metrics: TailMetrics, inner: OnApplied | None) -> OnApplied:
@@ -30,10 +32,10 @@ def seeing_batches(metrics: TailMetrics, inner: OnApplied | None) -> OnApplied:
         line: dict[str, object] = {
             "projection": batch.projection,
             "entries": batch.entries,
+            "first_position": str(batch.first),
+            "position": str(batch.last),
             "seconds": round((batch.ended_ns - batch.began_ns) / 1e9, 6),
         }
-        if batch.recorded:
-            line["position"] = batch.recorded[-1].id
         if batch.entries <= _NAMED:
             known = [each.metadata for each in batch.recorded]
             line["correlation_ids"] = sorted({each.correlation_id for each in known})

@@ -17,8 +17,6 @@ from shared.traceparent import requested_trace_id
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-# What requests leave in `g`, and what lines call it; a position without its log's id, as entries have it.
-_PLACE: Final = {"log_position": "position", "correlation_id": "correlation_id", "replayed": "replayed"}
 _SEEN: Final = "revenue_stream.seen"  # the route that answers, and what it left in `g`
 # Asked every few seconds by whoever watches: a line only where something is wrong.
 _WATCHED: Final = {"/health/live", "/health/ready", "/metrics"}
@@ -28,7 +26,7 @@ class RequestsSeen:
     """Around a WSGI app, and around what refuses requests to it.
 
     A line has the route, not the path, and nothing else that a client sent but its request's id: no query, header,
-    body or name of a user. Who it was, the entries know that it led to: their correlation id is the request's.
+    body or name of a user. Who it was, the entries know that it led to: their correlation id is that of the line.
     """
 
     def __init__(self, app: WSGIApplication, metrics: WebMetrics, *, logs: bool) -> None:
@@ -61,7 +59,6 @@ class RequestsSeen:
             "route": route,
             "status": status,
             "seconds": round(seconds, 6),
-            "request_id": request_id(environ),
         }
         line.update(_place_of(environ, left))
         with suppress(OSError):  # whoever reads the log is gone: the answer is still good
@@ -82,17 +79,22 @@ def see_requests(app: Flask, metrics: WebMetrics, *, logs: bool) -> None:
 def add_request(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
     """A step of `configure_logging`: lines that a request writes say which one, and what is known of its place."""
     if "request_id" not in event and has_request_context():
-        event["request_id"] = request_id(request.environ)
         for name, value in _place_of(request.environ, vars(g)).items():
             event.setdefault(name, value)
     return event
 
 
 def _place_of(environ: WSGIEnvironment, left: dict[str, Any]) -> dict[str, object]:
-    """The position up to which it read, or at which it wrote; of a write the entries' correlation id; its trace."""
-    found: dict[str, object] = {shown: left[name] for name, shown in _PLACE.items() if name in left}
-    if "position" in found:
+    """Its id, and what it belongs to: correlation, the position that it read up to or wrote at, its trace.
+
+    The correlation id is that of the entries which came of this request, or would have. A write that had been done
+    before is `replayed`: its entries have that of the first.
+    """
+    found: dict[str, object] = {"request_id": request_id(environ), "correlation_id": request_id(environ)}
+    if "log_position" in left:  # without its log's id, as entries have it
         found["position"] = left["log_position"].partition("@")[0]
+    if "replayed" in left:
+        found["replayed"] = left["replayed"]
     trace_id = left.get("trace_id") or requested_trace_id(environ)
     if trace_id is not None:
         found["trace_id"] = trace_id

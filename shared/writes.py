@@ -66,8 +66,6 @@ class Writes:
             raise _refusal(outcome)
         g.log_position = format_log_position(outcome.position, outcome.log_id)
         g.replayed = outcome.replayed
-        if not outcome.replayed:  # else the entries have that of the first
-            g.correlation_id = origin.correlation_id
         return outcome
 
     def settle(self, published: Published) -> Published:

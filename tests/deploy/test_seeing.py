@@ -250,7 +250,27 @@ def test_a_repeated_write_is_not_called_the_entrys_origin(caller: Caller) -> Non
         lambda: [line for line in caller.lines("customers-web") if line.get("request_id") == "second"]
     )
     assert second["replayed"] is True
-    assert "correlation_id" not in second
+    assert second["correlation_id"] == "second"  # the entry has that of the first
+    (first,) = [line for line in caller.lines("customers-web") if line.get("request_id") == "first"]
+    assert (first["replayed"], first["correlation_id"]) == (False, "first")
+    assert first["position"] == second["position"]
+
+
+def test_a_batch_too_big_to_name_each_entry_says_from_where_to_where(caller: Caller) -> None:
+    """An entry is found by its position, which the line of its request has, too."""
+    customer = caller.make_customer()
+    invoices = [{"customer_id": customer, **INVOICE} for _ in range(50)]
+    answer = caller.ask(f"{caller.customers}/invoices/batch", invoices, **{"X-Request-Id": "many"})
+    assert answer.status_code == 201
+    last = answer.headers["Log-Position"].partition("@")[0]
+    (applied,) = wait_for(
+        lambda: [line for line in caller.lines("accounts-tail") if line.get("position") == last]
+    )
+    with redis.Redis(port=int(caller.run.environment["REDIS_PORT"])) as client:
+        entries: Any = client.xrevrange("event-stream", last, "-", count=applied["entries"])
+    assert applied["entries"] >= 50
+    assert "correlation_ids" not in applied
+    assert applied["first_position"] == entries[-1][0].decode()
 
 
 def test_every_line_of_ours_names_its_process_and_is_json(caller: Caller) -> None:
@@ -262,6 +282,10 @@ def test_every_line_of_ours_names_its_process_and_is_json(caller: Caller) -> Non
         assert all(line["event"] and line["timestamp"] and line["level"] for line in lines)
         if process not in {"customers-web", "accounts-web"}:
             assert all("position" in line for line in lines)
+        batches = [line for line in lines if line["event"] == "applied"]
+        assert all(line["entries"] and line["first_position"] and line["position"] for line in batches)
+        requests = [line for line in lines if line["event"] == "request"]
+        assert all(line["correlation_id"] == line["request_id"] for line in requests)
 
 
 # Secrets

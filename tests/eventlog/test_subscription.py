@@ -119,6 +119,7 @@ def test_each_batch_is_told_once_it_is_committed(
     assert (batch.projection, batch.entries) == ("post", 3)
     assert [recorded.sequence for recorded in batch.recorded] == [1, 2, 3]
     assert [parked.sequence for parked in batch.parked] == [3]
+    assert (batch.first, batch.last) == (batch.recorded[0].position, batch.recorded[-1].position)
     assert batch.began_ns <= batch.ended_ns
 
 
@@ -135,6 +136,19 @@ def test_only_what_was_applied_is_told(log: EventLog, file: ProjectionFile) -> N
     with closing(failing), pytest.raises(HandlerFailed):
         Subscription(log, failing, on_applied=told.append).run_once()
     assert [recorded.sequence for batch in told for recorded in batch.recorded] == [1]
+    assert [(batch.first, batch.last) for batch in told] == [(log.read()[0].position,) * 2]
+
+
+def test_what_no_entry_could_be_read_of_has_its_positions(
+    log: EventLog, file: ProjectionFile, client: redis.Redis
+) -> None:
+    told: list[AppliedBatch] = []
+    for _ in range(2):
+        client.xadd(log.stream, {"EventTypeName": "ParcelSent", "Payload": "{"})
+    Subscription(log, file, on_applied=told.append).run_to_head()
+    (batch,) = told
+    assert (batch.entries, [*batch.recorded]) == (2, [])
+    assert [batch.first, batch.last] == [entry.position for entry in log.read()]
 
 
 def test_run_to_head_stops_at_a_position(log: EventLog, file: ProjectionFile) -> None:

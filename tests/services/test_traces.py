@@ -83,7 +83,8 @@ def test_a_batch_of_many_traces_is_shown_in_the_first_hundred(
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
         spans = start_tracing("accounts-tail", os.environ)
         assert spans is not None
-        spans.of_batch(AppliedBatch("revenue", 1, 2, len(recorded), recorded, []))
+        first, last = recorded[0].position, recorded[-1].position
+        spans.of_batch(AppliedBatch("revenue", 1, 2, len(recorded), recorded, [], first, last))
         spans.end()
         batch, *applied = sorted(collector.spans(), key=lambda span: span.parent_id)
     assert len(batch.links) == len(applied) == 100
