@@ -89,6 +89,7 @@ SBOM := build/sbom.json
 sbom: $(DEPENDENCIES)
 	@mkdir -p $(dir $(SBOM))
 	@$(BIN)/cyclonedx-py requirements deploy/services.lock --output-reproducible --output-format JSON --output-file $(SBOM)
+	@$(BIN)/python -m tests.sbom $(SBOM)
 	@echo "$(SBOM)"
 
 clean:

@@ -62,4 +62,9 @@ def test_the_sbom_names_every_package_of_the_image(tmp_path: Path) -> None:
     locked = re.findall(
         r"^([a-z0-9.-]+)==(\S+)", (ROOT / "deploy/services.lock").read_text("utf-8"), re.MULTILINE
     )
-    assert sorted((each["name"], each["version"]) for each in found["components"]) == sorted(locked)
+    vendored = [("swagger-ui-dist", "5.35.0"), ("uplot", "1.6.32")]
+    named = sorted((each["name"], each["version"]) for each in found["components"])
+    assert named == sorted([*locked, *vendored])
+    served = [each for each in found["components"] if (each["name"], each["version"]) in vendored]
+    assert [each["purl"] for each in served] == ["pkg:npm/swagger-ui-dist@5.35.0", "pkg:npm/uplot@1.6.32"]
+    assert {each["ref"] for each in found["dependencies"]} >= {each["bom-ref"] for each in served}
