@@ -32,7 +32,7 @@ from shared.events import make_codec
 from shared.metrics import WebMetrics
 from shared.requests_seen import RequestsSeen
 from tests.eventlog.lossy_proxy import Loss, LossyProxy
-from tests.make_run import wait_until
+from tests.make_run import NEVER_S, wait_until
 from tests.pair import Pair, running_pair
 from tests.scraped import Series, increases, scrape, scrape_text, series_of, the_one, value_of
 from tests.services.facts import an_account_created
@@ -81,7 +81,10 @@ def wait_for(pair: Pair, name: str, value: float) -> Series:
     def told() -> float | None:
         return scrape(pair, "accounts").get((name, ()))
 
-    wait_until(lambda: told() == value, lambda: f"{name} is {told()} and not {value}", within_s=20)
+    wait_until(
+        lambda: told() == value,
+        lambda: f"{name} is {told()} and not {value}",
+    )
     return scrape(pair, "accounts")
 
 
@@ -222,7 +225,7 @@ def archiving(pair: Pair) -> Iterator[None]:
         yield
     finally:
         stop.set()
-        thread.join(20)
+        thread.join(NEVER_S)
         lock.release()
     assert not thread.is_alive()
 
