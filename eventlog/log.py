@@ -298,7 +298,7 @@ class EventLog:
         moment, command = Moment(state.log_id, START), Command.unnamed()
         arguments = [moment.log_id, str(moment.position), "", 0, "", "", 0, 0]
         keys = self._publish_keys(command, state.log_id)
-        _read_publish_answer(self._redis.run(_PUBLISH, keys, arguments), moment, command)
+        self._read_publish_answer(self._redis.run(_PUBLISH, keys, arguments), moment, command)
 
     # Writing
 
@@ -386,7 +386,49 @@ class EventLog:
         except (LogUnavailable, OutcomeUnknown):
             self._durability = None  # it may be another server, with other settings, that answers next
             raise
-        return _read_publish_answer(answer, decided_at, command)
+        return self._read_publish_answer(answer, decided_at, command)
+
+    def _read_publish_answer(self, answer: list[Any], decided_at: Moment, command: Command) -> Published:
+        outcome = answer[0].decode()
+        match outcome:
+            case "published":
+                return Published(
+                    decided_at.log_id,
+                    Position.parse(answer[-1]),
+                    answer[1],
+                    answer[2].decode(),
+                    replayed=False,
+                )
+            case "writable":
+                return Published(decided_at.log_id, decided_at.position, 0, "", replayed=False)
+            case "no id left":
+                raise LogUnavailable(
+                    f"no id is left behind {answer[1].decode()}: delete the entries of another writer that used them "
+                    "up (XDEL), then set the stream's last id back to that of its last entry (XSETID)"
+                )
+            case "replayed":
+                return Published(
+                    decided_at.log_id, Position.parse(answer[2]), answer[1], answer[3].decode(), replayed=True
+                )
+            case "reused":
+                raise CommandReused(command.key)
+            case "beyond the end":
+                field, said, right = (each.decode() for each in answer[1:])
+                raise WrongLog(
+                    Verdict.REWOUND,
+                    f"{field} of {self._meta!r} is {said}, and log {decided_at.log_id} ends before that",
+                    f"Set it right: `redis-cli HSET '{self._meta}' {field} {right}`.",
+                )
+            case "taken":
+                raise IdsTaken(int(answer[1]))
+            case "conflict":
+                raise Conflict(Position.parse(answer[1]), answer[2].decode())
+            case _:
+                raise WrongLog(
+                    Verdict(outcome),
+                    f"log {decided_at.log_id} is not what was read: {answer[1].decode()}",
+                    LOG_MEND,
+                )
 
     def _reserve(self, new_ids: NewIds, log_id: str) -> Callable[[str], str]:
         """How to put ids that nobody else gets in place of provisional ones. Raises IdsTaken or WrongLog."""
@@ -645,35 +687,3 @@ def _named_command(entry: Entry) -> NamedCommand | None:
         return NamedCommand(record, entry.position, int(sequence), fingerprint, result)
     except ValueError:
         return None
-
-
-def _read_publish_answer(answer: list[Any], decided_at: Moment, command: Command) -> Published:
-    outcome = answer[0].decode()
-    match outcome:
-        case "published":
-            return Published(
-                decided_at.log_id, Position.parse(answer[-1]), answer[1], answer[2].decode(), replayed=False
-            )
-        case "writable":
-            return Published(decided_at.log_id, decided_at.position, 0, "", replayed=False)
-        case "no id left":
-            raise LogUnavailable(
-                f"no id is left behind {answer[1].decode()}: delete the entries of another writer that used them up "
-                "(XDEL), then set the stream's last id back to that of its last entry (XSETID)"
-            )
-        case "replayed":
-            return Published(
-                decided_at.log_id, Position.parse(answer[2]), answer[1], answer[3].decode(), replayed=True
-            )
-        case "reused":
-            raise CommandReused(command.key)
-        case "taken":
-            raise IdsTaken(int(answer[1]))
-        case "conflict":
-            raise Conflict(Position.parse(answer[1]), answer[2].decode())
-        case _:
-            raise WrongLog(
-                Verdict(outcome),
-                f"log {decided_at.log_id} is not what was read: {answer[1].decode()}",
-                LOG_MEND,
-            )

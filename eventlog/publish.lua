@@ -9,6 +9,7 @@
 -- Answers  {'published', sequence of the last event, result, position...}
 --          {'replayed', sequence of the last event, last position, result}
 --          {'reused'}  {'conflict', position, subject}  {'replaced', why}  {'rewound', why}  {'taken', up to which}
+--          {'beyond the end', field of meta, what it says, what it should say}
 --          without any event: {'writable'}  {'no id left', last id}
 --
 -- Scripts do not roll back: everything that can refuse comes before the first write. Payloads are
@@ -62,8 +63,12 @@ end
 if last_own ~= log_end and last_own ~= '0-0' and #redis.call('XRANGE', stream, last_own, last_own) == 0 then
   return {'rewound', 'its last own entry ' .. last_own .. ' is gone'}
 end
+if is_after(trimmed_to, log_end) then -- every guard would be taken for touched then, for ever
+  local first = redis.call('XRANGE', stream, '-', '+', 'COUNT', 1)[1]
+  return {'beyond the end', 'trimmed_to', trimmed_to, first and first[1] or '0-0'}
+end
 if cursor == #ARGV then -- nothing to write: it was only asked whether something could be
-  if is_after(floor, log_end) then return {'conflict', floor, 'the log, by an entry of another writer,'} end
+  if is_after(floor, log_end) then return {'beyond the end', 'floor', floor, log_end} end
   local about = redis.call('XINFO', 'STREAM', stream)
   for i = 1, #about, 2 do
     if about[i] == 'last-generated-id' and about[i + 1] == '18446744073709551615-18446744073709551615' then

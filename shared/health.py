@@ -26,7 +26,7 @@ from eventlog.errors import NotBuilt, WrongLog
 from eventlog.log import Durability
 from eventlog.mends import mend_of
 from eventlog.tail_lock import LOCK_NAME
-from eventlog.tail_status import TailState
+from eventlog.tail_status import TailState, TailStatusFile
 from shared.freshness import Freshness
 
 _PATIENCE_S = 1.0  # with a Redis that hangs; who asks seldom waits for longer than a few
@@ -147,8 +147,14 @@ class Health:
         whole = Check("ok", f"log {log.log_id}, {counted(log.sequence, 'entry')} counted, ends at {log.end}")
         found = {"log": _degraded_by(judged) or whole}
         if judged is None or judged.name is not Name.LOG_MISSING:
-            found["writes"] = _degraded_by(judge_writes(self._log)) or Check("ok", "accepted")
+            refused = _degraded_by(judge_writes(self._log)) or self._refused_while_halted()
+            found["writes"] = refused or Check("ok", "accepted")
         return found
+
+    def _refused_while_halted(self) -> Check | None:
+        """As DecisionMaker refuses: what is halted decides nothing."""
+        status = TailStatusFile(self._reader.home).read()
+        return Check("degraded", "refused", status.message) if status.state is TailState.HALTED else None
 
     def _check_durability(self) -> Check:
         try:

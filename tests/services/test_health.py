@@ -17,10 +17,12 @@ import pytest
 import redis
 
 from accounts.revenue import revenue
+from customers.directory import directory
 from eventlog import EventLog, ProjectionReader
 from eventlog.archive import Archive
 from eventlog.archiving import ARCHIVE_NAME, Archiving
 from eventlog.embedded_redis import EmbeddedRedis
+from eventlog.generations import home_of
 from eventlog.tail_status import TailState, TailStatus, TailStatusFile
 from shared.health import Check, Health
 from tests.make_run import wait_until
@@ -248,7 +250,11 @@ def test_full_redis_is_named_with_what_makes_room(pair: Pair, client: redis.Redi
     assert "raise maxmemory, or free what the archive has: `eventlog trim" in checks(pair)["writes"]["mend"]
 
 
-@pytest.mark.parametrize("damage", [break_subjects, use_up_the_ids, fill_the_memory])
+def trim_beyond_the_end(client: redis.Redis) -> None:
+    client.hset("{event-stream}:meta", "trimmed_to", "99999999999999-0")
+
+
+@pytest.mark.parametrize("damage", [break_subjects, use_up_the_ids, fill_the_memory, trim_beyond_the_end])
 def test_writes_that_would_be_refused_are_named(
     damage: Callable[[redis.Redis], None], pair: Pair, client: redis.Redis
 ) -> None:
@@ -260,6 +266,15 @@ def test_writes_that_would_be_refused_are_named(
     assert found["writes"]["detail"] == "refused"
     assert len(found["writes"]["mend"]) > 20
     assert pair.accounts().get("/accounts").status_code == 200
+
+
+def test_writes_that_a_halted_tail_refuses_are_named(pair: Pair) -> None:
+    pair.customers_tail.stop()
+    status = TailStatusFile(home_of(pair.directory_folder, directory))
+    status.report(TailStatus(TailState.HALTED, message="what is wrong"))
+    assert pair.customers().post("/customers", json=ADA).status_code == 503
+    found = pair.customers().get("/health/ready").get_json()["checks"]["writes"]
+    assert (found["status"], found["mend"]) == ("degraded", "what is wrong")
 
 
 def test_a_new_id_is_free_however_large_foreign_ones_are(pair: Pair, client: redis.Redis) -> None:

@@ -78,6 +78,14 @@ def test_invoices_count_and_what_is_added_to_redis_is_parked_by_both(pair: Pair,
         ]
 
 
+def test_writes_that_are_refused_for_want_of_keys_are_named(pair: Pair, tmp_path: Path) -> None:
+    (tmp_path / "keys.json").rename(tmp_path / "away")
+    refused = pair.customers().post("/customers", json={"name": "Ada", "account_id": "1"})
+    writes = pair.customers().get("/health/ready").get_json()["checks"]["writes"]
+    assert (refused.status_code, writes["status"]) == (503, "degraded")
+    assert "EVENT_KEYS_FILE" in writes["mend"]
+
+
 @pytest.mark.parametrize("content", [None, "no keys"])
 def test_a_missing_or_wrong_file_of_keys_is_told_at_start_in_one_line(
     tmp_path: Path, content: str | None
