@@ -23,6 +23,7 @@ from shared.tokens import ALGORITHM
 
 # By then every customers has the key: it asks once a minute, and what is between may have kept an answer for as long.
 SIGNS_AFTER: Final = timedelta(seconds=5 * FRESH_S)
+_ANEW: Final = "delete it, and make a key with `accounts keys rotate`"
 
 
 class BadKeys(Exception):
@@ -92,7 +93,9 @@ class SigningKeys:
             )
         keys = _parse(document)
         if not keys:
-            raise BadKeys(f"{self.path} is damaged", "delete it, and make a key with `accounts keys rotate`")
+            raise BadKeys(f"{self.path} is damaged", _ANEW)
+        if any(len(set(key.private_key().private_bytes_raw())) == 1 for key in keys):
+            raise BadKeys(f"{self.path} has a key of one byte repeated, which anybody can guess", _ANEW)
         return keys
 
     def find_signing(self, keys: Sequence[SigningKey] = ()) -> SigningKey:

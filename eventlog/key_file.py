@@ -126,6 +126,8 @@ def _parse(path: Path, content: bytes) -> Keys:
                 path,
                 f"has a key {key.id} of {len(key.secret)} bytes: at least {SHORTEST_SECRET_BYTES} random ones",
             )
+        if len(set(key.secret)) == 1:
+            raise _unusable(path, f"has a key {key.id} of one byte repeated, which anybody can guess")
     if len({key.id for key in keys}) < len(keys):
         raise _unusable(path, "has two keys of one id")
     if any(each.sequence < 0 or len(each.link) != LINK_BYTES for each in beginnings.values()):

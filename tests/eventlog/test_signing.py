@@ -469,6 +469,7 @@ def test_what_a_removed_key_signed_is_parked_by_a_rebuild_and_goes_on_being_serv
         ("", "is no file of keys"),
         ('{"keys": []}', "has no key"),
         ('{"keys": [{"id": "a", "secret": "c2hvcnQ="}]}', "has a key a of 5 bytes: at least 32"),
+        ('{"keys": [{"id": "a", "secret": "' + "A" * 44 + '"}]}', "has a key a of one byte repeated"),
         ('{"keys": [{"id": "a:b", "secret": "%s"}]}', "has a key named 'a:b'"),
         ('{"keys": [{"id": "a", "secret": "%s"}, {"id": "a", "secret": "%s"}]}', "two keys of one id"),
         ('{"keys": [{"id": "a", "secret": "%s"}], "unsgined": {}}', "unsgined"),
@@ -484,7 +485,7 @@ def test_what_a_removed_key_signed_is_parked_by_a_rebuild_and_goes_on_being_serv
 def test_a_wrong_file_of_keys_is_refused_in_one_line(tmp_path: Path, content: str | None, why: str) -> None:
     path = tmp_path / "keys.json"
     if content is not None:
-        path.write_text(content.replace("%s", "A" * 44), "utf-8")
+        path.write_text(content.replace("%s", "AB" * 22), "utf-8")
     with pytest.raises(KeysUnusable, match=r"EVENT_KEYS_FILE.*eventlog keys new") as refused:
         KeyFile(path)
     assert why in str(refused.value)

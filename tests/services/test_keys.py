@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -14,12 +16,13 @@ from typing import Any
 import jwt
 import pytest
 from click.testing import CliRunner, Result
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from werkzeug.serving import make_server
 
 import accounts.cli
 import customers.app
 import customers.cli
-from accounts.signing_keys import SIGNS_AFTER, SigningKeys
+from accounts.signing_keys import SIGNS_AFTER, BadKeys, SigningKeys
 from accounts.token_issuer import TokenIssuer
 from eventlog import EventLog
 from shared.key_files import PRIVATE_KEYS_NAME, PUBLIC_KEYS_NAME
@@ -113,6 +116,25 @@ def test_the_last_key_stays(pair: Pair, keys: Callable[..., Result]) -> None:
     for unknown in ("x", "-x", "--json-x", "-"):
         assert f"there is no key {unknown!r}" in keys("remove", unknown).stderr, "ids may begin with -"
     assert statuses(pair, pair.token()) == {200}
+
+
+def test_a_key_that_anybody_can_guess_is_refused(pair: Pair, keys: Callable[..., Result]) -> None:
+    """Well-formed in every way."""
+    private = Ed25519PrivateKey.from_private_bytes(bytes(32))
+    d, x = (
+        urlsafe_b64encode(half).rstrip(b"=").decode()
+        for half in (bytes(32), private.public_key().public_bytes_raw())
+    )
+    thumbprint = sha256(f'{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}'.encode()).digest()
+    key = {"kid": urlsafe_b64encode(thumbprint).rstrip(b"=").decode(), "x": x, "d": d}
+    document = {"keys": [{**key, "signs_from": "2026-01-01T00:00:00Z"}]}
+    pair.keys.path.write_text(json.dumps(document), "utf-8")
+    refused = keys("list")
+    assert refused.exit_code == 1
+    assert "has a key of one byte repeated, which anybody can guess: delete it" in refused.stderr
+    with pytest.raises(BadKeys, match="anybody can guess"):
+        pair.token()
+    assert pair.keys.check().status == "degraded"
 
 
 def test_keys_rotated_at_once_are_all_there(pair: Pair) -> None:
