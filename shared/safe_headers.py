@@ -14,6 +14,7 @@ _ALWAYS: Final = [
     ("Referrer-Policy", "no-referrer"),
     ("Cross-Origin-Opener-Policy", "same-origin"),
     ("Cross-Origin-Resource-Policy", "same-origin"),
+    ("Server", "revenue-stream"),  # else the web server adds its own name
 ]
 # What is no page loads nothing, and is shown in nobody's frame.
 _POLICY: Final = ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")

@@ -21,7 +21,7 @@ from tests.services.accounts_server import accounts_server
 
 SECRET = "the reason, /srv/data/accounts.db, hunter2"
 INTERNAL = re.compile(
-    rb"traceback|exception|\.py\b|/srv/|/home/|/tmp/|hunter2|sqlite|redis|werkzeug|flask|python|hyper|line \d+",
+    rb"traceback|exception|\.py\b|/srv/|/home/|/tmp/|hunter2|sqlite|redis|werkzeug|flask|python|hyper|granian|line \d+",
     re.IGNORECASE,
 )
 
@@ -67,6 +67,17 @@ def test_what_werkzeug_refuses_is_told_in_our_words(
 ) -> None:
     detail = pair.accounts().request(method, path, headers=headers).get_json()["detail"]
     assert detail not in {refused.description for refused in default_exceptions.values()}
+
+
+def test_what_is_wrong_with_a_service_is_told_to_operators_alone(pair: Pair, tmp_path: Path) -> None:
+    outside = {"REMOTE_ADDR": "192.0.2.1"}
+    pair.accounts_tail.stop()
+    (tmp_path / "accounts" / "users.db").unlink()
+    (tmp_path / "accounts" / "signing-keys.json").unlink()
+    for service in (pair.accounts(None), pair.customers(None)):
+        told = service.get("/health/ready", environ_base=outside)
+        assert told.get_json()["status"] != "ok"
+        assert not INTERNAL.search(told.get_data() + str(told.headers).encode()), told.get_data()
 
 
 ODD_REQUESTS = {
