@@ -166,6 +166,10 @@ def _key_set(environment: Mapping[str, str]) -> str:
     """The address or the file of the keys that customers checks tokens with; empty where it is not set."""
     place = environment.get("JWKS") or ""
     if "://" in place:
+        if "@" in place.split("/")[2]:
+            raise InvalidSettings(
+                "JWKS has a user or a password in it: leave both out; the keys are public, and asked for without"
+            )
         try:
             parts = urlsplit(place)
             usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0

@@ -295,6 +295,18 @@ def test_the_file_of_private_keys_is_none_to_check_tokens_with(pair: Pair) -> No
     assert pair.customers().get("/customers").status_code == 503
 
 
+@pytest.mark.parametrize(
+    "jwks", ["http://svc:hunter2@accounts:8090/", "http://hunter2@accounts/jwks", "http://:hunter2@[::1"]
+)
+def test_an_address_with_a_password_is_refused_and_not_shown(jwks: str) -> None:
+    refused = CliRunner().invoke(customers.cli.main, ["serve", "--check"], env={"JWKS": jwks})
+    assert (refused.exit_code, "JWKS has a user or a password in it: leave both out" in refused.stderr) == (
+        1,
+        True,
+    )
+    assert "hunter2" not in refused.output
+
+
 @pytest.mark.parametrize("jwks", ["ftp://accounts/jwks", "http://", "http://a:x/"])
 def test_an_address_that_is_none_is_refused(jwks: str) -> None:
     refused = CliRunner().invoke(customers.cli.main, ["serve", "--check"], env={"JWKS": jwks})
