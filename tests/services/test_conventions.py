@@ -24,7 +24,6 @@ from werkzeug.test import TestResponse
 
 import accounts.app
 import customers.app
-import shared.admission
 from deploy.installation import Installation
 from eventlog import EventLog
 from eventlog.child_process import ending_with
@@ -155,8 +154,7 @@ def test_a_refusal_at_the_door_has_its_id_and_head_no_body(
 def full(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Nothing more is taken on."""
     with monkeypatch.context() as patched:
-        patched.setattr(shared.admission, "AT_ONCE", 0)
-        patched.setattr(shared.admission, "WAITING", 0)
+        patched.setattr("shared.admission.Line.begin", lambda _: False)
         yield
 
 
