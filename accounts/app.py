@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from flask import Flask
 
 from accounts.as_of import AsOf
+from accounts.cli import SERVICE
 from accounts.command_handler import CommandHandler
 from accounts.console.routes import make_console
 from accounts.failed_logins import DEFAULT_LIMITS, FailedLogins, Limits
@@ -71,12 +72,12 @@ def create_app(
     metrics: WebMetrics | None = None,
     logs_requests: bool = False,
 ) -> Flask:
-    """The app for these settings; without them, for the environment's. Opens no connection yet.
+    """The app for these settings; without them, for the environment's, if it may start. Opens no connection yet.
 
     `is_ended_within` waits for so many seconds; True if this process was told to end, so that no answer goes on.
     `limits` are those of failed logins.
     """
-    settings = settings or Settings.from_environment(os.environ)
+    settings = settings or SERVICE.read_safe_settings()
     log = log or connect_log(settings, "accounts")
     directory = settings.data_dir / "accounts"
     keys = SigningKeys(directory)
@@ -136,7 +137,7 @@ def create_worker() -> Flask:
     # SIGKILL: a worker that is just starting, or ending, would pass over a SIGTERM.
     end_with_parent(with_signal=signal.SIGKILL)
     configure_logging("accounts", add_request)
-    settings = Settings.from_environment(os.environ)
+    settings = SERVICE.read_safe_settings()
     return create_app(
         settings,
         is_ended_within=Ending().comes_within,

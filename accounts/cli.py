@@ -60,18 +60,17 @@ def _require_safe_start(settings: Settings) -> None:
         raise InvalidSettings(str(problem)) from problem
 
 
-main = make_commands(
-    Service(
-        name="accounts",
-        projection=revenue,
-        worker="accounts.app:create_worker",
-        port=lambda settings: settings.accounts_port,
-        examine=_examine,
-        require_safe_start=_require_safe_start,
-        show=list_all_accounts,
-        find_wrong_sums=find_wrong_sums,
-    )
+SERVICE: Final = Service(
+    name="accounts",
+    projection=revenue,
+    worker="accounts.app:create_worker",
+    port=lambda settings: settings.accounts_port,
+    examine=_examine,
+    require_safe_start=_require_safe_start,
+    show=list_all_accounts,
+    find_wrong_sums=find_wrong_sums,
 )
+main = make_commands(SERVICE)
 
 
 @main.command(examples=[""])

@@ -29,7 +29,9 @@ def _judge_users(users: Users, demo: bool) -> Iterator[Finding]:
             "nobody who may log in is an admin: users can be added, and projections rebuilt, by command alone",
             "`accounts users add NAME --role admin --generate`, or `accounts users enable` one who is there",
         )
-    known = [] if demo else [user for user in DEMO_USERS if users.authenticate(user.username, user.password)]
+    may_log_in = {user.username for user in users.list_users() if not user.disabled_date}
+    there = [] if demo else [user for user in DEMO_USERS if user.username in may_log_in]
+    known = [user for user in there if users.authenticate(user.username, user.password)]
     if known:
         names = " and ".join(user.username for user in known)
         yield Finding(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from flask import Flask
 
+from customers.cli import SERVICE
 from customers.command_handler import CommandHandler
 from customers.directory import directory
 from customers.routes import make_routes
@@ -48,8 +49,8 @@ def create_app(
     metrics: WebMetrics | None = None,
     logs_requests: bool = False,
 ) -> Flask:
-    """The app for these settings; without them, for the environment's. Opens no connection yet."""
-    settings = settings or Settings.from_environment(os.environ)
+    """The app for these settings; without them, for the environment's, if it may start. Opens no connection yet."""
+    settings = settings or SERVICE.read_safe_settings()
     log = log or connect_log(settings, "customers")
     metrics = metrics or WebMetrics()
     reader = ProjectionReader(settings.projection_directory("customers", directory), directory)
@@ -88,7 +89,7 @@ def create_worker() -> Flask:
     # SIGKILL: a worker that is just starting, or ending, would pass over a SIGTERM.
     end_with_parent(with_signal=signal.SIGKILL)
     configure_logging("customers", add_request)
-    settings = Settings.from_environment(os.environ)
+    settings = SERVICE.read_safe_settings()
     return create_app(
         settings,
         spans=start_tracing("customers", os.environ),

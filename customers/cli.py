@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from customers.directory import directory, list_all_customers
 from customers.import_command import import_file
 from eventlog.doctor.findings import Finding
@@ -22,20 +24,18 @@ def _require_safe_start(settings: Settings) -> None:
     from shared.public_keys import PublicKeyFile, open_keys  # noqa: PLC0415  # likewise
 
     keys = open_keys(settings.jwks, settings.data_dir / "customers")
-    found = keys.check()
-    if isinstance(keys, PublicKeyFile) and found.status != "ok":
+    if isinstance(keys, PublicKeyFile) and (found := keys.check()).status != "ok":
         raise InvalidSettings(f"{found.detail}: {found.mend}")
 
 
-main = make_commands(
-    Service(
-        name="customers",
-        projection=directory,
-        worker="customers.app:create_worker",
-        port=lambda settings: settings.customers_port,
-        show=list_all_customers,
-        examine=_examine,
-        require_safe_start=_require_safe_start,
-    )
+SERVICE: Final = Service(
+    name="customers",
+    projection=directory,
+    worker="customers.app:create_worker",
+    port=lambda settings: settings.customers_port,
+    show=list_all_customers,
+    examine=_examine,
+    require_safe_start=_require_safe_start,
 )
+main = make_commands(SERVICE)
 main.add_command(import_file)

@@ -53,11 +53,7 @@ def serve(service: Service, check: bool) -> None:
 
     And without EVENT_KEYS_FILE where the log is signed: what it published would be parked.
     """
-    settings = service.read_settings()
-    keys = service.connect().keys
-    if keys is not None:
-        keys.read()
-    service.require_safe_start(settings)
+    settings = service.read_safe_settings()
     if check:
         return
     from granian import Granian  # noqa: PLC0415  # a tail would wait for it as well

@@ -11,10 +11,11 @@ import click
 
 from eventlog import EventLog, Projection, ProjectionReader
 from eventlog.doctor.findings import Finding
+from eventlog.errors import KeysUnusable
 from eventlog.generations import Generations
 from eventlog.projection_reader import Look
 from shared.log_connection import connect_log
-from shared.settings import Settings
+from shared.settings import InvalidSettings, Settings
 
 
 class Service(NamedTuple):
@@ -41,6 +42,22 @@ class Service(NamedTuple):
     def connect(self) -> EventLog:
         """The log, not yet connected to."""
         return connect_log(self.read_settings(), self.name)
+
+    def read_safe_settings(self) -> Settings:
+        """As `read_settings`, by whatever answers HTTP; InvalidSettings also where it may not.
+
+        That is with a key or a password that others may have, or without EVENT_KEYS_FILE where the log is signed: what
+        it published would be parked.
+        """
+        settings = self.read_settings()
+        try:
+            keys = connect_log(settings, self.name).keys
+            if keys is not None:
+                keys.read()
+        except KeysUnusable as problem:
+            raise InvalidSettings(str(problem)) from problem
+        self.require_safe_start(settings)
+        return settings
 
     @property
     def directory(self) -> Path:

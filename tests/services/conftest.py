@@ -10,6 +10,7 @@ import pytest
 from eventlog import START, EventLog
 from eventlog.embedded_redis import EmbeddedRedis
 from eventlog.log import Moment
+from shared.permissions import Role
 from tests.pair import Pair, running_pair
 from tests.services.facts import a_customer_created, an_account_created, an_invoice_created
 from tests.services.operator import Operator
@@ -19,7 +20,7 @@ from tests.services.operator import Operator
 def served(real_log: EventLog, redis_server: EmbeddedRedis, tmp_path: Path) -> Iterator[Pair]:
     """Both services after seven entries: two accounts, Ada of the first with invoices 1 to 3 over 100, 200, 300 cents.
 
-    The last entry is parked: an invoice of nobody.
+    The last entry is parked: an invoice of nobody. There are an admin, user1, and a member, mel.
     """
     events = [
         an_account_created(1),
@@ -29,6 +30,8 @@ def served(real_log: EventLog, redis_server: EmbeddedRedis, tmp_path: Path) -> I
         an_invoice_created(4, customer=99),
     ]
     with running_pair(real_log, tmp_path / "data dir", redis_url=redis_server.url) as pair:
+        pair.users.add("user1", "password of user1", Role.ADMIN)
+        pair.users.add("mel", "password of mel", Role.MEMBER)
         log_id = real_log.state().log_id or ""
         real_log.publish(events, decided_at=Moment(log_id, START))
         pair.wait_until_applied()

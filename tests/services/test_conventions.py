@@ -523,10 +523,10 @@ def started(command: list[str], port: int, folder: Path, jwks: str = "") -> Iter
 
 
 @pytest.mark.processes
-def test_flask_run_serves(tmp_path: Path) -> None:
+def test_flask_run_serves(pair: Pair, tmp_path: Path) -> None:
     port = free_port()
     command = [sys.executable, "-m", "flask", "--app", "customers", "run", "--port", str(port)]
-    with started(command, port, tmp_path):
+    with started(command, port, tmp_path, str(pair.folder / "accounts" / PUBLIC_KEYS_NAME)):
         answer = httpx.get(f"http://127.0.0.1:{port}/customers", trust_env=False, timeout=NEVER_S)
     assert (answer.status_code, answer.json()["type"]) == (401, "/problems/unauthorized")
 
