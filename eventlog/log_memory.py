@@ -23,24 +23,29 @@ class LogMemory:
         return self._bytes(self._stream)
 
     def measure(self) -> Measures:
-        """Of command records 100 are measured, and the rest estimated."""
-        records, record_bytes, measured = 0, 0, 0
-        cursor = b"0"
-        while True:
-            pattern = f"{{{_glob_escaped(self._stream)}}}:command:*"
-            cursor, keys = self._redis.execute("SCAN", cursor, "MATCH", pattern, "COUNT", 1000)
-            for key in keys[: _MEASURED_RECORDS - measured]:
-                record_bytes += self._bytes(key) or 0
-                measured += 1
-            records += len(keys)
-            if int(cursor) == 0:
-                break
+        """Of command records 100 are measured, and the rest estimated; None where this user may not list keys."""
+        records, record_bytes = self._measure_records()
         return Measures(
             stream_bytes=self.stream_bytes(),
             subjects_bytes=self._bytes(self._subjects),
             command_records=records,
-            command_bytes=record_bytes * records // max(1, measured),
+            command_bytes=record_bytes,
         )
+
+    def _measure_records(self) -> tuple[int, int] | tuple[None, None]:
+        records, record_bytes, measured = 0, 0, 0
+        pattern = f"{{{_glob_escaped(self._stream)}}}:command:*"
+        cursor: bytes | None = None
+        while cursor != b"0":
+            listed = self._redis.execute_if_allowed("SCAN", cursor or b"0", "MATCH", pattern, "COUNT", 1000)
+            if listed is None:
+                return None, None
+            cursor, keys = listed
+            for key in keys[: _MEASURED_RECORDS - measured]:
+                record_bytes += self._bytes(key) or 0
+                measured += 1
+            records += len(keys)
+        return records, record_bytes * records // max(1, measured)
 
     def _bytes(self, key: str | bytes) -> int | None:
         answer = self._redis.execute_if_allowed("MEMORY", "USAGE", key, "SAMPLES", 0)

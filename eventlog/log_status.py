@@ -27,12 +27,12 @@ class EntryStatus(msgspec.Struct, frozen=True):
 
 
 class MemoryStatus(msgspec.Struct, frozen=True):
-    """Bytes, None where Redis does not say; those of command records are estimated from 100 of them."""
+    """Bytes, None where Redis does not tell this user; those of command records are estimated from 100 of them."""
 
     stream: int | None
     subjects: int | None
-    command_records: int
-    command_record_count: int
+    command_records: int | None
+    command_record_count: int | None
 
 
 class ProjectionStatus(msgspec.Struct, frozen=True):

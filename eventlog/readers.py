@@ -74,5 +74,5 @@ class Measures(NamedTuple):
 
     stream_bytes: int | None
     subjects_bytes: int | None
-    command_records: int
-    command_bytes: int
+    command_records: int | None
+    command_bytes: int | None

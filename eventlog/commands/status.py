@@ -10,7 +10,7 @@ from eventlog.archive_status import describe_archive
 from eventlog.commands.common import Command, Place, at_the_log, json_option, print_json
 from eventlog.commands.readers import describe_readers
 from eventlog.counted import counted
-from eventlog.log_status import EntryStatus, LogStatus, describe_log
+from eventlog.log_status import EntryStatus, LogStatus, MemoryStatus, describe_log
 from eventlog.position import Position
 from eventlog.projection import Projection
 from eventlog.reader_status import ReaderStatus
@@ -48,7 +48,7 @@ def _describe(found: LogStatus) -> Iterator[str]:
     yield f"durability  {found.durability}{f': {weak}' if weak else ''}"
     yield (
         f"memory      stream {_describe_bytes(memory.stream)}, subjects {_describe_bytes(memory.subjects)}, "
-        f"{counted(memory.command_record_count, 'command record')} about {_describe_bytes(memory.command_records)}"
+        f"{_describe_records(memory)}"
     )
     archive = describe_archive(found.archive) if found.archive else "none: nothing can be trimmed"
     yield f"archive     {archive}"
@@ -75,6 +75,12 @@ def _not_told(found: LogStatus, reader: ReaderStatus) -> str:
 
 def _describe_entry(entry: EntryStatus | None) -> str:
     return f"{entry.position}  {entry.at:%Y-%m-%d %H:%M:%S} UTC" if entry else "none"
+
+
+def _describe_records(memory: MemoryStatus) -> str:
+    if memory.command_record_count is None:
+        return "command records not counted: this user of Redis may not SCAN"
+    return f"{counted(memory.command_record_count, 'command record')} about {_describe_bytes(memory.command_records)}"
 
 
 def _describe_bytes(size: int | None) -> str:

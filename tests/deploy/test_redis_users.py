@@ -148,6 +148,28 @@ def test_only_the_operator_deletes_and_trims() -> None:
     assert "xadd" not in _allowed("archive")
 
 
+def test_only_the_operator_lists_keys() -> None:
+    """Of whomever they are: the names of keys are no secret to who may SCAN."""
+    assert {user for user in _USERS if {"scan", "keys", "randomkey"} & _allowed(user)} == {"operator"}
+
+
+def test_reader_is_told_the_status_but_for_what_only_a_list_of_keys_shows(kept: Kept) -> None:
+    with closing(EventLog.connect(kept.address("operator"), Codec([]))) as log:
+        log.create()
+    environment = {
+        "REDIS_URL": kept.server.url,
+        "REDIS_USER": "reader",
+        "REDIS_PASSWORD_FILE": str(password_file_of(kept.directory, "reader")),
+        "DATA_DIR": str(kept.directory.parent),
+    }
+    told = CliRunner().invoke(main, ["status", "--json"], env=environment)
+    assert (told.exit_code, told.stderr) == (0, "")
+    memory = json.loads(told.stdout)["memory"]
+    assert (memory["command_record_count"], memory["command_records"]) == (None, None)
+    assert memory["subjects"] is not None
+    assert "command records not counted" in CliRunner().invoke(main, ["status"], env=environment).stdout
+
+
 def test_file_allows_what_the_library_says_it_needs() -> None:
     def rules(commands: Iterable[str]) -> set[str]:
         return {command.lower().replace(" ", "|") for command in commands}

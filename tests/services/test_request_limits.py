@@ -165,6 +165,16 @@ def test_workers_of_a_server_answer_as_many_as_the_limit_says(
 
 
 @pytest.mark.processes
+def test_keys_of_redis_name_nobody(redis_server: EmbeddedRedis, real_log: EventLog, tmp_path: Path) -> None:
+    with limited_pair(real_log, tmp_path) as pair, redis.Redis.from_url(redis_server.url) as client:
+        log_in(pair.accounts(None))
+        find_projection(pair.accounts())
+        counted = b" ".join(client.scan_iter("limits:*"))
+        assert counted.count(b"limits:") == 2
+        assert not [name for name in (b"127.0.0.1", b"user1", b"from", b"accounts") if name in counted]
+
+
+@pytest.mark.processes
 def test_while_redis_is_away_each_process_counts_by_itself(
     redis_server: EmbeddedRedis, real_log: EventLog, tmp_path: Path
 ) -> None:
