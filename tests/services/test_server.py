@@ -51,12 +51,16 @@ class Server:
         return self.ask_raw(self._request(start, headers, body), ends=ends)
 
     def ask_raw(self, request: bytes, *, ends: bool = False) -> int:
+        return int(self.answer_to(request, ends=ends).split(maxsplit=2)[1])
+
+    def answer_to(self, request: bytes, *, ends: bool = False) -> bytes:
+        """All of it: the connection is closed behind it."""
         with socket.create_connection(("127.0.0.1", self._port), timeout=NEVER_S) as connection:
             connection.sendall(request)
             if ends:
                 connection.shutdown(socket.SHUT_WR)
             with connection.makefile("rb") as answer:
-                return int(answer.readline().split()[1])
+                return answer.read()
 
     def reset(self, start: bytes, *headers: bytes, body: bytes) -> int:
         """The status that the server wrote down, where nobody waited for the answer: the connection was reset."""
@@ -221,6 +225,10 @@ def test_a_request_whose_body_did_not_come_whole_is_not_carried_out(
         (b"Host: " + b"a" * 300 + b".....", 400),
         (b"X-\xff: 1", 400),
         (b"X-Zero: \x00", 400),
+        (b"X-Long: " + b"a" * 31_000, 201),
+        (b"X-Long: " + b"a" * 64_000, 431),
+        (b"\r\n".join(b"X-%d: a" % number for number in range(90)), 201),
+        (b"\r\n".join(b"X-%d: a" % number for number in range(100)), 431),
         (b"Content-Length: x", 400),
     ],
     ids=lambda found: repr(found[:40]) if isinstance(found, bytes) else str(found),
@@ -256,6 +264,23 @@ def test_an_odd_header_is_taken_or_400(server: Server, header: bytes, status: in
 )
 def test_an_odd_request_line_is_4xx_or_understood(server: Server, start: bytes, status: int) -> None:
     assert server.ask(start) == status
+
+
+@pytest.mark.parametrize("header", [b"X-Zero: \x00", b"X-Long: " + b"a" * 64_000])
+def test_what_the_web_server_refuses_by_itself_has_nothing_of_ours(server: Server, header: bytes) -> None:
+    """docs/security.md says so: if this fails for more headers, so much the better."""
+    told = server.answer_to(b"GET /health/live HTTP/1.1\r\nHost: here\r\n%s\r\n\r\n" % header)
+    head, _, body = told.partition(b"\r\n\r\n")
+    names = {line.partition(b":")[0].lower() for line in head.split(b"\r\n")[1:]}
+    assert (names, body) == ({b"connection", b"content-length", b"date"}, b"")
+
+
+@pytest.mark.parametrize("hosts", [b"", b"Host: a\r\nHost: b\r\n"], ids=["none", "two"])
+@pytest.mark.parametrize("end", [b"\r\n", b"\n"], ids=["CRLF", "LF"])
+def test_the_web_server_is_lenient(server: Server, hosts: bytes, end: bytes) -> None:
+    """docs/security.md says so, for whatever stands in front."""
+    asked = b"GET /health/live HTTP/1.1\r\nConnection: close\r\n" + hosts + b"\r\n"
+    assert server.ask_raw(asked.replace(b"\r\n", end)) == 200
 
 
 def test_a_garbage_token_does_not_end_the_connection(server: Server) -> None:
