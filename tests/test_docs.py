@@ -12,6 +12,7 @@ from types import FrameType
 import click
 import pytest
 
+from accounts.failed_logins import DEFAULT_LIMITS, Limit
 from deploy.installation import Installation
 from deploy.tour import tour
 from eventlog import EventLog
@@ -20,6 +21,7 @@ from eventlog.doctor.findings import Name
 from eventlog.redis_address import VARIABLES
 from shared.doctor import ServiceName
 from shared.events import make_codec
+from shared.request_classes import PER_MINUTE
 from tests.documented_lines import LEFT_OUT, PAGES, TYPED_BY, anchors_of, commands_of, mentions_of, name_of
 from tests.fake_redis import fake_pool
 from tests.faults.all_faults import FAULTS
@@ -172,6 +174,14 @@ def test_every_variable_the_code_reads_is_in_the_table() -> None:
 def test_the_guide_to_the_library_names_every_verdict() -> None:
     page = (ROOT / "docs" / "eventlog.md").read_text("utf-8")
     assert set(re.findall(r"\| verdict `(\w+)`", page)) == set(Verdict)
+
+
+def test_the_limits_in_the_page_about_security_are_those_of_the_code() -> None:
+    page = (ROOT / "docs" / "security.md").read_text("utf-8")
+    failed = re.findall(r"^\| one (?:user|address)[^|]+\| (\d+) \| (\d+) minutes? \|$", page, re.MULTILINE)
+    assert [Limit(int(free), 60.0 * int(minutes)) for free, minutes in failed] == list(DEFAULT_LIMITS)
+    asked = re.findall(r"^\| `([a-z-]+)` \| ([0-9,]+) \|", page, re.MULTILINE)
+    assert {name: int(count.replace(",", "")) for name, count in asked} == dict(PER_MINUTE)
 
 
 def test_every_finding_of_a_doctor_has_a_row_in_the_runbook() -> None:

@@ -6,9 +6,11 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event, Semaphore
 from typing import Any
 
 import pytest
+from argon2 import PasswordHasher
 from werkzeug.test import TestResponse
 
 import accounts.app
@@ -143,6 +145,38 @@ def test_what_was_typed_as_a_name_is_not_kept(pair: Pair, tmp_path: Path) -> Non
     log_in(pair, username="my secret password")
     content = b"".join(file.read_bytes() for file in (tmp_path / "accounts").glob(f"{FILE_NAME}*"))
     assert b"my secret" not in content
+
+
+def test_two_passwords_are_hashed_at_once_and_who_cannot_wait_is_told_so(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Each takes a core and 64 MiB: a flood of sign-ins must leave room for all else."""
+    hashing, going_on = Semaphore(0), Event()
+    verify = PasswordHasher.verify
+
+    def verify_when_told(hasher: PasswordHasher, kept: str, password: str) -> bool:
+        hashing.release()
+        assert going_on.wait(20)
+        return verify(hasher, kept, password)
+
+    monkeypatch.setattr(PasswordHasher, "verify", verify_when_told)
+    monkeypatch.setattr("accounts.identity._HASHING_WAIT_S", 0.1)
+    with ThreadPoolExecutor(2) as threads:
+        at_once = [threads.submit(log_in, pair, name, f"password of {name}") for name in ("mel", "eve")]
+        try:
+            assert all(hashing.acquire(timeout=20) for _ in at_once)
+            refused = [
+                log_in(pair, "eve", "password of eve", "192.0.2.2"),
+                Client(pair.accounts_app, None).post("/sign-in", data={"username": "mel", "password": "x"}),
+            ]
+            assert not hashing.acquire(blocking=False), "a third one is hashed"
+        finally:
+            going_on.set()
+    for answer in refused:
+        assert (answer.status_code, answer.get_json(force=True)["type"]) == (503, "/problems/busy")
+        assert answer.headers["Retry-After"] == "1"
+    assert [each.result().status_code for each in at_once] == [200, 200]
+    assert all(count == 0 for (count,) in rows(tmp_path)), "what was not looked at is no failure"
 
 
 def test_a_file_that_cannot_be_written_locks_nobody_out_and_lets_nobody_guess(
