@@ -106,4 +106,6 @@ class Tokens:
         claims = msgspec.convert(checked, Claims)
         if not (claims.sub and claims.jti):
             raise jwt.DecodeError("nobody's")
+        if not 0 <= claims.exp - claims.iat <= LIFETIME.total_seconds() + _CLOCKS_DIFFER_S:
+            raise jwt.DecodeError("good for longer than any token is, or expired before it was issued")
         return _Signed(claims, key_id, key)
