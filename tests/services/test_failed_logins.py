@@ -18,6 +18,7 @@ from accounts.failed_logins import FILE_NAME, FailedLogins, Limit, Limits, TooMa
 from eventlog import EventLog
 from shared.permissions import Role
 from shared.settings import Settings
+from tests.make_run import NEVER_S
 from tests.pair import Client, Pair, running_pair
 
 LIMITS = Limits(pair=Limit(3, 900), address=Limit(6, 900), user=Limit(6, 60))
@@ -156,7 +157,7 @@ def test_two_passwords_are_hashed_at_once_and_who_cannot_wait_is_told_so(
 
     def verify_when_told(hasher: PasswordHasher, kept: str, password: str) -> bool:
         hashing.release()
-        assert going_on.wait(20)
+        assert going_on.wait(NEVER_S)
         return verify(hasher, kept, password)
 
     monkeypatch.setattr(PasswordHasher, "verify", verify_when_told)
@@ -164,7 +165,7 @@ def test_two_passwords_are_hashed_at_once_and_who_cannot_wait_is_told_so(
     with ThreadPoolExecutor(2) as threads:
         at_once = [threads.submit(log_in, pair, name, f"password of {name}") for name in ("mel", "eve")]
         try:
-            assert all(hashing.acquire(timeout=20) for _ in at_once)
+            assert all(hashing.acquire(timeout=NEVER_S) for _ in at_once)
             refused = [
                 log_in(pair, "eve", "password of eve", "192.0.2.2"),
                 Client(pair.accounts_app, None).post("/sign-in", data={"username": "mel", "password": "x"}),

@@ -19,7 +19,7 @@ from shared.key_files import PUBLIC_KEYS_NAME
 from shared.public_keys import ServedKeys
 from shared.settings import Settings
 from shared.tokens import KeysUnknown
-from tests.make_run import wait_until
+from tests.make_run import NEVER_S, wait_until
 from tests.pair import Pair, running_pair
 from tests.raw_server import answering
 
@@ -125,4 +125,4 @@ def test_a_redirect_is_followed_and_the_size_is_bounded() -> None:
         answering([HEAD + b"\r\n" + b"x" * 200]) as there,
         answering([b"HTTP/1.1 302 Found\r\nLocation: " + there.encode() + b"\r\n\r\n"]) as here,
     ):
-        assert fetch(here, 30, 100) == b"x" * 100
+        assert fetch(here, NEVER_S, 100) == b"x" * 100
