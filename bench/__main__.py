@@ -16,6 +16,7 @@ from bench import (
     hot_account,
     idle,
     latency,
+    limits,
     memory,
     overload,
     posting,
@@ -38,6 +39,7 @@ MEASURES: dict[str, Callable[[Bench], Measured]] = {
     "memory": memory.measure,
     "idle": idle.measure,
     "signing": signing.measure,
+    "limits": limits.measure,
 }
 
 

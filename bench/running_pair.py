@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -20,7 +20,7 @@ __all__ = ["HOST", "ROOT", "RunningPair", "running_pair"]
 
 HOST: Final = "127.0.0.1"
 
-_LIMITS: Final = " ".join(f"{each}={10**9 - 1}" for each in RequestClass)  # counted, and not reached
+_LIMITS: Final = dict.fromkeys(RequestClass, 10**9 - 1)  # counted, and not reached
 
 
 class RunningPair(NamedTuple):
@@ -44,13 +44,13 @@ class RunningPair(NamedTuple):
 
 
 @contextmanager
-def running_pair(folder: Path) -> Iterator[RunningPair]:
+def running_pair(folder: Path, limits: Mapping[RequestClass, int] = _LIMITS) -> Iterator[RunningPair]:
     """With the demo's two accounts; everything is ended afterwards."""
     folder.mkdir()
     environment = make_environment(folder)
     admit_tester(Path(environment["DATA_DIR"]) / "redis")
     with runs_ended(folder, environment) as start:
-        run = start(REQUEST_LIMITS=_LIMITS)
+        run = start(REQUEST_LIMITS=" ".join(f"{each}={limit}" for each, limit in limits.items()))
         run.wait_until_up()
         keys = SigningKeys(Path(environment["DATA_DIR"]) / "accounts")
         yield RunningPair(
