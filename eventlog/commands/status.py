@@ -79,7 +79,7 @@ def _describe_entry(entry: EntryStatus | None) -> str:
 
 def _describe_records(memory: MemoryStatus) -> str:
     if memory.command_record_count is None:
-        return "command records not counted: this user of Redis may not SCAN"
+        return "command records not counted: this user of Redis may not SCAN; operator may"
     return f"{counted(memory.command_record_count, 'command record')} about {_describe_bytes(memory.command_records)}"
 
 

@@ -254,7 +254,6 @@ def test_services_that_may_not_count_in_redis_count_by_themselves(
 @pytest.mark.parametrize(
     ("user", "command", "meant"),
     [
-        ("accounts", ["status"], "operator"),
         ("accounts", ["trim", "--keep", "1"], "operator"),
         ("reader", ["readers", "remove", "x"], "operator"),
         ("reader", ["archive", "--once"], "archive"),
