@@ -53,6 +53,7 @@ LEFT_OUT: Final = {
     "python3 -m venv .venv": _AN_INDEX,
     ".venv/bin/pip install ~/revenue-stream pytest": _AN_INDEX,
     ". .venv/bin/activate": _AN_INDEX,
+    ".venv/bin/eventlog archive --once": "that of `make run` is running: tests/eventlog/test_forged_counter.py",
     ".venv/bin/eventlog init --adopt": _ANOTHER_LOG,
     "rm -r var/accounts/revenue var/customers/directory": _ANOTHER_LOG,
     "mv var/archive var/archive-of-the-lost-log": _ANOTHER_LOG,

@@ -8,6 +8,7 @@ not read an entry know that a bit of it flipped, unless it is signed. Both are c
 from __future__ import annotations
 
 import random
+import re
 import shutil
 import sqlite3
 from collections import Counter
@@ -21,13 +22,14 @@ import redis
 
 from accounts.revenue import revenue
 from eventlog import EventLog, Moment, Position, ProjectionFile, Subscription
+from eventlog.adopting import adopt
+from eventlog.archive_reader import ArchiveReader
 from eventlog.checkpoints import Checkpoint
 from eventlog.codec import Entry
 from eventlog.embedded_redis import EmbeddedRedis, EmbeddedRedisError, list_servers
-from eventlog.errors import HandlerFailed, LogUnavailable, NewerSchema, WrongLog
-from eventlog.key_file import KeyFile, new_key, write_keys
+from eventlog.errors import HandlerFailed, KeysRefused, LogUnavailable, NewerSchema, WrongLog
+from eventlog.key_file import new_key, write_keys
 from eventlog.log import DEFAULT_STREAM
-from eventlog.signed_log import begin_signing
 from eventlog.signing import Keys
 from shared.events import make_codec
 from tests.faults.aof_history import READ_ALL, AofHistory, write_history
@@ -51,6 +53,7 @@ _FLIPS = 500
 _FLIPS_IN_LAST = 250  # what the log says of itself is in force only there: few of the flips anywhere meet it
 _BATCH_SIZE = 7  # so that a hole can lie on the edge of two batches
 _LATER_ACCOUNT = 900  # created after the damage, in a table of its own as far as rows are compared
+_NAMED = re.compile(r"\b([0-9]+-[0-9]+): ")
 _SAID_BY_A_SERVER = ("append only file", "appendonly", "RDB")
 
 
@@ -189,7 +192,7 @@ def _try(
                 )
         if any(each.what == HALTED for each in found):
             with _crashes_told(found, "the printed mend"):
-                found.append(_mend(log, folder / "mended"))
+                found.append(_mend(log, server.url, history, folder / "mended"))
     finally:
         log.close()
         server.kill()
@@ -232,11 +235,14 @@ def _follow(log: EventLog, folder: Path) -> _Read:
     return _Read(before, after, read_rows(folder, revenue), named)
 
 
-def _mend(log: EventLog, folder: Path) -> _Found:
-    """What a halt prints: accept what is there, and rebuild."""
-    log.create(adopt=True)
-    if isinstance(log.keys, KeyFile):
-        begin_signing(log, log.keys)
+def _mend(log: EventLog, url: str, history: AofHistory, folder: Path) -> _Found:
+    """What a halt prints: accept what is there, without what the keys do not prove, and rebuild."""
+    data_directory = folder / "data"
+    for name, reader in history.readers.items():
+        shutil.copytree(reader, data_directory / name / revenue.name, symlinks=True)
+    with redis.Redis.from_url(url) as client:
+        while not _is_adopted(log, data_directory, client):
+            pass
     with closing(ProjectionFile(folder, revenue)) as file:
         Subscription(log, file).run_to_head()
         applied = file.checkpoint().sequence
@@ -244,6 +250,18 @@ def _mend(log: EventLog, folder: Path) -> _Found:
     if applied != state.sequence:
         return _Found(f"the mended log has {state.sequence} entries, and {applied} were applied", wrong=True)
     return _Found("logs mended")
+
+
+def _is_adopted(log: EventLog, data_directory: Path, client: redis.Redis) -> bool:
+    """`eventlog init --adopt`; the entries that it refuses and names are deleted."""
+    try:
+        adopt(log, data_directory, ArchiveReader(data_directory / "none.db"))
+    except KeysRefused as refused:
+        named = _NAMED.findall(str(refused))
+        if not client.xdel(DEFAULT_STREAM, *named):
+            raise
+        return False
+    return True
 
 
 def _judge(history: AofHistory, log: EventLog, read: _Read, later: Collection[Position]) -> _Found:
