@@ -15,12 +15,11 @@ from typing import Any, Final
 import httpx
 import redis
 
-from accounts.signing_keys import SigningKeys
 from eventlog.tail_status import TailState
 from tests.faults.campaign import Fault, Outcome, Piece
 from tests.faults.pair import Pair, running_pair
 from tests.make_run import NEVER_S
-from tests.signed import claims_of, signed
+from tests.signed import claims_of
 
 # Who is on the clock that jumps, in the words of jumping_clock.c; the others keep the true one.
 REDIS: Final[Mapping[str, str]] = {"CLOCK_ONLY": "redis-server"}
@@ -47,8 +46,7 @@ def jump_clocks(
 ) -> Outcome:
     """A trial is one jump: away from the true time, or back to it. Each offset takes its turn.
 
-    The load has a token that is good at every time, because those of users rightly expire as the clock says;
-    who signs in anew must be let in at once, which is looked at apart.
+    Tokens rightly expire as the clock says; who signs in anew, as the load does then, must be let in at once.
     """
     chance = random.Random(piece.seed)
     wrong: list[str] = []
@@ -92,7 +90,7 @@ def jump_clocks(
 
 @contextmanager
 def _pair_on_clock(piece: Piece, whose: Mapping[str, str]) -> Iterator[tuple[Pair, Callable[[int], None]]]:
-    """A pair with the load's token, and what sets how many seconds its clock is off."""
+    """A pair, and what sets how many seconds its clock is off."""
     library, file = piece.folder / "jumping_clock.so", piece.folder / "clock"
     subprocess.run(["gcc", "-shared", "-fPIC", "-O1", "-o", library, _LIBRARY_SOURCE], check=True)
     file.write_bytes(bytes(8))
@@ -103,7 +101,6 @@ def _pair_on_clock(piece: Piece, whose: Mapping[str, str]) -> Iterator[tuple[Pai
 
         variables = {"LD_PRELOAD": str(library), "CLOCK_FILE": str(file), **whose}
         with running_pair(piece, **variables) as pair:
-            pair.headers = {"Authorization": f"Bearer {_timeless(pair)}"}
             yield pair, set_clock
 
 
@@ -111,12 +108,6 @@ def _sign_in(pair: Pair) -> str:
     answer = httpx.post(f"{pair.accounts_url}/auth/login", json=_CREDENTIALS, timeout=NEVER_S)
     assert answer.status_code == 200, answer.text
     return answer.text
-
-
-def _timeless(pair: Pair) -> str:
-    """A token that is good at every time there is here."""
-    keys = SigningKeys(Path(pair.run.environment["DATA_DIR"]) / "accounts")
-    return signed(keys, {**claims_of(_sign_in(pair)), "iat": 0, "nbf": 0, "exp": 2**33})
 
 
 def _require_that_it_shows(pair: Pair, whose: Mapping[str, str], offset_s: int) -> None:
@@ -143,16 +134,16 @@ def _look_around(pair: Pair, old_token: str, *, is_correction: bool) -> list[str
     ]
 
 
-def _read(pair: Pair, headers: Mapping[str, str]) -> list[httpx.Response]:
+def _read(pair: Pair, headers: Mapping[str, str] | None = None) -> list[httpx.Response]:
     urls = (f"{pair.customers_url}/customers?limit=1", f"{pair.accounts_url}/accounts")
-    return [httpx.get(url, headers=headers, timeout=NEVER_S) for url in urls]
+    return [
+        httpx.get(url, headers=headers, auth=None if headers else pair.user, timeout=NEVER_S) for url in urls
+    ]
 
 
 def _tails_are_alive(pair: Pair) -> bool:
     """Reads say that they are fresh: the heartbeats of the tails are times of the clock that jumped."""
-    return {answer.headers["Projection-State"] for answer in _read(pair, pair.headers)} == {
-        TailState.FOLLOWING.value
-    }
+    return {answer.headers["Projection-State"] for answer in _read(pair)} == {TailState.FOLLOWING.value}
 
 
 def _seconds_until_alive(pair: Pair, since: float, patience_s: float) -> float:

@@ -52,7 +52,7 @@ class Load:
         self,
         customers_url: str,
         accounts_url: str,
-        headers: dict[str, str],
+        user: httpx.Auth,
         *,
         threads: int,
         seed: str,
@@ -65,7 +65,7 @@ class Load:
         self.patience_s = patience_s
         self._stop = threading.Event()
         self._clients = [
-            _Client(self, customers_url, accounts_url, headers, random.Random(f"{seed}-{number}"))
+            _Client(self, customers_url, accounts_url, user, random.Random(f"{seed}-{number}"))
             for number in range(threads)
         ]
         self._threads = [threading.Thread(target=client.run, args=(self._stop,)) for client in self._clients]
@@ -116,12 +116,12 @@ class _Client:
         load: Load,
         customers_url: str,
         accounts_url: str,
-        headers: dict[str, str],
+        user: httpx.Auth,
         chance: random.Random,
     ) -> None:
         self._load = load
         self._chance = chance
-        self._customers_url, self._accounts_url, self._headers = customers_url, accounts_url, headers
+        self._customers_url, self._accounts_url, self._user = customers_url, accounts_url, user
         self._customer_id = ""
         self._least_cents = self._most_cents = 0
         self._written: str | None = None
@@ -131,7 +131,7 @@ class _Client:
     def run(self, stop: threading.Event) -> None:
         """Bursts of creates and of deletes, so that batches of one kind occur too; reads between them."""
         try:
-            with httpx.Client(headers=self._headers, timeout=_REQUEST_TIMEOUT_S) as self._http:
+            with httpx.Client(auth=self._user, timeout=_REQUEST_TIMEOUT_S) as self._http:
                 self._create_customer()
                 while not stop.is_set():
                     mine = [invoice for _ in range(_BURST) if (invoice := self._create_invoice())]

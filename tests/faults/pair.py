@@ -19,6 +19,7 @@ from eventlog.tail_status import TailState, TailStatusFile
 from tests.faults.campaign import Piece
 from tests.faults.conservation import Books, compare, read_log
 from tests.faults.load import Load
+from tests.faults.signed_in import SignedIn
 from tests.make_run import NEVER_S, Run, make_environment, runs_ended, wait_until
 
 SETTLED_AFTER_S = 3.2  # startsecs of the supervisor, and a little
@@ -39,8 +40,8 @@ class Pair:
             revenue: Path(variables["DATA_DIR"]) / "accounts" / revenue.name,
             directory: Path(variables["DATA_DIR"]) / "customers" / directory.name,
         }
-        token = httpx.post(f"{self.accounts_url}/auth/login", json=_CREDENTIALS, timeout=NEVER_S).text
-        self.headers = {"Authorization": f"Bearer {token}"}
+        self.user = SignedIn(self.accounts_url, _CREDENTIALS)
+        self.headers = {"Authorization": f"Bearer {self.user.token()}"}
 
     def start_again(self) -> None:
         self.run = self._start()
@@ -50,7 +51,7 @@ class Pair:
         return Load(
             self.customers_url,
             self.accounts_url,
-            self.headers,
+            self.user,
             threads=threads,
             seed=seed,
             patience_s=patience_s,
