@@ -7,9 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import msgspec
-
-from eventlog.archive_chain import first_link, next_link, to_stored
+from eventlog.archive_chain import first_link, next_link_of
 from eventlog.archive_reader import ArchiveReader
 from eventlog.continuity import NumberedEntry
 from eventlog.errors import ArchiveUnusable, KeysRefused, WrongLog
@@ -67,8 +65,7 @@ def _prove(
             part.look(numbered)
             for entry in (of.entry for of in numbered if is_there):
                 sequence += 1
-                fields = msgspec.msgpack.encode(entry.fields)
-                link = next_link(link, sequence, to_stored(entry.position), fields)
+                link = next_link_of(link, sequence, entry)
                 beginning = Beginning(sequence, entry.position, link)
         if not part.doubted:
             return beginning

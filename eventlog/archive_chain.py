@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from eventlog.codec import Entry
 from eventlog.errors import ArchiveAltered
 from eventlog.position import START, Position
 
@@ -57,6 +58,11 @@ def first_link(log_id: str) -> bytes:
 def next_link(previous: bytes, sequence: int, position: bytes, fields: bytes) -> bytes:
     """The link of the entry behind the one whose link is `previous`."""
     return _digest(previous + sequence.to_bytes(8) + position + fields)
+
+
+def next_link_of(previous: bytes, sequence: int, entry: Entry) -> bytes:
+    """As `next_link`, of an entry as it is read from the log."""
+    return next_link(previous, sequence, to_stored(entry.position), msgspec.msgpack.encode(entry.fields))
 
 
 def follow(path: Path, before: tuple[int, bytes], rows: Iterable[Row], *, chained: bool) -> tuple[int, bytes]:

@@ -6,9 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
-import msgspec
-
-from eventlog.archive_chain import first_link, next_link, to_stored
+from eventlog.archive_chain import first_link, next_link_of
 from eventlog.checkpoints import Checkpoint
 from eventlog.continuity import Divergence, NumberedEntry, number_entries
 from eventlog.doubts import Doubt, Doubts
@@ -92,8 +90,7 @@ def begin_signing(
             part = part or SignedPart(file.read(), log_id)
             part.look(numbered)
             for end in numbered:
-                fields = msgspec.msgpack.encode(end.entry.fields)
-                link = next_link(link, end.sequence, to_stored(end.entry.position), fields)
+                link = next_link_of(link, end.sequence, end.entry)
         if end is None:
             raise KeysRefused(
                 "the log has no entry: it is signed from its first one on, and nothing need be done"
@@ -120,8 +117,7 @@ def require_unchanged(log: EventLog, log_id: str, beginning: Beginning, up_to: i
     link = at = first_link(log_id)
     for found_id, numbered in _walk(log, lambda done, total: None):
         for found in numbered[: max(0, beginning.sequence + 1 - numbered[0].sequence)]:
-            fields = msgspec.msgpack.encode(found.entry.fields)
-            link = next_link(link, found.sequence, to_stored(found.entry.position), fields)
+            link = next_link_of(link, found.sequence, found.entry)
             if found.sequence == up_to:
                 at = link
         if found_id != log_id or numbered[-1].sequence >= beginning.sequence:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import msgspec
-
-from eventlog.archive_chain import next_link, to_stored
+from eventlog.archive_chain import next_link_of
 from eventlog.codec import EVENT_TYPE, LARGEST_ENTRY_BYTES, Entry, read_fields
 from eventlog.continuity import Divergence, NumberedEntry, Verdict
 from eventlog.seen_events import SeenEvents
@@ -62,8 +60,7 @@ class Verification:
                 found.append(Unproven(_type_of(each), reason) if reason else None)
                 continue
             if link is not None:
-                fields = msgspec.msgpack.encode(each.entry.fields)
-                link = next_link(link, each.sequence, to_stored(each.entry.position), fields)
+                link = next_link_of(link, each.sequence, each.entry)
                 if self._beginning and each.sequence == unsigned_to and link != self._beginning.link:
                     self.changed = changed(self._log_id, self._beginning)
             found.append(None)
