@@ -126,8 +126,7 @@ class Users:
         """No login and no refresh from now on; the sessions are ended. Raise NoSuchUser, LastAdmin."""
         with self._changing(username) as file:
             admins = file.execute(
-                "SELECT username FROM users WHERE role = ?"
-                " AND username NOT IN (SELECT username FROM disabled_users)",
+                f"SELECT username FROM users WHERE role = ? AND username IN {WHO_MAY_LOG_IN}",
                 (Role.ADMIN.value,),
             ).fetchall()
             if admins == [(username,)]:
