@@ -18,6 +18,7 @@ import redis
 from eventlog.tail_status import TailState
 from tests.faults.campaign import Fault, Outcome, Piece
 from tests.faults.pair import Pair, running_pair
+from tests.faults.signed_in import sign_in
 from tests.make_run import NEVER_S
 from tests.signed import claims_of
 
@@ -33,7 +34,6 @@ _CORRECTION_S = 2  # what a time server may change at once: nobody who is signed
 _ACCEPTED_BETWEEN = 60
 _PAUSE_S = 0.05
 _NOT_TOLD_APART_S = 60
-_CREDENTIALS = {"username": "user1", "password": "password1"}
 _LIBRARY_SOURCE = Path(__file__).parent / "jumping_clock.c"
 
 
@@ -62,7 +62,7 @@ def jump_clocks(
                     break
                 turns = turns or chance.sample(offsets_s, len(offsets_s))
                 before_s, offset_s = offset_s, 0 if offset_s else turns.pop()
-                token = _sign_in(pair)
+                token = sign_in(pair.accounts_url)
                 set_clock(offset_s)
                 jumped_at = time.monotonic()
                 _require_that_it_shows(pair, whose, offset_s)
@@ -104,19 +104,13 @@ def _pair_on_clock(piece: Piece, whose: Mapping[str, str]) -> Iterator[tuple[Pai
             yield pair, set_clock
 
 
-def _sign_in(pair: Pair) -> str:
-    answer = httpx.post(f"{pair.accounts_url}/auth/login", json=_CREDENTIALS, timeout=NEVER_S)
-    assert answer.status_code == 200, answer.text
-    return answer.text
-
-
 def _require_that_it_shows(pair: Pair, whose: Mapping[str, str], offset_s: int) -> None:
     """Who is on the clock that jumps is off by this much, and nobody else is: a small offset is not told apart."""
     with redis.Redis.from_url(pair.redis_url) as server:
         on_redis: Any = server.time()  # redis-py types it for its asynchronous twin too
     for shown, is_on_it in (
         (on_redis[0], whose is not SERVICES),
-        (claims_of(_sign_in(pair))["iat"], whose is not REDIS),
+        (claims_of(sign_in(pair.accounts_url))["iat"], whose is not REDIS),
     ):
         assert abs(shown - time.time() - (offset_s if is_on_it else 0)) < _NOT_TOLD_APART_S
 
@@ -127,7 +121,7 @@ def _look_around(pair: Pair, old_token: str, *, is_correction: bool) -> list[str
         f"{answer.url.path} answered {whose} {answer.status_code} {answer.text}"
         for token, whose, allowed in (
             (old_token, "an old token", {200} if is_correction else {200, 401}),
-            (_sign_in(pair), "a new token", {200}),
+            (sign_in(pair.accounts_url), "a new token", {200}),
         )
         for answer in _read(pair, {"Authorization": f"Bearer {token}"})
         if answer.status_code not in allowed

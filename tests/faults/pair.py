@@ -23,7 +23,6 @@ from tests.faults.signed_in import SignedIn
 from tests.make_run import NEVER_S, Run, make_environment, runs_ended, wait_until
 
 SETTLED_AFTER_S = 3.2  # startsecs of the supervisor, and a little
-_CREDENTIALS = {"username": "user1", "password": "password1"}
 
 
 class Pair:
@@ -40,7 +39,7 @@ class Pair:
             revenue: Path(variables["DATA_DIR"]) / "accounts" / revenue.name,
             directory: Path(variables["DATA_DIR"]) / "customers" / directory.name,
         }
-        self.user = SignedIn(self.accounts_url, _CREDENTIALS)
+        self.user = SignedIn(self.accounts_url)
         self.headers = {"Authorization": f"Bearer {self.user.token()}"}
 
     def start_again(self) -> None:

@@ -1,21 +1,29 @@
-"""Requests of a user who signs in anew once the token has expired, as the clock of the services says."""
+"""Requests of a demo user, who signs in anew once the token has expired, as the clock of the services says."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 
 import httpx
 
 from tests.make_run import NEVER_S
 
+_CREDENTIALS = {"username": "user1", "password": "password1"}
+
+
+def sign_in(accounts_url: str) -> str:
+    """A new token."""
+    answer = httpx.post(f"{accounts_url}/auth/login", json=_CREDENTIALS, timeout=NEVER_S)
+    assert answer.status_code == httpx.codes.OK, answer.text
+    return answer.text
+
 
 class SignedIn(httpx.Auth):
     """A request that is answered 401 is sent once more, with a new token. Shared by threads."""
 
-    def __init__(self, accounts_url: str, credentials: Mapping[str, str]) -> None:
-        self._url = f"{accounts_url}/auth/login"
-        self._credentials = credentials
+    def __init__(self, accounts_url: str) -> None:
+        self._accounts_url = accounts_url
         self._lock = threading.Lock()
         self._token = ""
 
@@ -31,7 +39,5 @@ class SignedIn(httpx.Auth):
         """The one that was good last, or a new one where that is `instead_of`."""
         with self._lock:
             if self._token == instead_of:
-                answer = httpx.post(self._url, json=dict(self._credentials), timeout=NEVER_S)
-                answer.raise_for_status()
-                self._token = answer.text
+                self._token = sign_in(self._accounts_url)
             return self._token
