@@ -7,7 +7,6 @@ import signal
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import partial
 from typing import TYPE_CHECKING
 
 from flask import Flask
@@ -42,7 +41,6 @@ from shared.metrics_routes import make_metrics_routes
 from shared.pages.catalogue import make_catalogue_pages
 from shared.projection_routes import make_projection_routes
 from shared.public_keys import PublicKeyFile
-from shared.request_limits import limit_requests
 from shared.requests_seen import add_request, see_requests
 from shared.settings import Settings
 from shared.standing import Standing
@@ -88,13 +86,13 @@ def create_app(
     reader = ProjectionReader(settings.projection_directory("accounts", revenue), revenue)
     others = {"users": users.check, "keys": keys.check}
     health = Health("accounts", reader, log, settings.archive, others)
-    limit = partial(limit_requests, tokens=tokens, log=log, per_minute=settings.request_limits)
     app = make_app(
         "accounts",
         _DESCRIPTION,
         health,
         tokens,
-        limit=limit,
+        log=log,
+        per_minute=settings.request_limits,
         is_current=users.is_current,
         metrics_token=settings.metrics_token,
         cors_origins=settings.cors_origins,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 from datetime import UTC, datetime
-from functools import partial
 from typing import TYPE_CHECKING
 
 from flask import Flask
@@ -28,7 +27,6 @@ from shared.metrics_routes import make_metrics_routes
 from shared.pages.catalogue import make_catalogue_pages
 from shared.projection_routes import make_projection_routes
 from shared.public_keys import open_keys
-from shared.request_limits import limit_requests
 from shared.requests_seen import add_request, see_requests
 from shared.settings import Settings
 from shared.standing import Standing
@@ -58,13 +56,13 @@ def create_app(
     others = {"keys": keys.check}
     health = Health("customers", reader, log, settings.archive, others)
     tokens = Tokens(keys)
-    limit = partial(limit_requests, tokens=tokens, log=log, per_minute=settings.request_limits)
     app = make_app(
         "customers",
         _DESCRIPTION,
         health,
         tokens,
-        limit=limit,
+        log=log,
+        per_minute=settings.request_limits,
         metrics_token=settings.metrics_token,
         cors_origins=settings.cors_origins,
         trusted_proxies=settings.trusted_proxies,

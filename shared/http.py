@@ -9,6 +9,7 @@ import msgspec
 from flask import Flask, Response, g, request
 from werkzeug.middleware.proxy_fix import ProxyFix
 
+from eventlog import EventLog
 from shared.admission import Admission
 from shared.arrivals import Arrivals
 from shared.bearer import bearer_token
@@ -21,7 +22,9 @@ from shared.operations import Operation, operation_of
 from shared.pages.routes import make_pages
 from shared.permissions import Allowed, Identity
 from shared.problems import bad_parameter, bad_request, forbidden, register_error_handlers, unauthorized
+from shared.request_classes import RequestClass
 from shared.request_ids import REQUEST_ID, request_id
+from shared.request_limits import limit_requests
 from shared.requested_page import refuse_unknown_parameters
 from shared.safe_headers import SafeHeaders
 from shared.strict_json import LARGEST_BODY_BYTES, is_id
@@ -72,7 +75,8 @@ def make_app(
     health: Health,
     tokens: Tokens,
     *,
-    limit: Callable[[Flask], None],
+    log: EventLog,
+    per_minute: Mapping[RequestClass, int],
     is_current: Callable[[Identity], bool] = lambda _: True,
     metrics_token: str = "",
     cors_origins: Collection[str] = (),
@@ -81,8 +85,9 @@ def make_app(
 ) -> Flask:
     """An app that answers nothing but health, and tells of itself, yet.
 
-    `limit` makes it count requests, those of whoever is not let in, too. `is_current` is asked before anything is
-    changed, which lasts for longer than a token: whether its user may still log in, and has its role.
+    Requests are counted (`per_minute`, in the Redis of `log`), those of whoever is not let in, too. `is_current` is
+    asked before anything is changed, which lasts for longer than a token: whether its user may still log in, and has
+    its role.
     """
     app = _PlainApp(name, static_folder=None)
     app.wsgi_app = _surround(app.wsgi_app, trusted_proxies, cors_origins)  # type: ignore[assignment, method-assign]  # Flask's way
@@ -91,7 +96,7 @@ def make_app(
     app.url_map.merge_slashes = False  # //accounts is no path of ours, and no redirect to one
     if spans is not None:
         spans.begin_with_requests(app)  # before what may refuse them
-    limit(app)
+    limit_requests(app, tokens, log, per_minute)
     register_error_handlers(app)
     register_log_position_headers(app)
     app.register_blueprint(make_health_routes(health, metrics_token))
