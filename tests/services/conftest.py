@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import redis
 
 from eventlog import START, EventLog
 from eventlog.embedded_redis import EmbeddedRedis
@@ -41,3 +42,10 @@ def served(real_log: EventLog, redis_server: EmbeddedRedis, tmp_path: Path) -> I
 @pytest.fixture
 def operator(served: Pair, redis_server: EmbeddedRedis) -> Operator:
     return Operator(served, redis_server.url)
+
+
+@pytest.fixture
+def client(redis_server: EmbeddedRedis) -> Iterator[redis.Redis]:
+    """To do to the log what no program of ours does."""
+    with redis.Redis.from_url(redis_server.url) as client:
+        yield client

@@ -63,12 +63,6 @@ def pair(real_log: EventLog, tmp_path: Path) -> Iterator[Pair]:
         yield pair
 
 
-@pytest.fixture
-def client(redis_server: EmbeddedRedis) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(redis_server.url) as client:
-        yield client
-
-
 def make_customer(pair: Pair) -> Position:
     answer = pair.customers().post("/customers", json=ADA)
     assert answer.status_code == 201

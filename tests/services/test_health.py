@@ -43,12 +43,6 @@ def pair(real_log: EventLog, tmp_path: Path) -> Iterator[Pair]:
         yield pair
 
 
-@pytest.fixture
-def client(redis_server: EmbeddedRedis) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(redis_server.url) as client:
-        yield client
-
-
 def checks(pair: Pair) -> dict[str, Any]:
     """By service, what each says is not well; `status` agrees with it."""
     found = {}

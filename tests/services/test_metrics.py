@@ -17,7 +17,6 @@ import customers.app
 from accounts.revenue import revenue
 from deploy.installation import Installation
 from eventlog import EventLog
-from eventlog.embedded_redis import EmbeddedRedis
 from eventlog.generations import Generations
 from shared.key_files import PUBLIC_KEYS_NAME
 from shared.settings import InvalidSettings, Settings
@@ -41,12 +40,6 @@ def pair(real_log: EventLog, tmp_path: Path) -> Iterator[Pair]:
         assert pair.customers().post("/customers", json=ADA).status_code == 201
         pair.wait_until_applied()
         yield pair
-
-
-@pytest.fixture
-def client(redis_server: EmbeddedRedis) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(redis_server.url) as client:
-        yield client
 
 
 def scrape_all(pair: Pair) -> dict[str, Series]:
