@@ -21,6 +21,7 @@ from tests.make_run import NEVER_S, wait_until
 
 _THREADS = 3
 _POLL_S = 0.02
+_IN_TIME_S = 10.0
 _LONGEST_BURSTS = [10, 100, 1500]
 _REPLAYED_FROM = 1000  # of the last entries
 _CHUNK = 1000
@@ -89,8 +90,11 @@ Ending = Callable[[Pair, Stream, Enemy], list[str]]
 ENDINGS: list[Ending] = [a_newer_version, the_last_position]
 
 
-def attack(piece: Piece, ending: Ending | None = None, *, within_s: float = NEVER_S) -> Outcome:
-    """A trial is one hostile entry, the last of them an ending, by lot if none is named."""
+def attack(piece: Piece, ending: Ending | None = None, *, within_s: float = _IN_TIME_S) -> Outcome:
+    """A trial is one hostile entry, the last of them an ending, by lot if none is named.
+
+    A projection that has not applied a burst `within_s` seconds is wrong.
+    """
     chance = random.Random(piece.seed)
     ending = ending or chance.choice(ENDINGS)
     kinds: Counter[str] = Counter()

@@ -20,10 +20,16 @@ _SPELL_S = (0.3, 2.0)
 _LASTS_S = {Mode.BLACK_HOLE: (5.5, 11.5)}  # repetitions are lost too; from 10 s on, outcomes stay unknown
 _SHARE_FOLLOWED_AT_ONCE = 0.5  # of spells: what the first left unsettled, the next falls upon
 _ACCEPTED_BETWEEN = 50
+_IN_TIME_S = 30.0
 
 
-def shake_network(piece: Piece, modes: Sequence[Mode] = FAULTY_MODES) -> Outcome:
-    """A trial is one acknowledged post. The modes take turns by lot, in whole rounds, however few the posts."""
+def shake_network(
+    piece: Piece, modes: Sequence[Mode] = FAULTY_MODES, *, within_s: float = _IN_TIME_S
+) -> Outcome:
+    """A trial is one acknowledged post. The modes take turns by lot, in whole rounds, however few the posts.
+
+    A pair that is not well again `within_s` seconds after a spell is wrong.
+    """
     chance = random.Random(piece.seed)
     recovered: list[float] = []
     spells = 0
@@ -38,9 +44,9 @@ def shake_network(piece: Piece, modes: Sequence[Mode] = FAULTY_MODES) -> Outcome
                     _spoil(proxy, mode, chance.uniform(*_LASTS_S.get(mode, _SPELL_S)), pair, load)
                     spells += 1
                     if chance.random() >= _SHARE_FOLLOWED_AT_ONCE:
-                        recovered.append(_recover(proxy, pair, load))
+                        recovered.append(_recover(proxy, pair, load, within_s))
                         pair.wait_until_accepted(load, chance.randrange(_ACCEPTED_BETWEEN * 2))
-            recovered.append(_recover(proxy, pair, load))
+            recovered.append(_recover(proxy, pair, load, within_s))
             wait_until(
                 lambda: not proxy.disturbed or _has_failed(pair, load),
                 lambda: "a connection stays silent, or something late",
@@ -76,7 +82,7 @@ def _acknowledged_posts(load: Load) -> int:
     )
 
 
-def _recover(proxy: FaultProxy, pair: Pair, load: Load) -> float:
+def _recover(proxy: FaultProxy, pair: Pair, load: Load, within_s: float) -> float:
     """Seconds until what is sent from now on is accepted, and both services reach the log."""
     proxy.mode = Mode.PASSING
     since = time.monotonic()
@@ -85,6 +91,7 @@ def _recover(proxy: FaultProxy, pair: Pair, load: Load) -> float:
             _has_failed(pair, load) or (load.accepted_since(since) is not None and _both_reach_the_log(pair))
         ),
         lambda: "; ".join(httpx.get(url, timeout=NEVER_S).text for url in _health_urls(pair)),
+        within_s,
     )
     return time.monotonic() - since
 

@@ -11,6 +11,7 @@ import pytest
 
 from tests.faults.campaign import Piece
 from tests.faults.hostile_entries import Ending, a_newer_version, attack, the_last_position
+from tests.make_run import NEVER_S
 
 pytestmark = pytest.mark.processes
 
@@ -20,7 +21,7 @@ BUILDS = Path(__file__).parent / "builds"
 
 @pytest.mark.parametrize("ending", [a_newer_version, the_last_position])
 def test_hostile_entries_leave_what_the_rules_come_to(ending: Ending, tmp_path: Path) -> None:
-    outcome = attack(Piece(SEED, 400, tmp_path), ending)
+    outcome = attack(Piece(SEED, 400, tmp_path), ending, within_s=NEVER_S)
     assert (outcome.trials, outcome.wrong) == (400, [])
 
 

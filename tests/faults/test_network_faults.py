@@ -13,6 +13,7 @@ import pytest
 from tests.faults.campaign import Piece
 from tests.faults.fault_proxy import Mode
 from tests.faults.network_faults import FAULTY_MODES, shake_network
+from tests.make_run import NEVER_S
 
 pytestmark = pytest.mark.processes
 
@@ -22,7 +23,7 @@ CLIENT_RETRIES = Path(__file__).parent / "builds" / "client_retries"
 
 def test_books_balance_when_the_network_fails_in_every_way(tmp_path: Path) -> None:
     """Each mode spoilt something, or it would have proven nothing."""
-    outcome = shake_network(Piece(SEED, 200, tmp_path))
+    outcome = shake_network(Piece(SEED, 200, tmp_path), within_s=NEVER_S)
     assert outcome.wrong == []
     assert outcome.trials >= 200
     assert all(outcome.counts[f"times {mode}"] for mode in FAULTY_MODES), outcome.counts
@@ -31,5 +32,7 @@ def test_books_balance_when_the_network_fails_in_every_way(tmp_path: Path) -> No
 def test_lost_replies_double_entries_where_the_client_retries_and_no_command_is_remembered(
     tmp_path: Path,
 ) -> None:
-    outcome = shake_network(Piece(SEED, 100, tmp_path, CLIENT_RETRIES), [Mode.REPLIES_DROPPED])
+    outcome = shake_network(
+        Piece(SEED, 100, tmp_path, CLIENT_RETRIES), [Mode.REPLIES_DROPPED], within_s=NEVER_S
+    )
     assert outcome.counts["doubled"] > 0, outcome
