@@ -27,7 +27,7 @@ COMPILE := build/lock/bin/uv pip compile --universal --python-version 3.11 --upg
 help:
 	@echo "make run        start Redis, both services, their tails and the archive; Ctrl-C stops them"
 	@echo "make test       lint, types, import contracts and all tests"
-	@echo "make test-unit  the tests that start no processes and simulate no faults"
+	@echo "make test-unit  the tests that start no processes and simulate no faults, with a tenth of the generated examples"
 	@echo "make faults     attack the running pair: FAULT=network SEED=1 TRIALS=100; all and whole without them; goes on"
 	@echo "make replay-figures  what rebuilding 1,000,000 events and restarting on 2,000,000 costs; takes minutes"
 	@echo "make bench      how fast everything is, beside what else does the same: bench/results.md, within 15 minutes"
@@ -51,6 +51,7 @@ test: $(PACKAGE)
 	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive accounts customers deploy eventlog shared
 	$(PYTEST)
 
+test-unit: export EXAMPLES := few
 test-unit: $(PACKAGE)
 	$(PYTEST) -m "not processes" --ignore tests/faults
 

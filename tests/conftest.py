@@ -10,14 +10,19 @@ from pathlib import Path
 
 import pytest
 from argon2 import PasswordHasher
+from hypothesis import settings
 from werkzeug.routing import Rule
 
 from eventlog import EventLog
 from eventlog.embedded_redis import EmbeddedRedis
 from shared.events import make_codec
+from tests.examples import examples
 from tests.fake_redis import fake_pool
 
 pytest_plugins = ["tests.needs"]
+
+settings.register_profile("here", max_examples=examples(100), deadline=None, database=None)
+settings.load_profile("here")
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:

@@ -7,15 +7,11 @@ from pathlib import Path
 
 import pytest
 import redis
-from hypothesis import settings
 
 from eventlog import EventLog, ProjectionFile, Subscription
 from eventlog.embedded_redis import EmbeddedRedis, Server, find_server, list_servers
 from eventlog.redis_client import make_pool
 from tests.eventlog.parcels import make_codec, make_post
-
-settings.register_profile("here", deadline=None, database=None)
-settings.load_profile("here")
 
 
 def start_once(factory: pytest.TempPathFactory, server: Server) -> Iterator[EmbeddedRedis]:

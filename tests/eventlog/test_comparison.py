@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from eventlog import Insert, Position, Projection, ProjectionFile, ProjectionReader, Table
 from eventlog.comparison import FIRST_SHOWN, Comparison, RowDifference, TableDifference, compare
 from eventlog.parking import Parked
+from tests.examples import examples
 
 NUMBERED = Table("numbered", "id", {"note": str, "id": int, "size": int})  # its key is not its first column
 NAMED = Table("named", "name", {"name": str, "size": int})
@@ -91,7 +92,7 @@ def compared(was: Content, now: Content) -> Comparison:
             return compare(first, second, PAIRS)
 
 
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 @given(contents, contents)
 def test_comparison_is_the_difference_of_the_rows(was: Content, now: Content) -> None:
     """Numbers and names as keys, whatever their order; parked entries but for when they were parked."""
@@ -100,7 +101,7 @@ def test_comparison_is_the_difference_of_the_rows(was: Content, now: Content) ->
     assert found.is_same == (as_rows(was) == as_rows(now))
 
 
-@settings(max_examples=5)
+@settings(max_examples=examples(5))
 @given(contents)
 def test_equal_rows_are_the_same(content: Content) -> None:
     found = compared(content, content)

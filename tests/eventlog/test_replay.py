@@ -28,6 +28,7 @@ from tests.eventlog.parcels import (
     make_post,
 )
 from tests.eventlog.served_post import all_rows, rows_of, send_parcels, serve
+from tests.examples import examples
 from tests.fake_redis import fake_pool
 
 
@@ -85,7 +86,7 @@ def write(log: EventLog, client: redis.Redis, wanted: list[Event | None]) -> Non
             publish(log, event)
 
 
-@settings(max_examples=12)
+@settings(max_examples=examples(12))
 @given(events, st.data())
 def test_as_of_a_position_is_what_a_projection_of_the_entries_up_to_it_holds(
     wanted: list[Event | None], data: st.DataObject
@@ -182,7 +183,7 @@ def without_positions(rows: dict[str, list[Any]]) -> dict[str, list[Any]]:
     return {**rows, "parked": [why for _, *why in rows["parked"]]}
 
 
-@settings(max_examples=12)
+@settings(max_examples=examples(12))
 @given(events, st.data())
 def test_without_some_entries_is_what_a_log_that_never_had_them_gives(
     wanted: list[Event | None], data: st.DataObject

@@ -14,6 +14,7 @@ from eventlog import Add, Insert, Table, Update
 from eventlog.pending_rows import InvalidChange, PendingRows
 from eventlog.row_changes import Change, Value
 from eventlog.stored_rows import StoredRows
+from tests.examples import examples
 
 TABLES = [
     Table("letters", "id", {"id": int, "words": int, "town": str}),
@@ -97,7 +98,7 @@ def applied_in_batches(events: Sequence[list[Change]], sizes: Sequence[int]) -> 
     st.lists(st.lists(changes_of_letters, max_size=4), max_size=25),
     st.lists(st.integers(1, 10), max_size=10),
 )
-@settings(max_examples=400)
+@settings(max_examples=examples(400))
 def test_any_changes_in_any_batches_leave_the_rows_of_one_by_one(
     events: list[list[Change]], sizes: list[int]
 ) -> None:

@@ -20,6 +20,7 @@ from eventlog.embedded_redis import EmbeddedRedis
 from eventlog.log import Moment
 from shared.events import make_codec
 from shared.permissions import Role
+from tests.examples import examples
 from tests.fake_redis import fake_pool
 from tests.make_run import wait_until
 from tests.pair import Pair, running_pair
@@ -65,7 +66,7 @@ def all_answers(pair: Pair, **moment: str) -> list[tuple[Any, bool]]:
     return [(answer.get_json(), "Link" in answer.headers) for answer in answers]
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(12), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(EVENTS, min_size=1, max_size=12))
 def test_each_moment_is_answered_as_it_was_when_it_was_now(
     redis_server: EmbeddedRedis, events: list[Event]

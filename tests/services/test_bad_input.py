@@ -15,6 +15,7 @@ from werkzeug.test import TestResponse
 from eventlog import EventLog
 from shared.events import make_codec
 from shared.strict_json import LARGEST_BODY_BYTES
+from tests.examples import examples
 from tests.fake_redis import fake_pool
 from tests.pair import Client, Pair, running_pair
 
@@ -334,7 +335,7 @@ BODIES = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150))
 @given(body=BODIES, path=st.sampled_from([path for path in POSTS if path != "/users"]))
 def test_no_body_gives_a_5xx_or_an_entry_that_is_parked(pair: Pair, body: bytes, path: str) -> None:
     status = client(pair, path).post(path, data=body).status_code
@@ -360,7 +361,7 @@ HEADER_NAMES = [
 ]  # fmt: skip
 
 
-@settings(max_examples=400, deadline=None, database=None)
+@settings(max_examples=examples(400))
 @given(
     method=st.sampled_from(["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE", "TRACE", "BREW", ""]),
     segments=st.lists(SEGMENTS, max_size=5),

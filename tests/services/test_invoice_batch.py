@@ -20,6 +20,7 @@ from eventlog import START, EventLog, Metadata, Moment
 from shared.permissions import Role
 from shared.request_body import MOST_ERRORS
 from shared.strict_json import LARGEST_BATCH_BYTES, LARGEST_BODY_BYTES
+from tests.examples import examples
 from tests.pair import Pair, running_pair
 from tests.services.facts import a_customer_created, an_account_created, an_invoice_created
 
@@ -248,7 +249,7 @@ ITEMS = st.just(an_invoice()) | JSON_VALUES | st.fixed_dictionaries(
 
 
 @settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(150), suppress_health_check=[HealthCheck.function_scoped_fixture]
 )  # what one example writes, the next one may find
 @given(st.binary(max_size=200) | st.lists(ITEMS, max_size=4).map(lambda items: json.dumps(items).encode()))
 def test_no_body_gives_a_5xx_or_a_part_of_a_batch(pair: Pair, body: bytes) -> None:

@@ -34,6 +34,7 @@ from eventlog.row_changes import LARGEST_INTEGER, SMALLEST_INTEGER
 from eventlog.testing import Given
 from shared.events import make_codec
 from shared.permissions import Absent, Role
+from tests.examples import examples
 from tests.fake_redis import fake_redis
 from tests.pair import Client, Pair, running_pair
 from tests.services.facts import (
@@ -71,7 +72,7 @@ EVENTS: st.SearchStrategy[Event] = st.one_of(
 )
 
 
-@settings(max_examples=300, deadline=None, database=None)
+@settings(max_examples=examples(300))
 @given(events=st.lists(EVENTS, max_size=40))
 @example(
     events=[

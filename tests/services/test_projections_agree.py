@@ -20,6 +20,7 @@ from eventlog.parking import Parked
 from eventlog.row_changes import LARGEST_INTEGER, SMALLEST_INTEGER
 from eventlog.testing import Given
 from shared.events import make_codec
+from tests.examples import examples
 from tests.fake_redis import fake_redis
 from tests.pair import Pair, running_pair
 from tests.services.facts import (
@@ -60,7 +61,7 @@ def live_rows(scene: Given, table: str) -> list[Mapping[str, Any]]:
     return [row for row in found if row is not None and not row["deleted"]]
 
 
-@settings(max_examples=300, deadline=None, database=None)
+@settings(max_examples=examples(300))
 @given(events=st.lists(EVENTS, max_size=40))
 def test_both_refuse_the_same_and_totals_are_the_sums_of_live_invoices(events: list[Event]) -> None:
     refused, in_accounts = refusals(revenue, events)

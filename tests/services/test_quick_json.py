@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from customers.schemas import CreateInvoiceBody
 from shared.quick_json import QuickReader
 from shared.strict_json import BrokenFields, InvalidJson, check_object, parse_json
+from tests.examples import examples
 
 SCHEMA = CreateInvoiceBody()
 READER = QuickReader(SCHEMA)
@@ -78,13 +79,13 @@ def test_each_odd_object_is_read_quickly_where_it_is_read_slowly_and_as_the_same
     assert READER.read(as_bytes(text)) == read_slowly(as_bytes(text))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300))
 @given(texts)
 def test_an_object_is_read_quickly_where_it_is_read_slowly_and_as_the_same(text: str) -> None:
     assert READER.read(as_bytes(text)) == read_slowly(as_bytes(text))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100))
 @given(st.lists(st.just(TEXTS[0]) | st.sampled_from(TEXTS) | texts, max_size=4))
 @example([TEXTS[3], "{}"])
 def test_an_array_is_read_quickly_where_each_of_its_objects_is(items: list[str]) -> None:
@@ -103,7 +104,7 @@ line_texts = st.one_of(texts, st.just(json.dumps(RIGHT)), st.sampled_from(["", "
 right_line = json.dumps(RIGHT)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200))
 @given(st.lists(line_texts, min_size=1, max_size=4), st.sampled_from(["\n", "\r\n", " \n"]), st.booleans())
 @example([right_line * 2, ""], "\n", True)
 @example([right_line + right_line[:1], right_line[1:]], "\n", True)
