@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import json
 from collections.abc import Iterable
 from typing import Final
 
@@ -77,12 +79,17 @@ def _require_headers(described: Iterable[Header], asked: str, answered: TestResp
             continue
         found = f"{asked} answered {answered.status_code} with {name}: {value}"
         assert name.lower() in by_name, f"{found}, which is not described"
-        fits = Draft202012Validator(dict(by_name[name.lower()].schema)).is_valid(value)
-        assert fits, f"{found}, which is described as {by_name[name.lower()].schema}"
+        schema = json.dumps(by_name[name.lower()].schema)
+        assert _validator(schema).is_valid(value), f"{found}, which is described as {schema}"
     missing = [
         header.name for header in by_name.values() if header.always and header.name not in answered.headers
     ]
     assert not missing, f"{asked} answered {answered.status_code} without {missing}"
+
+
+@functools.cache
+def _validator(schema: str) -> Draft202012Validator:
+    return Draft202012Validator(json.loads(schema))
 
 
 def _require_conventions(method: str, path: str, answered: TestResponse) -> None:
