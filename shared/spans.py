@@ -34,6 +34,13 @@ _METHODS: Final = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 _UNTRACED: Final = ("/health/", "/metrics")  # asked every few seconds by whoever watches
 
 _propagator = TraceContextTextMapPropagator()
+_SCOPE: Final = "revenue-stream"
+# A setting that they pass over is a line; not so a header, which may be a secret.
+_LOGGERS_ABOUT_SETTINGS: Final = (
+    "opentelemetry.sdk.trace.sampling",
+    "opentelemetry.exporter.otlp.proto.http._common",
+)
+
 
 
 class Spans:
@@ -43,6 +50,8 @@ class Spans:
         # One line for each batch that could not be exported is enough; its retries need none.
         logging.getLogger("opentelemetry").setLevel(logging.ERROR)
         named = {SERVICE_NAME: process, **OTELResourceDetector().detect().attributes}
+        for about_settings in _LOGGERS_ABOUT_SETTINGS:
+            logging.getLogger(about_settings).setLevel(logging.WARNING)
         self._provider = TracerProvider(resource=Resource.create(named), shutdown_on_exit=False)
         self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
         self._tracer = self._provider.get_tracer("revenue-stream")

@@ -30,10 +30,18 @@ def start_tracing(process: str, environment: Mapping[str, str]) -> Spans | None:
         return None
     try:
         from shared.spans import Spans  # noqa: PLC0415  # an extra, which takes 0.3 s to import
+
+        return Spans(process)
     except ImportError as missing:
         _logger.warning("no traces: %s: pip install 'revenue-stream[tracing]'", missing)
-        return None
-    return Spans(process)
+    except Exception as refused:  # noqa: BLE001  # settings that it does not like, some while it is imported
+        _logger.warning(
+            "no traces: OpenTelemetry does not start: %s: %s: set right, or unset, what is wrong of %s",
+            type(refused).__name__,
+            refused,
+            ", ".join(sorted(name for name in environment if name.startswith("OTEL_"))),
+        )
+    return None
 
 
 def _is_off(environment: Mapping[str, str]) -> bool:

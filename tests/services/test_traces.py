@@ -137,3 +137,56 @@ def test_another_protocol_is_refused_with_a_line_and_the_service_starts() -> Non
     answered, said = start({**COLLECTOR, "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"})
     assert answered == "False False"
     assert said == "no traces: OTEL_EXPORTER_OTLP_PROTOCOL is 'grpc', and only http/protobuf is spoken"
+
+
+SETTINGS_REFUSED = [
+    (
+        {"OTEL_BSP_MAX_QUEUE_SIZE": "256"},
+        "max_export_batch_size must be less than or equal to max_queue_size.",
+    ),
+    ({"OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "4096"}, "max_export_batch_size must be less than"),
+    ({"OTEL_BSP_MAX_QUEUE_SIZE": "0"}, "max_queue_size must be a positive integer."),
+    ({"OTEL_BSP_MAX_QUEUE_SIZE": "9" * 30}, "OverflowError: "),
+    ({"OTEL_SPAN_LINK_COUNT_LIMIT": "abc"}, "OTEL_SPAN_LINK_COUNT_LIMIT must be a non-negative integer"),
+    ({"OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT": "-1"}, "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT must be a non-negative"),
+    (
+        {"OTEL_PYTHON_EXPORTER_OTLP_HTTP_CREDENTIAL_PROVIDER": "nobody"},
+        "Requested component 'nobody' not found",
+    ),
+]
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize(("settings", "reason"), SETTINGS_REFUSED)
+def test_settings_that_opentelemetry_refuses_are_a_line_and_the_service_starts(
+    monkeypatch: pytest.MonkeyPatch, settings: dict[str, str], reason: str
+) -> None:
+    """The line says which are set, and the values of none."""
+    headers = "OTEL_EXPORTER_OTLP_HEADERS"
+    environment = {**COLLECTOR, **settings, headers: "authorization=s3cret"}
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    answered, said = start(environment)
+    assert answered.startswith("False")
+    assert said.count("\n") == 0
+    assert said.startswith("no traces: OpenTelemetry does not start: ")
+    assert reason in said
+    assert said.endswith(f"set right, or unset, what is wrong of {', '.join(sorted(environment))}")
+    assert "s3cret" not in said
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize(
+    ("setting", "value", "line"),
+    [
+        ("OTEL_TRACES_SAMPLER", "parentbased_alway_off", "Couldn't recognize sampler parentbased_alway_off."),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "5s", "Invalid timeout value '5s', using default of 10 seconds"),
+    ],
+)
+def test_settings_that_opentelemetry_passes_over_are_a_line(
+    monkeypatch: pytest.MonkeyPatch, setting: str, value: str, line: str
+) -> None:
+    environment = {**COLLECTOR, setting: value}
+    for name, also in environment.items():
+        monkeypatch.setenv(name, also)
+    assert start(environment) == ("True True", line)
