@@ -17,6 +17,7 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.resources import SERVICE_NAME, OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from opentelemetry.trace import Link, SpanKind, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from opentelemetry.util.types import AttributeValue
@@ -33,7 +34,6 @@ _END_WITHIN_S: Final = 2.0  # for what is not exported yet, before supervisors l
 _METHODS: Final = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 _UNTRACED: Final = ("/health/", "/metrics")  # asked every few seconds by whoever watches
 
-_propagator = TraceContextTextMapPropagator()
 _SCOPE: Final = "revenue-stream"
 # A setting that they pass over is a line; not so a header, which may be a secret.
 _LOGGERS_ABOUT_SETTINGS: Final = (
@@ -41,6 +41,7 @@ _LOGGERS_ABOUT_SETTINGS: Final = (
     "opentelemetry.exporter.otlp.proto.http._common",
 )
 
+_propagator = TraceContextTextMapPropagator()
 
 
 class Spans:
@@ -49,12 +50,19 @@ class Spans:
     def __init__(self, process: str) -> None:
         # One line for each batch that could not be exported is enough; its retries need none.
         logging.getLogger("opentelemetry").setLevel(logging.ERROR)
-        named = {SERVICE_NAME: process, **OTELResourceDetector().detect().attributes}
         for about_settings in _LOGGERS_ABOUT_SETTINGS:
             logging.getLogger(about_settings).setLevel(logging.WARNING)
-        self._provider = TracerProvider(resource=Resource.create(named), shutdown_on_exit=False)
-        self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
-        self._tracer = self._provider.get_tracer("revenue-stream")
+        named = {SERVICE_NAME: process, **OTELResourceDetector().detect().attributes}
+        resource = Resource.create(named)
+        as_asked = TracerProvider(resource=resource, shutdown_on_exit=False)
+        # A batch's trace begins with it: any other sampler would choose anew, whatever was chosen for its entries.
+        always = TracerProvider(ALWAYS_ON, resource, shutdown_on_exit=False)
+        # Last of what may be refused: it begins a thread.
+        self._processor = BatchSpanProcessor(OTLPSpanExporter())
+        for provider in (as_asked, always):
+            provider.add_span_processor(self._processor)
+        self._tracer = as_asked.get_tracer(_SCOPE)
+        self._batch_tracer = always.get_tracer(_SCOPE)
         # Once, when it is called or the process ends; unlike atexit in the forked workers of a web server, too.
         self.end = Finalize(None, self._export_the_last, exitpriority=1)
 
@@ -129,50 +137,43 @@ class Spans:
         """Of all entries that came of one span, one that is its child; where a batch has others, a span of its own.
 
         The spans of the entries and that of the batch are linked to each other. Only entries of sampled traces, of
-        the first 100 of them.
+        the first 100 of them; that of the batch is there where one of them is.
         """
         traced = _by_origin(batch.recorded)
-        if not traced:
-            return
-        if len(traced) == 1:
-            ((origin, entries),) = traced.items()
-            if len(entries) == batch.entries:
-                self._apply(batch, origin, entries)
-                return
-        span = self._tracer.start_span(
-            f"apply batch to {batch.projection}",
-            context.Context(),
-            SpanKind.CONSUMER,
-            _messaging("process", batch.entries),
-            [Link(_span_context(origin)) for origin in traced],
-            batch.began_ns,
-        )
-        span.end(batch.ended_ns)
-        for origin, entries in traced.items():
-            self._apply(batch, origin, entries, [Link(span.get_span_context())])
+        begun = {origin: self._begin_apply(batch, origin, entries) for origin, entries in traced.items()}
+        applied = {origin: span for origin, span in begun.items() if span.is_recording()}
+        if applied and all(len(entries) < batch.entries for entries in traced.values()):
+            whole = self._batch_tracer.start_span(
+                f"apply batch to {batch.projection}",
+                context.Context(),
+                SpanKind.CONSUMER,
+                _messaging("process", batch.entries),
+                [Link(_span_context(origin)) for origin in applied],
+                batch.began_ns,
+            )
+            whole.end(batch.ended_ns)
+            for span in applied.values():
+                span.add_link(whole.get_span_context())
+        for span in applied.values():
+            span.end(batch.ended_ns)
 
-    def _apply(
-        self,
-        batch: AppliedBatch,
-        origin: str,
-        entries: Sequence[RecordedEvent[Event]],
-        links: Sequence[Link] = (),
-    ) -> None:
+    def _begin_apply(
+        self, batch: AppliedBatch, origin: str, entries: Sequence[RecordedEvent[Event]]
+    ) -> trace.Span:
         span = self._tracer.start_span(
             f"apply to {batch.projection}",
             _context_of(origin),
             SpanKind.CONSUMER,
             {**_messaging("process", len(entries)), "eventlog.position": entries[-1].id},
-            links,
-            batch.began_ns,
+            start_time=batch.began_ns,
         )
         if not {str(parked.position) for parked in batch.parked}.isdisjoint(entry.id for entry in entries):
             span.set_status(Status(StatusCode.ERROR, "parked"))
-        span.end(batch.ended_ns)
+        return span
 
     def _export_the_last(self) -> None:
         """For so long as a collector may take, and no longer."""
-        ending = threading.Thread(target=self._provider.shutdown, daemon=True)
+        ending = threading.Thread(target=self._processor.shutdown, daemon=True)
         ending.start()
         ending.join(_END_WITHIN_S)
 

@@ -10,10 +10,13 @@ if TYPE_CHECKING:
 
 TRACEPARENT: Final = "traceparent"
 _NAMED: Final = "HTTP_TRACEPARENT"
-# Version 0: trace id, id of the span that asks, flags. No id has only zeros.
-_TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}", re.ASCII)
-
-
+# Version, trace id, id of the span that asks, flags, and what only a later version than 00 has. No id has only
+# zeros, and ff is no version.
+_TRACEPARENT: Final = re.compile(
+    r"(?!ff)([0-9a-f]{2})-((?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16})-([0-9a-f]{2})(-.*)?",
+    re.ASCII,
+)
+_SAMPLED: Final = 0x01
 _TRACE_ID: Final = slice(3, 35)
 
 
@@ -29,6 +32,11 @@ def trace_id_of(traceparent: str) -> str:
 
 
 def requested_traceparent(environ: WSGIEnvironment) -> str | None:
-    """As the request has it; None where it has none that can be read."""
-    named: str | None = environ.get(_NAMED)
-    return named if named is not None and _TRACEPARENT.fullmatch(named) else None
+    """Of version 00, as the request has it or as a later version is read as one; None where it cannot be read."""
+    found = _TRACEPARENT.fullmatch(environ.get(_NAMED, ""))
+    if found is None:
+        return None
+    version, ids, flags, more = found.groups()
+    if version == "00":
+        return found[0] if more is None else None
+    return f"00-{ids}-{int(flags, 16) & _SAMPLED:02x}"  # no other flag need mean there what it means here

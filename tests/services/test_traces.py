@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,7 @@ from shared.tracing import start_tracing
 from tests.clock import FIXED_NOW
 from tests.pair import Pair, running_pair
 from tests.services.facts import an_invoice_created
-from tests.trace_collector import running_collector
+from tests.trace_collector import Seen, running_collector
 
 TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
@@ -53,6 +53,9 @@ def test_the_callers_trace_is_passed_on_without_a_collector(pair: Pair, flags: s
         TRACEPARENT + "-more",
         f"{TRACEPARENT},{TRACEPARENT}",
         f"ff{TRACEPARENT[2:]}",
+        f"ff{TRACEPARENT[2:]}-more",
+        f"cc{TRACEPARENT[2:]}more",
+        f"cc-{'0' * 32}-00f067aa0ba902b7-01-more",
         f"00-{'0' * 32}-00f067aa0ba902b7-01",
         f"00-4bf92f3577b34da6a3ce929d0e0e4736-{'0' * 16}-01",
     ],
@@ -61,13 +64,19 @@ def test_what_names_no_trace_is_passed_over(pair: Pair, asked: str | None) -> No
     assert "traceparent" not in metadata_of_a_customer_created(pair, asked)
 
 
-@pytest.mark.processes
-def test_a_batch_of_many_traces_is_shown_in_the_first_hundred(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Neither what cannot be read nor what is not sampled counts, nor how many entries a trace has."""
-    traceparents = [f"00-{number:032x}-00f067aa0ba902b7-01" for number in range(1, 151)]
-    asked = ["garbage", traceparents[0], traceparents[0][:-2] + "00", *traceparents, None]
+@pytest.mark.parametrize(
+    ("later", "passed_on"), [("01", "01"), ("00", "00"), ("01-more", "01"), ("03-", "01"), ("fe-more", "00")]
+)
+def test_a_later_version_is_read_as_far_as_this_one_goes(pair: Pair, later: str, passed_on: str) -> None:
+    """Of its flags only that for sampled is known to mean the same."""
+    found = metadata_of_a_customer_created(pair, f"cc{TRACEPARENT[2:-2]}{later}")
+    assert found["traceparent"] == f"{TRACEPARENT[:-2]}{passed_on}"
+
+
+def spans_of_a_batch(
+    asked: Sequence[str | None], folder: Path, monkeypatch: pytest.MonkeyPatch, **environment: str
+) -> tuple[list[Seen], list[Seen]]:
+    """That of the batch, if there is one, and those of its entries, which carry what is asked."""
     recorded = [
         RecordedEvent(
             an_invoice_created(number),
@@ -79,17 +88,56 @@ def test_a_batch_of_many_traces_is_shown_in_the_first_hundred(
         )
         for number, traceparent in enumerate(asked, 1)
     ]
-    with running_collector(tmp_path) as collector:
-        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
+    with running_collector(folder) as collector:
+        for name, value in {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, **environment}.items():
+            monkeypatch.setenv(name, value)
         spans = start_tracing("accounts-tail", os.environ)
         assert spans is not None
         first, last = recorded[0].position, recorded[-1].position
         spans.of_batch(AppliedBatch("revenue", 1, 2, len(recorded), recorded, [], first, last))
         spans.end()
-        batch, *applied = sorted(collector.spans(), key=lambda span: span.parent_id)
+        seen = collector.spans()
+    return [span for span in seen if not span.parent_id], [span for span in seen if span.parent_id]
+
+
+@pytest.mark.processes
+def test_a_batch_of_many_traces_is_shown_in_the_first_hundred(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither what cannot be read nor what is not sampled counts, nor how many entries a trace has."""
+    traceparents = [f"00-{number:032x}-00f067aa0ba902b7-01" for number in range(1, 151)]
+    asked = ["garbage", traceparents[0], traceparents[0][:-2] + "00", *traceparents, None]
+    (batch,), applied = spans_of_a_batch(asked, tmp_path, monkeypatch)
     assert len(batch.links) == len(applied) == 100
     assert {span.trace_id for span in applied} == {found[3:35] for found in traceparents[:100]}
     assert {tuple(span.links) for span in applied} == {(batch.id,)}
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize(
+    ("sampler", "sampled"),
+    [
+        ("parentbased_always_off", ["1" * 16, "f" * 16]),
+        ("parentbased_traceidratio", ["1" * 16, "f" * 16]),
+        ("traceidratio", ["1" * 16]),
+        ("always_off", []),
+    ],
+)
+def test_a_batch_is_sampled_where_one_of_its_entries_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sampler: str, sampled: list[str]
+) -> None:
+    """And not as a trace of its own would be; those that look at the trace's id take the lowest."""
+    origins = ["1" * 16, "f" * 16]  # the id of each trace is that of its origin, twice
+    batch, applied = spans_of_a_batch(
+        [f"00-{'0' * 31}5-{'2' * 16}-00", *(f"00-{origin * 2}-{origin}-01" for origin in origins)],
+        tmp_path,
+        monkeypatch,
+        OTEL_TRACES_SAMPLER=sampler,
+        OTEL_TRACES_SAMPLER_ARG="0.07",
+    )
+    assert [span.parent_id for span in applied] == sampled
+    assert [span.links for span in batch] == ([sampled] if sampled else [])
+    assert [span.links for span in applied] == [[span.id for span in batch]] * len(sampled)
 
 
 # In processes of their own: what was imported once stays.
