@@ -26,7 +26,7 @@ from eventlog.checkpoints import Checkpoint
 from eventlog.codec import Entry
 from eventlog.continuity import Snapshot
 from eventlog.counted import counted
-from eventlog.errors import ArchiveUnusable
+from eventlog.errors import ArchiveDisagrees, ArchiveUnusable
 from eventlog.position import START, Position
 from eventlog.sqlite_file import ReadOnlyConnections
 
@@ -162,7 +162,7 @@ class ArchiveReader:
         return self._ask(read)
 
     def require_entries(self, entries: Sequence[Entry]) -> None:
-        """ArchiveUnusable unless it keeps these, which follow each other, just so; names the first that it does not."""
+        """ArchiveDisagrees unless it keeps these, which follow each other, just so; names the first that differs."""
         if not entries:
             return
         before = entries[0].position.previous()
@@ -171,7 +171,7 @@ class ArchiveReader:
             if there != here:
                 number = self._ask(lambda connection: _ordinal(connection, before)) + index + 1
                 at = (there or here).position
-                raise ArchiveUnusable(f"{self.path} and Redis disagree on entry number {number}, at {at}")
+                raise ArchiveDisagrees(f"{self.path} and Redis disagree on entry number {number}, at {at}")
 
     def require_all(self, log_id: str, sequence: int) -> None:
         """ArchiveUnusable unless it is of this log and has every entry up to a sequence."""

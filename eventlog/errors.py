@@ -203,6 +203,10 @@ class ArchiveAltered(ArchiveUnusable):
         self.position = position
 
 
+class ArchiveDisagrees(ArchiveUnusable):
+    """The archive is as it was written, as far as was looked, and Redis has another entry."""
+
+
 class ReseedRefused(EventLogError):
     """The log was not written back; nothing was changed."""
 

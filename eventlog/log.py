@@ -529,10 +529,9 @@ class EventLog:
         following = after.next()
         if following is None:
             return []
-        return [
-            Entry(*entry)
-            for entry in self._redis.execute("XRANGE", self.stream, str(following), "+", "COUNT", count)
-        ]
+        with self._wrong_types_named():
+            found = self._redis.execute("XRANGE", self.stream, str(following), "+", "COUNT", count)
+        return [Entry(*entry) for entry in found]
 
     def read_back(self, up_to: Position = LAST, count: int = 1000) -> list[Entry]:
         """Up to `count` entries that end with the one at a position, or before it; the newest first."""

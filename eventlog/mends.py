@@ -19,7 +19,8 @@ ENTRIES_MEND: Final = (
 )
 LOG_MEND: Final = (
     "Make sure that this is the Redis and the stream you mean (REDIS_URL, EVENT_STREAM). Then restore the Redis "
-    "data that held the log; or write back from the archive what Redis lost: `eventlog reseed`; "
+    "data that held the log; or write back from the archive what Redis lost: `eventlog reseed`, with `--replace` where "
+    "some of it is there still, or was changed; "
     f"or accept what is there now: {_ACCEPT}"
 )
 NO_LOG_MEND: Final = (

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import click
 
+from eventlog.archive_reader import ArchiveReader
 from eventlog.commands.common import DIFFERENT, INTERRUPTED, NOT_YET, Command, json_option, print_json
 from eventlog.counted import counted
 from eventlog.errors import NotBuilt
 from eventlog.generations import discard
+from eventlog.log_comparison import find_lost
 from eventlog.progress import progress
 from eventlog.rebuild import Built, build_generation
 from eventlog.tail import switch_generation
@@ -64,7 +66,8 @@ def rebuild(service: Service, switch: bool, switch_if_equal: bool, as_json: bool
 def verify(service: Service, repair: bool, as_json: bool) -> None:
     """Compute everything again, from the log up to what is served now, and name each row that differs.
 
-    Exit code 3: something is wrong, and was not repaired.
+    Exit code 3: something is wrong, and was not repaired. Where the archive has an entry that Redis has otherwise, or
+    not at all, it is the log that is wrong: that is said, and --repair refuses (exit code 1).
     """
     wrong = _find_wrong(service)
     built = _build(service)
@@ -73,6 +76,12 @@ def verify(service: Service, repair: bool, as_json: bool) -> None:
     right = built.comparison is not None and built.comparison.is_same and not wrong
     repaired = repair and not right
     try:
+        if not right and (lost := _find_lost(service)):
+            wrong.append(lost)
+            if repair:
+                raise click.ClickException(
+                    f"Nothing was repaired, for what was acknowledged would be gone: {lost}"
+                )
         if repaired:
             switch_or_exit(service, built.generation, _kind(built))
             service.generations.forget_previous()  # or a rollback would serve what was wrong
@@ -134,6 +143,19 @@ def _find_wrong(service: Service) -> list[str]:
             return wrong
     except NotBuilt as unusable:
         return [*wrong, str(unusable)]
+
+
+def _find_lost(service: Service) -> str:
+    """What the archive has and the log has not, and what mends it; empty where there is no such entry."""
+    archive = ArchiveReader(service.read_settings().archive)
+    with progress("comparing Redis with the archive") as on_progress:
+        found = find_lost(service.connect(), archive, on_progress)
+    if found is None:
+        return ""
+    return (
+        f"{found}, {archive.path}. If `eventlog archive --check` finds nothing wrong with that, write back what it "
+        "has: `eventlog reseed --replace`; then verify again. Else put a copy of it back (docs/runbook.md, Archive)"
+    )
 
 
 def _kind(built: Built) -> RequestKind:

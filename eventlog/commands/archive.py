@@ -165,13 +165,15 @@ def _count_lacking(place: Place, end: Checkpoint) -> int:
 @click.option(
     "--replace",
     is_flag=True,
-    help="Put aside what Redis has still of this log (as STREAM-aside), where the archive has all of it, or keys "
-    "tell what of the rest is genuine.",
+    help="Put aside what Redis has still of this log (as STREAM-aside), where the archive has all of it, or what it "
+    "was before it was changed, or keys tell what of the rest is genuine.",
 )
 @json_option
 @at_the_log
 def reseed_log(place: Place, archives: tuple[Path, ...], replace: bool, as_json: bool) -> None:
     """Write the log back from its archive, after Redis lost everything; or, with --replace, a part of it.
+
+    Where it is there, each entry is compared with the archive, and the first that differs is named.
 
     The same log: its id, positions and sequences, counters, and the commands that clients named in the last 24
     hours; tails, services and the archive go on by themselves. Refuses, with exit code 1, where entries are there
@@ -197,11 +199,14 @@ def _told(done: Reseeded) -> str:
     if not done.entries_written:
         return f"log {done.log_id} is there, up to {done.position} and further: nothing to do"
     behind = ""
-    if done.entries_kept or done.dropped:
+    if done.entries_kept:
         behind = (
             f" From Redis came {counted(done.entries_kept, 'entry')} that keys prove, {done.renumbered} under another "
-            f"number; {counted(done.dropped, 'entry')} that they do not prove {'is' if done.dropped == 1 else 'are'} "
-            "left out."
+            "number."
+        )
+    if done.dropped:
+        behind += (
+            f" Of Redis {counted(done.dropped, 'entry')} {'is' if done.dropped == 1 else 'are'} left out."
         )
     for position, reason in done.first_dropped:
         behind += f"\n{position}: {reason}"

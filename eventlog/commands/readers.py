@@ -21,7 +21,7 @@ from eventlog.commands.common import (
 )
 from eventlog.counted import counted
 from eventlog.durations import short_duration
-from eventlog.errors import ArchiveUnusable, TrimRefused
+from eventlog.errors import ArchiveDisagrees, ArchiveUnusable, TrimRefused
 from eventlog.progress import progress
 from eventlog.reader_status import ReaderStatus, list_reader_statuses
 from eventlog.readers import ReaderKind, WhyKept
@@ -127,6 +127,11 @@ def trim(place: Place, keep: Keep, dry_run: bool, as_json: bool) -> None:
         mend = "put the archive back, or a copy of it (docs/runbook.md, Archive)"
         if not place.log.state().trimmed:  # else what was trimmed is nowhere but in the archive
             mend += f"; or, where it is lost, move {place.archive.parent} aside, so that another is built"
+        if isinstance(problem, ArchiveDisagrees):  # and it may be all that has the genuine entry
+            mend = (
+                "first see `eventlog archive --check`. Where that finds nothing, it is Redis that was altered: "
+                f"`eventlog reseed --replace`. Where it is the archive, {mend}"
+            )
         raise TrimRefused(
             f"{so_far}, for what would go is not in the archive: {problem}. To mend it, {mend}; then try again"
         ) from problem

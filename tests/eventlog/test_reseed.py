@@ -476,6 +476,22 @@ def long(url: str, tmp_path: Path) -> Iterator[Lost]:
         yield lost
 
 
+def test_the_one_entry_that_was_changed_is_found_among_many(long: Lost) -> None:
+    pipeline = long.client.pipeline(transaction=False)
+    for number, entry in enumerate(long.entries, 1):
+        fields = [b"EventTypeName", b"ParcelLost", b"Payload", b"{}"] if number == 35_000 else entry.fields
+        pipeline.execute_command("XADD", "put aside", entry.id, *fields)  # type: ignore[no-untyped-call]  # redis-py left it so
+    pipeline.execute()
+    assert long.reseed().exit_code == 0
+    long.client.rename("put aside", STREAM)
+    refused = long.reseed()
+    assert refused.exit_code == 1
+    assert f"entry number 35000, at {long.entries[34_999].position}, is not in Redis" in refused.output
+    done = json.loads(long.reseed("--replace", "--json").stdout)
+    assert (done["entries_written"], done["dropped"]) == (40_006, 1)
+    assert raw_entries(long.client) == long.entries
+
+
 def start_one(lost: Lost, command: str = "reseed") -> subprocess.Popen[str]:
     return subprocess.Popen(
         [
