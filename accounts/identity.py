@@ -25,6 +25,9 @@ _HASHING_WAIT_S = 5.0
 class UserExists(Exception):
     """Somebody has this name already."""
 
+    def __init__(self, username: str) -> None:
+        super().__init__(f"user {username!r} exists already: choose another name")
+
 
 class NotAllowed(Exception):
     """Whoever asks for it may not log in any more, or has another role than its token says."""
@@ -33,6 +36,9 @@ class NotAllowed(Exception):
 class NoSuchUser(Exception):
     """Nobody has this name."""
 
+    def __init__(self, username: str) -> None:
+        super().__init__(f"there is no user {username[:100]!r}: `accounts users list` shows who there is")
+
 
 class LastAdmin(Exception):
     """Nobody else could do what only admins may."""
@@ -40,6 +46,13 @@ class LastAdmin(Exception):
 
 class TooBusy(Exception):
     """Too many passwords are being checked; try again."""
+
+
+class Authenticated(NamedTuple):
+    """Who gave the right password, and the hash that it was verified with: another one ends what it would begin."""
+
+    identity: Identity
+    password_hash: str
 
 
 class ListedUser(NamedTuple):
@@ -75,7 +88,7 @@ class Users:
                     (username, password_hash, role.value, _now()),
                 )
         except sqlite3.IntegrityError:
-            raise UserExists(f"user {username!r} exists already: choose another name") from None
+            raise UserExists(username) from None
 
     def is_current(self, identity: Identity) -> bool:
         """Whether the user may still log in, and still has this role."""
@@ -84,8 +97,11 @@ class Users:
         with self._file.open() as file:
             return _is_current(file, identity)
 
-    def authenticate(self, username: str, password: str) -> Identity | None:
-        """Who it is, or None; an unknown or disabled name takes as long as a wrong password."""
+    def authenticate(self, username: str, password: str) -> Authenticated | None:
+        """Who it is, or None; an unknown or disabled name takes as long as a wrong password.
+
+        None also where the user was disabled or given another password meanwhile: to verify one takes long enough.
+        """
         found = self._find(username)
         with self._hashing_place():
             if self._nobodys_hash is None:
@@ -95,7 +111,9 @@ class Users:
                 self._hasher.verify(password_hash, password)
             except (VerificationError, InvalidHashError):
                 return None
-        return Identity(username, Role(found[1])) if found and not found[2] else None
+        if not found or found[2] or self._find(username) != found:
+            return None
+        return Authenticated(Identity(username, Role(found[1])), password_hash)
 
     def find(self, username: str) -> Identity | None:
         """The user as it is now, disabled or not; None if there is none."""
@@ -170,7 +188,7 @@ class Users:
     @contextmanager
     def _changing(self, username: str) -> Iterator[sqlite3.Connection]:
         if self._find(username) is None:
-            raise NoSuchUser(f"there is no user {username[:100]!r}: `accounts users list` shows who there is")
+            raise NoSuchUser(username)
         with self._file.change() as file:
             yield file
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from accounts.failed_logins import FailedLogins
-from accounts.identity import Users
-from shared.permissions import Identity
+from accounts.identity import Authenticated, Users
 
 
 class Logins:
@@ -14,14 +13,14 @@ class Logins:
         self._users = users
         self._failed = failed
 
-    def authenticate(self, username: str, password: str, address: str) -> Identity | None:
+    def authenticate(self, username: str, password: str, address: str) -> Authenticated | None:
         """None for a wrong name or password; TooManyFailures or TooBusy where it was not looked at."""
         attempt = self._failed.begin(username, address)
         try:
-            identity = self._users.authenticate(username, password)
+            authenticated = self._users.authenticate(username, password)
         except BaseException:
             self._failed.take_back(attempt)
             raise
-        if identity is not None:
+        if authenticated is not None:
             self._failed.succeeded(attempt)
-        return identity
+        return authenticated

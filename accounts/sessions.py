@@ -9,6 +9,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from accounts.identity import Authenticated
 from accounts.users_file import WHO_MAY_LOG_IN, UsersFile
 from shared.permissions import Identity, Role
 
@@ -32,16 +33,21 @@ class Sessions:
         self._file = UsersFile(directory)
         self._clock = clock
 
-    def begin(self, username: str) -> RefreshToken | None:
-        """The first token of a new session; None where the user was disabled in this moment."""
+    def begin(self, authenticated: Authenticated) -> RefreshToken | None:
+        """The first token of a new session; None where the user was disabled or given another password in this moment.
+
+        That would have ended it, had it begun before.
+        """
+        username, password_hash = authenticated.identity.username, authenticated.password_hash
         now_s = self._now_s()
         session_id, secret = secrets.token_urlsafe(16), secrets.token_urlsafe(_SECRET_BYTES)
         idle_until_s, ends_s = now_s + int(IDLE.total_seconds()), now_s + int(LONGEST.total_seconds())
         with self._file.change() as file:
             file.execute("DELETE FROM sessions WHERE min(idle_until_s, ends_s) <= ?", (now_s,))
             begun = file.execute(
-                f"INSERT INTO sessions SELECT ?, ?, ?, ?, ? WHERE ? IN {WHO_MAY_LOG_IN}",
-                (session_id, username, _hash(secret), idle_until_s, ends_s, username),
+                "INSERT INTO sessions SELECT ?, username, ?, ?, ? FROM users"
+                f" WHERE username = ? AND password_hash = ? AND username IN {WHO_MAY_LOG_IN}",
+                (session_id, _hash(secret), idle_until_s, ends_s, username, password_hash),
             )
         return RefreshToken(session_id + secret, IDLE) if begun.rowcount else None
 

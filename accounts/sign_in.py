@@ -50,17 +50,17 @@ def make_sign_in_routes(
         """Log in: answers the bare token, or JSON with a refresh token where `Accept` asks for it."""
         body = load_body(_LOGIN)
         key = issuer.find_key()  # without one nothing begins
-        identity = logins.authenticate(body["username"], body["password"], request.remote_addr or "")
-        if identity is None:
+        authenticated = logins.authenticate(body["username"], body["password"], request.remote_addr or "")
+        if authenticated is None:
             raise unauthorized("Username or password is wrong.")
         headers = {**_NO_STORE, "Vary": "Accept"}
         asked = request.headers.get("Accept", "*/*")
         if preferred_media_type(asked, operations.LOG_IN.media_types) != "application/json":
-            return Response(issuer.issue(identity, key), 200, headers, mimetype="text/plain")
-        refresh_token = sessions.begin(identity.username)
+            return Response(issuer.issue(authenticated.identity, key), 200, headers, mimetype="text/plain")
+        refresh_token = sessions.begin(authenticated)
         if refresh_token is None:
             raise unauthorized("Username or password is wrong.")
-        return answer(_logged_in(issuer.issue(identity, key), refresh_token), headers=headers)
+        return answer(_logged_in(issuer.issue(authenticated.identity, key), refresh_token), headers=headers)
 
     @routes.post("/auth/refresh")
     @described(operations.REFRESH)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import sqlite3
 import sys
 import warnings
 from collections.abc import Callable
@@ -49,12 +50,15 @@ def add_user(
     """
     password = _choose_password(from_stdin=password_stdin, generate=generate)
     user = _checked(username, password, role)
-    try:
-        _open_users(service).add(user["username"], user["password"], user["role"])
-    except UserExists as problem:
-        raise click.ClickException(str(problem)) from problem
+    there = _open_users(service)
+    if generate and there.find(username) is not None:
+        raise click.ClickException(str(UserExists(username)))
+
+    def add() -> None:
+        there.add(user["username"], user["password"], user["role"])
+
     told = {"username": username, "role": role}
-    _tell(told, f"added {role} {username}", password if generate else None, as_json=as_json)
+    _set_password(add, told, f"added {role} {username}", password if generate else None, as_json=as_json)
 
 
 @users.command(examples=["ada --generate"])
@@ -67,9 +71,15 @@ def passwd(service: Service, username: str, password_stdin: bool, generate: bool
     """Give a user another password, and end the user's sessions; access tokens stay good for up to 15 minutes."""
     password = _choose_password(from_stdin=password_stdin, generate=generate)
     _checked("anybody", password, Role.MEMBER.value)
-    _of_a_user(lambda: _open_users(service).change_password(username, password))
-    told = f"{username} has another password, and no session; access tokens stay good for up to 15 minutes"
-    _tell({"username": username}, told, password if generate else None, as_json=as_json)
+    there = _open_users(service)
+    if generate and there.find(username) is None:
+        raise click.ClickException(str(NoSuchUser(username)))
+
+    def change() -> None:
+        there.change_password(username, password)
+
+    line = f"{username} has another password, and no session; access tokens stay good for up to 15 minutes"
+    _set_password(change, {"username": username}, line, password if generate else None, as_json=as_json)
 
 
 @users.command(examples=["ada"])
@@ -83,8 +93,8 @@ def disable(service: Service, username: str, as_json: bool) -> None:
 
     The last admin who may log in is not disabled: add another one first.
     """
-    _of_a_user(lambda: _open_users(service).disable(username))
-    _tell({"username": username, "disabled": True}, f"disabled {username}", None, as_json=as_json)
+    _change(lambda: _open_users(service).disable(username))
+    _tell({"username": username, "disabled": True}, f"disabled {username}", as_json=as_json)
 
 
 @users.command(examples=["ada"])
@@ -93,8 +103,8 @@ def disable(service: Service, username: str, as_json: bool) -> None:
 @pass_service
 def enable(service: Service, username: str, as_json: bool) -> None:
     """Let a user who was disabled log in again."""
-    _of_a_user(lambda: _open_users(service).enable(username))
-    _tell({"username": username, "disabled": False}, f"enabled {username}", None, as_json=as_json)
+    _change(lambda: _open_users(service).enable(username))
+    _tell({"username": username, "disabled": False}, f"enabled {username}", as_json=as_json)
 
 
 @users.command("list", examples=["", "--json"])
@@ -123,7 +133,7 @@ def _choose_password(*, from_stdin: bool, generate: bool) -> str:
     if generate:
         return secrets.token_urlsafe(_GENERATED_BYTES)
     if from_stdin:
-        return sys.stdin.readline().rstrip("\r\n")
+        return _read_password()
     try:
         with warnings.catch_warnings(action="error", category=GetPassWarning):
             password: str = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
@@ -132,6 +142,16 @@ def _choose_password(*, from_stdin: bool, generate: bool) -> str:
             "there is no terminal to ask for a password on: give --password-stdin or --generate"
         ) from None
     return password
+
+
+def _read_password() -> str:
+    mend = "give the password there, in one line"
+    if sys.stdin is None:
+        raise click.UsageError(f"standard input is closed: {mend}")
+    try:
+        return sys.stdin.readline().rstrip("\r\n")
+    except UnicodeDecodeError as problem:
+        raise click.UsageError(f"standard input is no text in {problem.encoding}: {mend}") from problem
 
 
 def _checked(username: str, password: str, role: str) -> dict[str, Any]:
@@ -146,18 +166,50 @@ def _checked(username: str, password: str, role: str) -> dict[str, Any]:
     return user
 
 
-def _of_a_user(change: Callable[[], None]) -> None:
+def _set_password(
+    change: Callable[[], None], told: dict[str, Any], line: str, generated: str | None, *, as_json: bool
+) -> None:
+    """A generated password is shown before it is set: one that nobody has seen would keep its user out."""
+    if generated is None:
+        _change(change)
+        _tell(told, line, as_json=as_json)
+        return
+    _show_password(
+        {**told, "password": generated}, f"password, shown this once: {generated}", as_json=as_json
+    )
+    try:
+        _change(change)
+    except (click.ClickException, OSError, sqlite3.Error) as problem:
+        raise click.ClickException(f"{problem}; the password that was shown is not set") from problem
+    if not as_json:
+        click.echo(line)
+
+
+def _change(change: Callable[[], None]) -> None:
     try:
         change()
-    except (LastAdmin, NoSuchUser) as problem:
+    except (LastAdmin, NoSuchUser, UserExists) as problem:
         raise click.ClickException(str(problem)) from problem
 
 
-def _tell(told: dict[str, Any], line: str, password: str | None, *, as_json: bool) -> None:
-    """`password` is shown here, and nowhere again."""
+def _show_password(told: dict[str, Any], line: str, *, as_json: bool) -> None:
+    why = "standard output is closed"
+    if sys.stdout is not None:
+        try:
+            _tell(told, line, as_json=as_json)
+        except (
+            OSError
+        ) as problem:  # a closed pipe, too, which is else taken for a reader that has seen enough
+            why = str(problem.strerror)
+        else:
+            return
+    raise click.ClickException(
+        f"the password could not be shown ({why}), and nothing was changed: give standard output a place that takes it"
+    )
+
+
+def _tell(told: dict[str, Any], line: str, *, as_json: bool) -> None:
     if as_json:
-        print_json(told if password is None else {**told, "password": password})
-        return
-    click.echo(line)
-    if password is not None:
-        click.echo(f"password, shown this once: {password}")
+        print_json(told)
+    else:
+        click.echo(line)

@@ -16,7 +16,7 @@ from shared.settings import InvalidSettings, Settings
 def _examine(settings: Settings) -> list[Finding]:
     from shared.public_keys import open_keys  # noqa: PLC0415  # cryptography takes long to import
 
-    return judge_keys(open_keys(settings.jwks, settings.data_dir / "customers").check())
+    return judge_keys(open_keys(settings.jwks, settings.data_dir / "customers", keeps=False).check())
 
 
 def _require_safe_start(settings: Settings) -> None:

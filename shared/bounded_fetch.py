@@ -50,7 +50,10 @@ class _Fetching(Thread):
             with opener.open(self._url, timeout=self._within_s) as answer:
                 self.body = answer.read(self._most_bytes)
         except (OSError, HTTPException, ValueError) as problem:
-            self.problem = (str(problem) or type(problem).__name__)[:_SHOWN_CHARACTERS]
+            told = (str(problem) or type(problem).__name__)[
+                :_SHOWN_CHARACTERS
+            ]  # in words of the address, too
+            self.problem = "".join(each if each.isprintable() else "?" for each in told)
 
     def cut_off(self) -> None:
         """Let the thread end soon, whatever still comes."""

@@ -8,6 +8,7 @@ import threading
 import time
 from base64 import urlsafe_b64decode
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -96,32 +97,48 @@ class PublicKeyFile:
 
 
 class ServedKeys:
-    """The keys that an address serves. The last ones that it served are kept in a file, for when it is away."""
+    """The keys that an address serves. The last ones that it served are kept in a file, for when it is away.
 
-    def __init__(self, url: str, kept: Path, clock: Callable[[], float] = time.monotonic) -> None:
-        """`clock` counts seconds."""
+    The file's date is when it served them.
+    """
+
+    def __init__(
+        self, url: str, kept: Path, clock: Callable[[], float] = time.monotonic, *, keeps: bool = True
+    ) -> None:
+        """`clock` counts seconds. Without `keeps` the file is only read."""
         self._url = url
         self._kept = kept
         self._clock = clock
+        self._keeps = keeps
         self._keys: Mapping[str, bytes] = {}
         self._asked_at: float | None = None
+        self._served_at = 0.0  # the keys that are known, by its clock
+        self._problem = ""  # with the last answer
         self._asking = threading.Lock()
 
     def find(self, key_id: str) -> bytes | None:
         """As PublicKeys; asks the address for a key that is not known, and when what is known is a minute old."""
         if not self._keys:
             self._begin()
-        elif key_id not in self._keys or self._age_s() > FRESH_S:
+        if key_id not in self._keys or self._age_s() > FRESH_S:
             self._ask_unless_asked()
         return self._keys.get(key_id)
 
     def check(self) -> Check:
-        """For `/health/ready`: whether any token can be checked."""
+        """For `/health/ready`: whether any token can be checked, by the keys of the last minute."""
         try:
             self.find("")
         except KeysUnknown as problem:
             return Check("degraded", str(problem), MEND)
-        return _CHECKED
+        served_for_s = self._clock() - self._served_at
+        if not self._problem or served_for_s <= FRESH_S:
+            return _CHECKED
+        since = datetime.now(UTC) - timedelta(seconds=served_for_s)
+        detail = (
+            f"{self._url} has given no keys since {since:%Y-%m-%dT%H:%M:%SZ} ({self._problem}); those of then go on,"
+            " and what was signed with one that was removed meanwhile is still good"
+        )
+        return Check("degraded", detail, MEND)
 
     def _begin(self) -> None:
         with self._asking:  # whoever comes first; the others wait for what it finds
@@ -129,11 +146,15 @@ class ServedKeys:
                 return
             try:
                 self._keys = parse_key_set(self._kept.read_bytes())
+                kept_for_s = max(0.0, time.time() - self._kept.stat().st_mtime)
+                self._served_at = self._clock() - kept_for_s
             except (OSError, ValueError):
                 if self._age_s() > _ASKS_AGAIN_S:
                     self._ask()
         if not self._keys:
-            raise KeysUnknown(f"{self._url} was not reached yet, and nothing else has the keys")
+            raise KeysUnknown(
+                f"{self._url} has given no keys yet ({self._problem}), and nothing else has them"
+            )
 
     def _ask_unless_asked(self) -> None:
         if self._age_s() > _ASKS_AGAIN_S and self._asking.acquire(blocking=False):
@@ -152,9 +173,10 @@ class ServedKeys:
             keys = parse_key_set(document)
         except (FetchFailed, ValueError) as problem:
             _logger.warning("no keys from %s: %s", self._url, problem)
+            self._problem = str(problem)
             return
-        if keys != self._keys:
-            self._keys = keys
+        self._keys, self._served_at, self._problem = keys, self._clock(), ""
+        if self._keeps:
             self._keep(document)
 
     def _keep(self, document: bytes) -> None:
@@ -167,8 +189,8 @@ class ServedKeys:
             _logger.warning("the keys are not kept: %s", problem)
 
 
-def open_keys(place: str, directory: Path) -> PublicKeyFile | ServedKeys:
+def open_keys(place: str, directory: Path, *, keeps: bool = True) -> PublicKeyFile | ServedKeys:
     """The keys of an address or of a file (`Settings.jwks`); those of an address are kept in the directory."""
     if "://" in place:
-        return ServedKeys(place, directory / PUBLIC_KEYS_NAME)
+        return ServedKeys(place, directory / PUBLIC_KEYS_NAME, keeps=keeps)
     return PublicKeyFile(Path(place))

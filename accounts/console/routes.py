@@ -82,15 +82,15 @@ def make_console(
         except BrokenFields as problem:
             raise bad_request(describe_errors(problem.errors), problem.errors) from None
         key = issuer.find_key()
-        identity = logins.authenticate(body["username"], body["password"], request.remote_addr or "")
-        if identity is None:
+        authenticated = logins.authenticate(body["username"], body["password"], request.remote_addr or "")
+        if authenticated is None:
             refused = page(401, problem="Username or password is wrong.")
             refused.headers.extend(unauthorized("").headers)
             return refused
         answer = _to_the_page()
         answer.set_cookie(
             _COOKIE,
-            issuer.issue(identity, key),
+            issuer.issue(authenticated.identity, key),
             max_age=LIFETIME,
             path="/",
             secure=request.is_secure,

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from accounts.identity import Users
-from shared.permissions import Identity
+from accounts.identity import Authenticated, Users
 from tests.faults.campaign import Piece
 from tests.faults.login_times import auc, time_logins
 from tests.faults.mutated_tokens import MUTATIONS, try_mutated_tokens
@@ -28,7 +27,7 @@ def test_time_does_not_tell_who_is_a_user(tmp_path: Path) -> None:
 def look_at_no_password_of_nobody() -> None:
     thorough = Users.authenticate
 
-    def hasty(self: Users, username: str, password: str) -> Identity | None:
+    def hasty(self: Users, username: str, password: str) -> Authenticated | None:
         return thorough(self, username, password) if self.find(username) else None
 
     Users.authenticate = hasty  # type: ignore[method-assign]  # in the process of the server

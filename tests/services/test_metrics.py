@@ -198,6 +198,16 @@ def lose_the_keys_of_tokens(pair: Pair, client: redis.Redis) -> None:
     pair.customers_app = customers.app.create_app(pair.settings, pair.log)
 
 
+def lose_the_address_of_the_keys(pair: Pair, client: redis.Redis) -> None:
+    """An hour ago; customers goes on with those of then."""
+    kept = pair.folder / "customers" / PUBLIC_KEYS_NAME
+    kept.write_bytes((pair.folder / "accounts" / PUBLIC_KEYS_NAME).read_bytes())
+    hour_ago_s = time.time() - 3600
+    os.utime(kept, (hour_ago_s, hour_ago_s))
+    settings = pair.settings._replace(jwks="http://127.0.0.1:1/jwks.json")
+    pair.customers_app = customers.app.create_app(settings, pair.log)
+
+
 def lose_the_keys_that_sign(pair: Pair, client: redis.Redis) -> None:
     pair.keys.path.unlink()
 
@@ -222,6 +232,7 @@ STATES: dict[Callable[[Pair, redis.Redis], None], set[str]] = {
     fill_the_memory: {"WritesRefused"},
     lose_the_file: {"ProjectionUnreadable", "TailDown"},
     lose_the_keys_of_tokens: {"KeysUnusable"},
+    lose_the_address_of_the_keys: {"KeysUnusable"},
     lose_the_keys_that_sign: {"KeysUnusable"},
     damage_the_users: {"NobodyCanLogIn"},
     lose_the_users: {"NobodyCanLogIn"},

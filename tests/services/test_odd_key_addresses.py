@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 import threading
+import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 import trustme
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 import customers.app
 import customers.cli
@@ -22,6 +25,7 @@ from shared.tokens import KeysUnknown
 from tests.make_run import NEVER_S, wait_until
 from tests.pair import Pair, running_pair
 from tests.raw_server import answering
+from tests.scraped import scrape, value_of
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -126,3 +130,117 @@ def test_a_redirect_is_followed_and_the_size_is_bounded() -> None:
         answering([b"HTTP/1.1 302 Found\r\nLocation: " + there.encode() + b"\r\n\r\n"]) as here,
     ):
         assert fetch(here, NEVER_S, 100) == b"x" * 100
+
+
+NOT_FOUND = b"HTTP/1.1 404 No keys\x1b[2J here\r\nContent-Length: 0\r\n\r\n"
+
+
+def good_answer(pair: Pair) -> bytes:
+    return HEAD + b"\r\n" + (pair.folder / "accounts" / PUBLIC_KEYS_NAME).read_bytes()
+
+
+def test_an_address_without_keys_for_over_a_minute_is_told_while_those_of_before_go_on(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_s = 0.0
+    pieces = [good_answer(pair)]
+    with answering(pieces) as address:
+        kept = pair.folder / "customers" / PUBLIC_KEYS_NAME
+        monkeypatch.setattr(
+            customers.app, "open_keys", lambda place, _: ServedKeys(place, kept, lambda: now_s)
+        )
+        settings = Settings.from_environment({"DATA_DIR": str(pair.folder), "JWKS": address})
+        pair.customers_app = customers.app.create_app(settings, pair.log)
+        stolen = pair.customers()
+        assert stolen.get("/customers").status_code == 200
+
+        pieces[:] = [NOT_FOUND]
+        removed = pair.keys.find_signing().kid
+        pair.keys.rotate()
+        pair.keys.remove(removed)
+        now_s += 59
+        assert checked_keys(pair)["status"] == "ok", "within the minute nothing is promised"
+        assert value_of(scrape(pair, "customers"), "health_check_ok", check="keys") == 1
+        now_s += 6
+        assert stolen.get("/customers").status_code == 200
+        told = checked_keys(pair)
+        assert told["status"] == "degraded"
+        for said in (address, "404: No keys?[2J here", "is still good", f"{datetime.now(UTC):%Y-%m-%dT}"):
+            assert said in told["detail"]
+        assert "JWKS" in told["mend"]
+        assert pair.customers(None).get("/health/ready").status_code == 200
+        assert value_of(scrape(pair, "customers"), "health_check_ok", check="keys") == 0
+
+        pieces[:] = [good_answer(pair)]
+        now_s += 6
+        assert checked_keys(pair)["status"] == "ok"
+        assert stolen.get("/customers").status_code == 401
+        assert value_of(scrape(pair, "customers"), "health_check_ok", check="keys") == 1
+
+
+def checked_keys(pair: Pair) -> dict[str, str]:
+    return dict(pair.customers(None).get("/health/ready").get_json()["checks"]["keys"])
+
+
+def test_since_when_there_are_no_keys_outlives_a_restart(pair: Pair) -> None:
+    kept = pair.folder / "kept"
+    pieces = [good_answer(pair)]
+    with answering(pieces) as address:
+        assert ServedKeys(address, kept).check().status == "ok"
+        hour_ago_s = time.time() - 3600
+        os.utime(kept, (hour_ago_s, hour_ago_s))
+        pieces[:] = [NOT_FOUND]
+        told = ServedKeys(address, kept).check()
+        since = datetime.fromtimestamp(hour_ago_s, UTC)
+        assert (told.status, f"{since:%Y-%m-%dT%H:%M}" in told.detail) == ("degraded", True), told
+        pieces[:] = [good_answer(pair)]
+        assert ServedKeys(address, kept).check().status == "ok"
+        pieces[:] = [NOT_FOUND]
+        assert ServedKeys(address, kept).check().status == "ok", "the same keys were given a moment ago"
+
+
+def test_who_was_not_asked_for_long_is_not_called_silent_while_it_is_asked(pair: Pair) -> None:
+    now_s = 0.0
+    pieces = [good_answer(pair)]
+    with answering(pieces) as address:
+        keys = ServedKeys(address, pair.folder / "kept", lambda: now_s)
+        assert keys.check().status == "ok"
+        now_s += 600
+        pieces[:] = SLOW["body"]
+        asking = threading.Thread(target=keys.find, args=("unknown",))
+        asking.start()
+        wait_until(
+            lambda: any(thread.name == "fetch" for thread in threading.enumerate()), lambda: "nobody asks"
+        )
+        assert keys.check().status == "ok"
+        asking.join()
+        assert keys.check().status == "degraded"
+
+
+def test_the_doctor_finds_an_address_without_keys_and_leaves_what_is_kept(pair: Pair) -> None:
+    kept = pair.folder / "customers" / PUBLIC_KEYS_NAME
+    pieces = [good_answer(pair)]
+    with answering(pieces) as address:
+        assert "keys-unusable" in all_clear(ask_doctor(pair, address))
+        assert not kept.exists()
+        kept.parent.mkdir(exist_ok=True)
+        kept.write_bytes((pair.folder / "accounts" / PUBLIC_KEYS_NAME).read_bytes())
+        os.utime(kept, (1e9, 1e9))
+        assert "keys-unusable" in all_clear(ask_doctor(pair, address))
+        pieces[:] = [NOT_FOUND]
+        told = ask_doctor(pair, address)
+        assert (
+            f"problem  keys-unusable  {address} has given no keys since 2001-09-09T01:46:40Z" in told.stdout
+        )
+        assert "\x1b" not in told.stdout
+        assert kept.stat().st_mtime == 1e9
+
+
+def ask_doctor(pair: Pair, address: str) -> Result:
+    variables = {"DATA_DIR": str(pair.folder), "JWKS": address}
+    return CliRunner().invoke(customers.cli.main, ["doctor"], env=variables)
+
+
+def all_clear(told: Result) -> str:
+    """The names of what it looked for and did not find."""
+    return told.stdout.partition("looked for, and not found:")[2]

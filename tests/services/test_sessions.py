@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from argon2 import PasswordHasher
 from werkzeug.test import TestResponse
 
+from accounts.failed_logins import FailedLogins
 from accounts.sessions import IDLE, LONGEST, Sessions
 from accounts.users_file import FILE_NAME
 from eventlog import EventLog
@@ -141,6 +143,61 @@ def test_who_is_disabled_or_has_another_password_is_logged_out(pair: Pair) -> No
     assert pair.accounts(None).post("/auth/login", json=MEL).status_code == 401
 
 
+ASKS_FOR_A_TOKEN: list[tuple[str, dict[str, Any]]] = [
+    ("/auth/login", {"json": MEL, "headers": {"Accept": "application/json"}}),
+    ("/auth/login", {"json": MEL}),
+    ("/sign-in", {"data": MEL}),
+]
+
+
+@pytest.mark.parametrize(("path", "sent"), ASKS_FOR_A_TOKEN, ids=["session", "bare token", "console"])
+@pytest.mark.parametrize("end", ["passwd", "disable"])
+def test_a_password_that_ends_while_it_is_verified_lets_nobody_in(
+    *, path: str, sent: dict[str, Any], end: str, pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    verify = PasswordHasher.verify
+
+    def ended_meanwhile(hasher: PasswordHasher, password_hash: str, password: str) -> bool:
+        is_right = verify(hasher, password_hash, password)
+        if end == "passwd":
+            pair.users.change_password("mel", "another password")
+        else:
+            pair.users.disable("mel")
+        return is_right
+
+    monkeypatch.setattr(PasswordHasher, "verify", ended_meanwhile)
+    refused = pair.accounts(None).post(path, **sent)
+    monkeypatch.undo()
+    wrong = pair.accounts(None).post("/auth/login", json={**MEL, "password": "a wrong password"})
+    assert refused.status_code == wrong.status_code == 401
+    assert "Set-Cookie" not in refused.headers
+    if path == "/auth/login":
+        told, told_of_wrong = refused.get_json(force=True), wrong.get_json(force=True)
+        assert told["detail"] == told_of_wrong["detail"]
+    assert count_sessions(tmp_path) == 0
+
+
+def test_no_session_begins_with_the_password_of_a_moment_before(
+    pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    succeeded = FailedLogins.succeeded
+
+    def and_changes(failed: FailedLogins, attempt: Any) -> None:
+        succeeded(failed, attempt)
+        pair.users.change_password("mel", "another password")
+
+    monkeypatch.setattr(FailedLogins, "succeeded", and_changes)
+    refused = pair.accounts(None).post("/auth/login", json=MEL, headers={"Accept": "application/json"})
+    assert refused.status_code == 401
+    assert "access_token" not in refused.get_data(as_text=True)
+    assert count_sessions(tmp_path) == 0
+
+
+def count_sessions(folder: Path) -> int:
+    with closing(sqlite3.connect(folder / "accounts" / FILE_NAME)) as file:
+        return int(file.execute("SELECT count(*) FROM sessions").fetchone()[0])
+
+
 def test_sessions_end_with_time(pair: Pair, tmp_path: Path) -> None:
     now = datetime.now(UTC)
 
@@ -148,10 +205,12 @@ def test_sessions_end_with_time(pair: Pair, tmp_path: Path) -> None:
         return Sessions(tmp_path / "accounts", lambda: now + later)
 
     second = timedelta(seconds=1)
-    idle = at(timedelta(0)).begin("mel")
+    mel = pair.users.authenticate(**MEL)
+    assert mel is not None
+    idle = at(timedelta(0)).begin(mel)
     assert idle is not None
     assert at(IDLE).refresh(idle.token) is None
-    used = at(timedelta(0)).begin("mel")
+    used = at(timedelta(0)).begin(mel)
     for days in (10, 20, 25):
         assert used is not None
         refreshed = at(timedelta(days=days)).refresh(used.token)

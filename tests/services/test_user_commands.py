@@ -128,6 +128,87 @@ def test_where_no_password_can_be_asked_for_one_line_says_what_to_give(tmp_path:
     assert (refused.returncode, "give --password-stdin or --generate" in said) == (2, True)
 
 
+NOWHERE = {"a full disk": ">/dev/full", "closed": ">&-", "a reader that is gone": ""}
+
+
+def run_in_a_shell(folder: Path, line: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """`accounts users …` as typed; who would read what it prints is gone."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = Path(sys.executable).parent / "accounts"
+    try:
+        return subprocess.run(
+            ["bash", "-c", f'"{command}" users {line}'],
+            env={**os.environ, "DATA_DIR": str(folder), **variables},
+            stdout=writer,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    finally:
+        os.close(writer)
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("as_json", ["", "--json"])
+@pytest.mark.parametrize("nowhere", NOWHERE.values(), ids=NOWHERE)
+def test_a_password_that_could_not_be_shown_is_not_set(
+    nowhere: str, as_json: str, pair: Pair, users: Users, tmp_path: Path
+) -> None:
+    pair.users.add("ada", LONG, Role.ADMIN)
+    for line in ("add zed", "passwd ada"):
+        refused = run_in_a_shell(tmp_path, f"{line} --generate {as_json} {nowhere}")
+        said = require_one_line(refused.stderr)
+        assert (refused.returncode, "could not be shown" in said, "nothing was changed" in said) == (
+            1,
+            True,
+            True,
+        )
+    assert [user["username"] for user in json.loads(users("list", "--json").stdout)] == ["ada"]
+    assert log_in(pair, "ada", LONG) == 200
+
+
+@pytest.mark.parametrize("line", ["add zed", "passwd ada"])
+def test_a_password_that_was_shown_and_could_not_be_set_is_said_to_be_none(
+    line: str, pair: Pair, users: Users, tmp_path: Path
+) -> None:
+    pair.users.add("ada", LONG, Role.ADMIN)
+    with sqlite3.connect(tmp_path / "accounts" / FILE_NAME) as file:
+        for what in ("INSERT", "UPDATE"):
+            file.execute(f"CREATE TRIGGER no_{what} BEFORE {what} ON users BEGIN DELETE FROM nowhere; END")
+    file.close()
+    refused = users(*line.split(), "--generate")
+    assert refused.exit_code == 1
+    said = require_one_line(refused.stderr)
+    assert ("nowhere" in said, "the password that was shown is not set" in said) == (True, True)
+    assert len(refused.stdout.splitlines()) == 1
+    assert log_in(pair, "ada", LONG) == 200
+
+
+@pytest.mark.parametrize(
+    ("line", "says"), [("add ada", "exists already"), ("passwd zed", "there is no user")]
+)
+def test_no_password_is_shown_where_it_cannot_be_set(line: str, says: str, pair: Pair, users: Users) -> None:
+    pair.users.add("ada", LONG, Role.ADMIN)
+    refused = users(*line.split(), "--generate")
+    assert (refused.exit_code, refused.stdout, says in require_one_line(refused.stderr)) == (1, "", True)
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("line", ["add bob", "passwd bob"])
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [("<&-", "standard input is closed"), (r"< <(printf '\xff and much else\n')", "is no text in utf-8")],
+    ids=["closed", "no text"],
+)
+def test_a_password_that_cannot_be_read_is_said_in_one_line(
+    given: str, says: str, line: str, tmp_path: Path
+) -> None:
+    refused = run_in_a_shell(tmp_path, f"{line} --password-stdin {given}", PYTHONIOENCODING="utf-8:strict")
+    said = require_one_line(refused.stderr)
+    assert (refused.returncode, says in said, "one line" in said) == (2, True, True), said
+
+
 @pytest.mark.parametrize("password", ["eleven char", "", "x" * 1025, "ä" * 600])
 def test_a_short_or_huge_password_is_refused(users: Users, password: str) -> None:
     users("add", "ada", "--generate")
