@@ -17,8 +17,8 @@ from bench.http_load import send
 from bench.posting import invoices_of, make_customers
 from bench.running_pair import ROOT, RunningPair, running_pair
 from bench.turns import take_turns
-from eventlog.embedded_redis import free_port, is_free
-from tests.make_run import wait_until
+from eventlog.embedded_redis import free_port
+from tests.make_run import answers_http, wait_until
 
 _WORKERS, _WORKERS_QUICK = (1, 2, 4), (2, 4)
 _CONNECTIONS: Final = 32
@@ -71,7 +71,7 @@ def _customers(pair: RunningPair, workers: int, output: Path) -> Iterator[int]:
     ):
         started = psutil.Process(process.pid)
         try:
-            wait_until(lambda: not is_free(port), output.read_text)
+            wait_until(lambda: answers_http(port), output.read_text)
             yield port
         finally:
             children = started.children(recursive=True)

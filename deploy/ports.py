@@ -1,8 +1,4 @@
-"""The ports an installation needs, and whether they are free.
-
-The web servers share their port among workers (SO_REUSEPORT), so a second one would start without an
-error and answer half of the requests: the look has to be ours.
-"""
+"""The ports an installation needs, and whether they are free before anything starts."""
 
 from __future__ import annotations
 
@@ -11,7 +7,7 @@ from collections.abc import Mapping
 
 from deploy.installation import Installation
 from eventlog.embedded_redis import is_free
-from shared.settings import InvalidSettings
+from shared.own_port import require_host
 
 _PAUSE_S = 0.1
 
@@ -34,12 +30,7 @@ def require_free(ports: Mapping[str, int], host: str, patience_s: float) -> None
     if len(set(ports.values())) < len(ports):
         chosen = ", ".join(f"{variable}={port}" for variable, port in ports.items())
         raise PortsTakenError(f"each port must be another: {chosen}")
-    try:
-        is_free(0, host)
-    except OSError as problem:
-        raise InvalidSettings(
-            f"HOST is {host!r}, which cannot be bound ({problem.strerror}): set it to an IPv4 address of this machine"
-        ) from problem
+    require_host(host)
     deadline = time.monotonic() + patience_s
     while taken := {variable: port for variable, port in ports.items() if not is_free(port, host)}:
         if time.monotonic() > deadline:

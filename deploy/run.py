@@ -29,6 +29,7 @@ _REMNANTS_END_WITHIN_S = 15.0
 _REDIS_STOP_WAIT_S = 30  # its last fsync may be slow
 _SERVICES_STOP_WAIT_S = 10
 _PAUSE_S = 0.2
+_LISTENS = "Listening at"  # granian's word, after the port has been taken: shared/own_port.py
 
 
 class StopRequested(BaseException):
@@ -73,9 +74,8 @@ def _run_processes(installation: Installation, claim: Claim) -> None:
     with _redis(installation, claim) as redis_supervisor:
         _make_the_log(installation)
         with _services(installation, claim) as services:
-            if installation.settings.demo:
-                _command(installation, "accounts", "demo")
-            print(welcome(installation), flush=True)
+            with_tour = installation.settings.demo and _make_demo(installation)
+            print(welcome(installation, with_tour=with_tour), flush=True)
             supervisors = [
                 supervisor for supervisor in (redis_supervisor, services) if supervisor is not None
             ]
@@ -141,9 +141,17 @@ def _services(installation: Installation, claim: Claim) -> Iterator[Supervisor]:
     supervisor = Supervisor(installation, "services", programs, stop_wait_s=_SERVICES_STOP_WAIT_S)
     with _supervised(supervisor, claim):
         for service in ("customers", "accounts"):
-            problem = partial(health_problem, installation.url(service), installation.settings.metrics_token)
-            wait_until_ready(service, problem, supervisor)
+            wait_until_ready(
+                service, partial(_service_problem, installation, supervisor, service), supervisor
+            )
         yield supervisor
+
+
+def _service_problem(installation: Installation, supervisor: Supervisor, service: str) -> str | None:
+    """As `health_problem`; until our own web server has the port, another's may answer there."""
+    if not supervisor.has_written(f"{service}-web", _LISTENS):
+        return "its web server does not listen yet"
+    return health_problem(installation.url(service), installation.settings.metrics_token)
 
 
 @contextmanager
@@ -165,6 +173,18 @@ def _make_the_log(installation: Installation) -> None:
             "*** Everything starts all the same; the services answer with what they have, and say that it is stale.\n",
             flush=True,
         )
+
+
+def _make_demo(installation: Installation) -> bool:
+    """Whether the demo users and accounts are there."""
+    made = _command(installation, "accounts", "demo")
+    if not made:
+        print(
+            "\n*** The demo users and accounts could not be made: see the line above for why.\n"
+            "*** There is no tour without them: mend that, then Ctrl-C, and `make run` again.",
+            flush=True,
+        )
+    return made
 
 
 def _command(installation: Installation, program: str, *words: str) -> bool:

@@ -43,7 +43,8 @@ class Supervisor:
         self._conf = installation.run_dir / f"supervisord-{name}.conf"
         self._conf.write_text(render(name, programs, stop_wait_s))
         self._log = self._log_dir / f"supervisord-{name}.log"
-        self._log_start = self._log.stat().st_size if self._log.exists() else 0
+        self._log_start = _size(self._log)
+        self._program_log_starts = {program: _size(self.log_path(program)) for program in programs}
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, inherited: Sequence[int]) -> None:
@@ -79,6 +80,10 @@ class Supervisor:
         """How often each program has ended since the start."""
         return Counter(_EXIT.findall(self._log_text()))
 
+    def has_written(self, program: str, text: str) -> bool:
+        """Whether a program has, to its log, since the start."""
+        return text in _text_from(self.log_path(program), self._program_log_starts[program])
+
     def _wait_until_started(self) -> None:
         """Until each program has run for a second, or ended: a signal to one that was just forked is lost."""
         deadline = time.monotonic() + _STARTED_WITHIN_S
@@ -89,11 +94,7 @@ class Supervisor:
 
     def _log_text(self) -> str:
         """What supervisord wrote since the start."""
-        if not self._log.exists():
-            return ""
-        with self._log.open(errors="replace") as log:
-            log.seek(self._log_start)
-            return log.read()
+        return _text_from(self._log, self._log_start)
 
     def log_path(self, program: str) -> Path:
         return self._log_dir / f"{program}.log"
@@ -103,3 +104,15 @@ class Supervisor:
         path = self.log_path(program)
         lines = path.read_text(errors="replace").splitlines() if path.exists() else []
         return "\n".join(f"    {line}" for line in lines[-_LOG_LINES_SHOWN:]) or "    (it wrote nothing)"
+
+
+def _size(log: Path) -> int:
+    return log.stat().st_size if log.exists() else 0
+
+
+def _text_from(log: Path, start: int) -> str:
+    if not log.exists():
+        return ""
+    with log.open(errors="replace") as file:
+        file.seek(start)
+        return file.read()

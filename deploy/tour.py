@@ -41,11 +41,11 @@ def read_the_stream(installation: Installation) -> str:
     return f"{here} {shlex.join([*words, 'XREAD', 'STREAMS', settings.stream, '0'])}"
 
 
-def look_at_the_log(installation: Installation) -> str:
+def look_at_the_log(installation: Installation, *, with_tour: bool) -> str:
     """Lines that show the log, one of them the entry whose position the tour has noted."""
     eventlog = _program("eventlog")
     lines = [f"{eventlog} tail", read_the_stream(installation), f"{eventlog} status"]
-    if installation.settings.demo:
+    if with_tour:
         lines.insert(1, f"{eventlog} show ${{POSITION%@*}}")
     return "\n".join(lines)
 
@@ -63,8 +63,8 @@ def for_other_terminals(installation: Installation) -> str:
     return f"export {' '.join(differ)}" if differ else ""
 
 
-def welcome(installation: Installation) -> str:
-    """Everything a newcomer needs to know once both services are ready."""
+def welcome(installation: Installation, *, with_tour: bool) -> str:
+    """Everything a newcomer needs to know once both services are ready; the tour needs the demo users."""
     settings = installation.settings
     demo = f"""
 A tour to paste, whole or line by line, into another terminal in this directory
@@ -80,10 +80,10 @@ This run differs from the defaults: paste this first into each other terminal, s
     return f"""
 customers  {installation.url("customers")}
 accounts   {installation.url("accounts")}    open it in a browser: the console
-{first if export else ""}{demo if settings.demo else ""}
-The log itself{", when the tour is pasted" if settings.demo else ""}:
+{first if export else ""}{demo if with_tour else ""}
+The log itself{", when the tour is pasted" if with_tour else ""}:
 
-{look_at_the_log(installation)}
+{look_at_the_log(installation, with_tour=with_tour)}
 
 Data lies in {_near(settings.data_dir)}, logs in {_near(installation.log_dir)}.
 Ctrl-C stops everything; `make run` goes on from there.

@@ -71,6 +71,15 @@ class LogUnavailable(EventLogError):
     """Redis did not answer, or refused for a reason of its own; nothing was written."""
 
 
+class RedisHangs(LogUnavailable):
+    """A connection to Redis was there, and no answer came: it is not away; nothing was written."""
+
+    mend: Final = "kill -CONT its process, or kill -9 and start it again (docs/runbook.md, LogUnreachable)"
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(f"{problem}: it hangs or is paused, or the network drops its answers: {self.mend}")
+
+
 class PermissionMissing(LogUnavailable):
     """Redis does not let this user do what was asked. `user` is who, `what` may not be done; nothing was written."""
 

@@ -6,7 +6,7 @@ from typing import Final
 
 from eventlog.checkpoints import Checkpoint
 from eventlog.continuity import Divergence, Verdict
-from eventlog.errors import EventLogError, PermissionMissing, WrongLog
+from eventlog.errors import EventLogError, PermissionMissing, RedisHangs, WrongLog
 from eventlog.readers import ReaderKind
 
 _ACCEPT: Final = (
@@ -45,7 +45,11 @@ ARCHIVE_MEND: Final = (
 
 def mend_of(problem: EventLogError) -> str:
     """What an operator does about a log that cannot be asked."""
-    return problem.mend if isinstance(problem, PermissionMissing) else "start Redis; check REDIS_URL"
+    return (
+        problem.mend
+        if isinstance(problem, PermissionMissing | RedisHangs)
+        else "start Redis; check REDIS_URL"
+    )
 
 
 def wrong_log(

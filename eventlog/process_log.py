@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 import traceback
 from collections.abc import Callable
@@ -32,7 +33,8 @@ def configure_logging(process: str, *steps: Processor) -> None:
         _name_errors,
     ]
     on_terminal = sys.stderr.isatty()
-    last: Processor = structlog.dev.ConsoleRenderer() if on_terminal else _to_json
+    in_colour = not os.environ.get("NO_COLOR")  # https://no-color.org
+    last: Processor = structlog.dev.ConsoleRenderer(colors=in_colour) if on_terminal else _to_json
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(

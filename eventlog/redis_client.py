@@ -19,7 +19,7 @@ from redis.backoff import NoBackoff
 from redis.credentials import CredentialProvider
 from redis.retry import Retry
 
-from eventlog.errors import LogUnavailable, NotLetIn, OutcomeUnknown, PermissionMissing
+from eventlog.errors import LogUnavailable, NotLetIn, OutcomeUnknown, PermissionMissing, RedisHangs
 from eventlog.redis_address import DEFAULT_USER, InvalidAddress, RedisAddress
 
 AnswerT = TypeVar("AnswerT")
@@ -391,6 +391,8 @@ class RedisClient:
                 mend = f"it has not got database {place.get('db')}, with which REDIS_URL ends"
             case redis.InvalidResponse():
                 mend = "something else than Redis listens there: check REDIS_URL and REDIS_PORT"
+            case redis.TimeoutError() if "connecting" not in said and not self._speaks_tls:
+                return RedisHangs(f"Redis did not answer: {said}{'' if address in said else f' ({address})'}")
             case _:
                 mend = _mend_of_tls(problem) or "start it, or check REDIS_URL and REDIS_PORT"
                 if isinstance(problem, redis.TimeoutError) and self._speaks_tls:

@@ -8,6 +8,7 @@ from typing import Final
 
 from eventlog.errors import TailRunning
 from eventlog.private_files import make_private_directory
+from eventlog.processes import can_look, list_opened
 
 LOCK_NAME: Final = "tail.lock"
 
@@ -43,6 +44,11 @@ def is_free(lock: Path) -> bool:
     except OSError:
         return False
     return True
+
+
+def find_holders(lock: Path) -> set[int]:
+    """The processes that hold a tail's lock, of those that this user may see."""
+    return {each.pid for each in list_opened([lock])[lock] if each.locked} if can_look() else set()
 
 
 def is_held(directory: Path) -> bool:

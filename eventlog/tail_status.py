@@ -48,6 +48,20 @@ class TailStatus(msgspec.Struct, frozen=True):
 _DECODER: Final = msgspec.json.Decoder(TailStatus)
 
 
+def judge_dead(status: TailStatus, holders: set[int], start: str) -> tuple[str, str]:
+    """What is wrong with a tail that gives no heartbeat, and the mend: one that is started waits for the lock.
+
+    `holders` are the processes that hold that.
+    """
+    if not holders:
+        return status.message, f"{start}; its log says why it ended"
+    named = " ".join(map(str, sorted(holders)))
+    return (
+        f"process {named} holds its lock and gives no heartbeat: it is paused, or hangs",
+        f"kill -CONT {named}, or kill -9: its supervisor starts another",
+    )
+
+
 class TailStatusFile:
     """Written by the tail that holds the lock; read by anyone."""
 
@@ -109,6 +123,6 @@ class TailStatusFile:
             return status
         if abs(age_s) > DEAD_AFTER_S:
             return msgspec.structs.replace(
-                status, state=TailState.DEAD, message=f"no heartbeat for {age_s:.0f} s: start the tail"
+                status, state=TailState.DEAD, message=f"no heartbeat for {age_s:.0f} s"
             )
         return status

@@ -19,6 +19,7 @@ from shared.backup_commands import backup, restore_file
 from shared.doctor import as_running, examine_service, follower_of_service
 from shared.generation_commands import generations, rollback
 from shared.openapi_command import openapi
+from shared.own_port import take_port
 from shared.parked_commands import parked
 from shared.rebuild_commands import rebuild, verify
 from shared.replay_commands import as_of, replay, what_if
@@ -51,7 +52,7 @@ class _ServiceCommands(OneLineErrors):
 def serve(service: Service, check: bool) -> None:
     """Answer HTTP until SIGTERM or Ctrl-C; refuse to with a key or a password that others may have.
 
-    And without EVENT_KEYS_FILE where the log is signed: what it published would be parked.
+    And without EVENT_KEYS_FILE where the log is signed: what it published would be parked; and on a taken port.
     """
     settings = service.read_safe_settings()
     if check:
@@ -65,13 +66,14 @@ def serve(service: Service, check: bool) -> None:
     from shared.connections import allow_connections  # noqa: PLC0415
 
     configure_logging(service.name)
-    Granian(
+    port = service.port(settings)
+    server = Granian(
         service.worker,
         factory=True,
         interface=Interfaces.WSGI,
         http=HTTPModes.http1,  # what a client of HTTP/2 does not take, shared/connections.py cannot see
         address=settings.host,
-        port=service.port(settings),
+        port=port,
         workers=WORKERS,
         blocking_threads=THREADS,
         backlog=_BACKLOG,
@@ -83,7 +85,9 @@ def serve(service: Service, check: bool) -> None:
         workers_kill_timeout=_STOP_WITHIN_S,
         websockets=False,
         log_dictconfig={"formatters": {}, "handlers": {}, "loggers": {"_granian": {}}},  # to ours
-    ).serve()
+    )
+    with take_port(settings.host, port, f"{service.name.upper()}_PORT"):
+        server.serve()
 
 
 @click.command(cls=Command, examples=[""])

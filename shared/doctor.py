@@ -11,8 +11,8 @@ from eventlog.doctor import DEFAULT_LIMITS, look_at_log
 from eventlog.doctor.findings import Finding, Severity
 from eventlog.doctor.followers import examine_follower
 from eventlog.doctor.places import Follower, follower_of
-from eventlog.doctor.processes import find_variable
 from eventlog.doctor.tails import find_tail
+from eventlog.processes import find_variable
 from shared.health import Check
 from shared.settings import Settings
 

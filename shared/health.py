@@ -21,12 +21,11 @@ from eventlog.doctor.entries import judge_state, judge_writes
 from eventlog.doctor.findings import Finding, Name
 from eventlog.doctor.followers import LAGGING_ENTRIES, count_behind, judge_lag, judge_parked
 from eventlog.doctor.server import judge_durability
-from eventlog.doctor.tails import find_holders, judge_dead
 from eventlog.errors import NotBuilt, WrongLog
 from eventlog.log import Durability
 from eventlog.mends import mend_of
-from eventlog.tail_lock import LOCK_NAME
-from eventlog.tail_status import TailState, TailStatusFile
+from eventlog.tail_lock import LOCK_NAME, find_holders
+from eventlog.tail_status import TailState, TailStatusFile, judge_dead
 from shared.freshness import Freshness
 
 _PATIENCE_S = 1.0  # with a Redis that hangs; who asks seldom waits for longer than a few

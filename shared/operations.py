@@ -245,8 +245,8 @@ IF_MATCH: Final = Parameter(
 _KEY: Final = Parameter(
     "Idempotency-Key",
     "header",
-    "The same key and body again is done once and answered the same, for 24 hours.",
-    {"type": "string", "pattern": "^[!-~]{1,255}$"},
+    "The same key and body again is done once and answered the same, for 24 hours; sent once, without a comma.",
+    {"type": "string", "pattern": "^[!-+.-~-]{1,255}$"},
 )
 
 # What is answered to a body, looked at or not, that does not come as it should.

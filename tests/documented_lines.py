@@ -94,6 +94,8 @@ LEFT_OUT: Final = {
     '.venv/bin/customers restore "$COPY/directory.db"': IN_PRODUCTION,
     ".venv/bin/eventlog archive --check && .venv/bin/accounts verify"
     " && .venv/bin/customers verify": IN_PRODUCTION,
+    ".venv/bin/python -m eventlog.embedded_redis var/redis --port 16379": "beside `make run` its Redis is in the way:"
+    " tests/deploy/test_typed_pages.py types it by itself",
     ".venv/bin/eventlog tail -f": "runs until Ctrl-C: tests/services/test_manner_of_commands.py",
 }
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 
@@ -26,6 +27,15 @@ def wait_until(condition: Callable[[], bool], describe: Callable[[], str], withi
     while not condition():
         assert time.monotonic() < deadline, f"waited {within_s:.0f} s in vain: {describe()}"
         time.sleep(_PAUSE_S)
+
+
+def answers_http(port: int) -> bool:
+    """Whether a service does; its port is taken before."""
+    try:
+        httpx.get(f"http://127.0.0.1:{port}/status", timeout=NEVER_S)
+    except httpx.TransportError:
+        return False
+    return True
 
 
 class Run:

@@ -21,7 +21,8 @@ from eventlog.position import START
 from eventlog.progress import progress
 from eventlog.readers import ReaderKind
 from eventlog.reseed import COUNTER_MARGIN, Reseeded, reseed
-from eventlog.tail_lock import TailLock
+from eventlog.tail_lock import LOCK_NAME, TailLock, find_holders
+from eventlog.tail_status import TailState, TailStatusFile, judge_dead
 
 
 @click.command(cls=Command, examples=["", "--once", "--check --json"])
@@ -49,10 +50,7 @@ def archive(place: Place, once: bool, check: bool, as_json: bool) -> None:
         try:
             lock.acquire()
         except TailRunning:
-            click.echo(
-                f"{place.archive} is being kept already, by a process that goes on: see `eventlog readers`",
-                err=True,
-            )
+            click.echo(f"{place.archive} is being kept already, {_by_whom(place)}", err=True)
             sys.exit(NOT_YET)
         with closing(Archive(place.archive)) as file:
             sequence = place.log.state().sequence
@@ -82,6 +80,15 @@ def archive(place: Place, once: bool, check: bool, as_json: bool) -> None:
         click.echo(
             f"{place.archive} has {counted(end.sequence, 'entry')} of log {end.log_id}, up to {end.position}"
         )
+
+
+def _by_whom(place: Place) -> str:
+    """It holds the lock; where it hangs, with the mend."""
+    status = TailStatusFile(place.archive.parent).read()
+    if status.state is not TailState.DEAD:
+        return "by a process that goes on: see `eventlog readers`"
+    detail, mend = judge_dead(status, find_holders(place.archive.parent / LOCK_NAME), "wait until it begins")
+    return f"and {detail}: {mend}"
 
 
 def _log_as_process(place: Place) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import click
 
-from eventlog.archive_status import describe_archive
+from eventlog.archive_status import AWAY, ArchiveStatus, describe_archive
 from eventlog.commands.common import Command, Place, at_the_log, json_option, print_json
 from eventlog.commands.readers import describe_readers
 from eventlog.counted import counted
@@ -15,6 +15,7 @@ from eventlog.position import Position
 from eventlog.projection import Projection
 from eventlog.reader_status import ReaderStatus
 from eventlog.subscription import reader_name
+from eventlog.tail_status import NO_TAIL
 
 
 @click.command(cls=Command, examples=["", "--json"])
@@ -50,8 +51,7 @@ def _describe(found: LogStatus) -> Iterator[str]:
         f"memory      stream {_describe_bytes(memory.stream)}, subjects {_describe_bytes(memory.subjects)}, "
         f"{_describe_records(memory)}"
     )
-    archive = describe_archive(found.archive) if found.archive else "none: nothing can be trimmed"
-    yield f"archive     {archive}"
+    yield f"archive     {_describe_archive(found.archive)}"
     for reader, line in zip(found.readers, describe_readers(found.readers), strict=True):
         yield f"reader      {line}{_not_told(found, reader)}"
     for projection in found.projections:
@@ -61,6 +61,14 @@ def _describe(found: LogStatus) -> Iterator[str]:
             f"projection  {projection.projection} version {projection.version} at {projection.position}: {parked}; "
             f"{projection.home}{other}"
         )
+
+
+def _describe_archive(archive: ArchiveStatus | None) -> str:
+    """With the mend, where what it says of itself does not have it."""
+    if archive is None:
+        return "none: nothing can be trimmed"
+    mend = f": {archive.mend}" if archive.state in {AWAY, *NO_TAIL} else ""
+    return f"{describe_archive(archive)}{mend}"
 
 
 def _not_told(found: LogStatus, reader: ReaderStatus) -> str:

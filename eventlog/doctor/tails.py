@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -12,11 +11,11 @@ import msgspec
 from eventlog.checkpoints import Checkpoint, read_checkpoint
 from eventlog.doctor.findings import Finding, Limits, Name, Severity, not_looked_at
 from eventlog.doctor.places import Follower, opened
-from eventlog.doctor.processes import can_look, list_opened
 from eventlog.mends import split_mend
+from eventlog.processes import can_look, list_opened
 from eventlog.readers import ReaderKind
-from eventlog.tail_lock import is_free
-from eventlog.tail_status import NO_TAIL, TailState, TailStatus, TailStatusFile
+from eventlog.tail_lock import find_holders, is_free
+from eventlog.tail_status import NO_TAIL, TailState, TailStatus, TailStatusFile, judge_dead
 
 _POLL_S: Final = 0.1
 
@@ -54,21 +53,6 @@ def examine_tail(follower: Follower, limits: Limits) -> list[Finding]:
 def find_tail(follower: Follower) -> int | None:
     """The process that holds the projection's lock; None if there is none that this user may see."""
     return next(iter(find_holders(follower.lock)), None)
-
-
-def find_holders(lock: Path) -> set[int]:
-    """The processes that hold a tail's lock, of those that this user may see."""
-    return {each.pid for each in list_opened([lock])[lock] if each.locked} if can_look() else set()
-
-
-def judge_dead(status: TailStatus, holders: set[int], start: str) -> tuple[str, str]:
-    """What is wrong with a tail that gives no heartbeat, and the mend: one that is started waits for the lock."""
-    if not holders:
-        return status.message, f"{start}; its log says why it ended"
-    return (
-        f"process {_named(holders)} holds its lock and gives no heartbeat: it is paused, or hangs",
-        f"kill -CONT {_named(holders)}, or kill -9: its supervisor starts another",
-    )
 
 
 def moves(follower: Follower, before: Checkpoint, within_s: float) -> bool:

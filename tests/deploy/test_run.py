@@ -21,7 +21,7 @@ from deploy.tour import for_other_terminals
 from eventlog.embedded_redis import EmbeddedRedis, free_port
 from shared.key_files import PRIVATE_KEYS_NAME
 from tests.documented_lines import pages_typed_by
-from tests.make_run import NEVER_S, ROOT, Run
+from tests.make_run import NEVER_S, ROOT, Run, runs_ended, wait_until
 
 pytestmark = pytest.mark.processes
 
@@ -291,6 +291,32 @@ def test_taken_port_is_named_with_the_variable_that_changes_it(
     assert f"after: export {variable}={suggested}\n" in run.output()
 
 
+def test_two_runs_started_at_once_on_the_same_ports_never_both_say_ready(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    """Each has data and a Redis of its own, so that only the web servers' ports are in the way."""
+    elsewhere = {"DATA_DIR": str(tmp_path / "elsewhere"), "REDIS_PORT": str(free_port())}
+    with (
+        runs_ended(tmp_path, environment) as start_here,
+        runs_ended(tmp_path / "other", {**environment, **elsewhere}) as start_there,
+    ):
+        (tmp_path / "other").mkdir()
+        runs = [start_here(), start_there()]
+        wait_until(
+            lambda: all(run.has_ended() or "Ctrl-C stops everything" in run.output() for run in runs),
+            lambda: "\n".join(run.output() for run in runs),
+        )
+        refused = [run for run in runs if run.has_ended()]
+        assert refused, "both said that they are up"
+        for run in refused:
+            assert re.search(r"port [0-9]+ is taken by another program", run.output()), run.output()
+            assert "Ctrl-C stops everything" not in run.output()
+        for run in runs:
+            if run not in refused:
+                _Member(run).add_invoice_of(12000)
+                assert _Member(run).total_revenue_cents() == [12000, 0]
+
+
 def test_private_redis_that_was_started_alone_is_named_instead_of_its_port(
     start_run: StartRun, environment: dict[str, str]
 ) -> None:
@@ -390,6 +416,8 @@ def test_services_answer_from_what_they_have_where_the_log_is_another(
     second = start_run()
     second.wait_until_up()
     assert "*** The log could not be made" in second.output()
+    assert "*** The demo users and accounts could not be made" in second.output()
+    assert "TOKEN=" not in second.output(), "no tour of what is not there"
     assert _Member(second).total_revenue_cents() == [12000, 0]
 
 

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 
+import psutil
 import pytest
 
 from eventlog import START, EventLog
 from eventlog.readers import ReaderKind
 from eventlog.redis_address import RedisAddress
 from shared.events import make_codec
-from tests.documented_lines import LEFT_OUT, commands_of, pages_typed_by
-from tests.make_run import ROOT, Run
+from tests.documented_lines import LEFT_OUT, commands_in, commands_of, pages_typed_by, section_of
+from tests.make_run import ROOT, Run, wait_until
 
 pytestmark = [pytest.mark.processes, pytest.mark.needs("curl"), pytest.mark.needs("bash")]
 
 PORTS = {"REDIS_PORT": "16379", "CUSTOMERS_PORT": "8080", "ACCOUNTS_PORT": "8090"}
 EXAMPLE_POSITION = "1795262660328-0"
+EXAMPLE_PID = "9454"
+RUNBOOK = ROOT / "docs" / "runbook.md"
 
 
 class Shell:
@@ -35,6 +38,11 @@ class Shell:
     def type(self, page: str, replaced: dict[str, str]) -> str:
         """All lines of a page in one bash that stops at the first error; what it printed."""
         lines = [line for line in commands_of(ROOT / page) if line not in LEFT_OUT]
+        printed = self.type_lines(lines, replaced)
+        self.typed.add(page)
+        return printed
+
+    def type_lines(self, lines: Sequence[str], replaced: dict[str, str]) -> str:
         script = "\n".join(["set -euo pipefail", *lines])
         for written, here in replaced.items():
             script = script.replace(written, here)
@@ -47,8 +55,7 @@ class Shell:
             text=True,
             check=False,
         )
-        assert done.returncode == 0, (page, done.stderr)
-        self.typed.add(page)
+        assert done.returncode == 0, done.stderr
         return done.stdout
 
 
@@ -84,9 +91,80 @@ def test_every_line_works_beside_make_run(start_run: Callable[..., Run], tmp_pat
 
     assert "AccountCreated" in shell.type("docs/how-to/secure-redis.md", ports)
     position = make_ready_for_runbook(shell, ports["16379"], customer_id="1")
-    here = {EXAMPLE_POSITION: position, "/tmp/": f"{tmp_path}/", **ports}  # noqa: S108  # as the page has it
+    archive = str(run.find("eventlog", "archive").pid)
+    here = {EXAMPLE_POSITION: position, EXAMPLE_PID: archive, "/tmp/": f"{tmp_path}/", **ports}  # noqa: S108  # as the page has it
     told = shell.type("docs/runbook.md", here)
     assert "1 invoice imported" in told
     assert "the same as what is served" in told
     assert "as the log gives them" in shell.type("docs/how-it-works.md", ports)
     assert shell.typed == pages_typed_by("deploy/test_typed_pages.py")
+
+
+def test_what_hangs_is_woken_or_ended_by_what_the_runbook_says(
+    start_run: Callable[..., Run], tmp_path: Path
+) -> None:
+    folder = tmp_path / "checkout"
+    folder.mkdir()
+    run = start_run(DATA_DIR=str(folder / "var"))
+    run.wait_until_up()
+    shell = Shell(run, folder)
+    here = {"16379": run.environment["REDIS_PORT"]}
+    ask, wake = commands_in(section_of(RUNBOOK, "LogUnreachable"))
+
+    def hang() -> psutil.Process:
+        redis = psutil.Process(int((folder / "var" / "redis" / "redis.lock").read_text()))
+        assert "redis-server" in redis.name()
+        redis.suspend()
+        assert shell.type_lines([ask], here) == "exit code 124\n"
+        return redis
+
+    hang()
+    told = shell.type_lines([".venv/bin/eventlog doctor || true"], here)
+    assert "it hangs or is paused" in told
+    assert "kill -CONT" in told
+    assert "start Redis" not in told
+    assert "PONG" in shell.type_lines([wake, ask], here)
+    hung = hang()
+    kill = wake.replace("-CONT", "-9")
+    assert f"`{kill}`" in section_of(RUNBOOK, "LogUnreachable")
+    shell.type_lines([kill], here)
+    hung.wait()
+    wait_until(lambda: "PONG" in shell.type_lines([ask], here), run.output)
+
+    ask, wake = commands_in(section_of(RUNBOOK, "ArchiveDown"))
+    archive = run.find("eventlog", "archive")
+    archive.suspend()
+    named = f"process {archive.pid} holds its lock and gives no heartbeat"
+    wait_until(lambda: named in shell.type_lines([ask], here), lambda: shell.type_lines([ask], here))
+    assert f"kill -CONT {archive.pid}" in shell.type_lines([ask], here)
+    assert named in shell.type_lines([".venv/bin/eventlog archive --once 2>&1 || test $? = 2"], here)
+    shell.type_lines([wake], {EXAMPLE_PID: str(archive.pid)})
+    wait_until(
+        lambda: "archive     following" in shell.type_lines([ask], here),
+        lambda: shell.type_lines([ask], here),
+    )
+
+
+def test_signing_begins_on_a_log_whose_services_are_stopped_and_whose_redis_is_not(
+    start_run: Callable[..., Run], tmp_path: Path
+) -> None:
+    folder = tmp_path / "checkout"
+    folder.mkdir()
+    first = start_run(DATA_DIR=str(folder / "var"))
+    first.wait_until_up()
+    shell = Shell(first, folder)
+    here = {"16379": first.environment["REDIS_PORT"]}
+    first.interrupt()
+    first.wait_until_nothing_is_left()
+
+    (alone,) = commands_in(section_of(RUNBOOK, "Stop the services, and not Redis"))
+    new, begin = (line for line in commands_of(ROOT / "docs" / "security.md") if "eventlog keys" in line)
+    until_ctrl_c = f"{alone} > redis.out 2>&1 & ALONE=$!"
+    ask, _ = commands_in(section_of(RUNBOOK, "LogUnreachable"))
+    ready = f"until {ask} | grep PONG; do sleep 0.1; done"
+    told = shell.type_lines([until_ctrl_c, ready, new, begin, "kill $ALONE", "wait $ALONE || true"], here)
+    assert "PONG" in told
+
+    second = start_run(DATA_DIR=str(folder / "var"), EVENT_KEYS_FILE=str(folder / "event-keys.json"))
+    second.wait_until_up()
+    assert "***" not in second.output()

@@ -28,11 +28,11 @@ from eventlog.continuity import Divergence, Verdict
 from eventlog.doctor import examine
 from eventlog.doctor.advisories import list_holes
 from eventlog.doctor.findings import Finding, Limits, Name, Severity
-from eventlog.doctor.processes import list_opened
 from eventlog.embedded_redis import find_server, free_port, list_servers
 from eventlog.follower import halted
 from eventlog.generations import Generations
 from eventlog.mends import wrong_log
+from eventlog.processes import list_opened
 from eventlog.tail_status import DEAD_AFTER_S, TailState, TailStatus, TailStatusFile
 from tests.eventlog.log_contract import META, STREAM, publish
 from tests.eventlog.parcels import make_post
@@ -477,6 +477,20 @@ def test_a_paused_tail_that_holds_the_lock_is_named(patient: Patient) -> None:
     dead = patient.found()[Name.TAIL_DEAD]
     assert f"process {patient.tail.pid} holds its lock" in dead["detail"]
     assert f"kill -CONT {patient.tail.pid}" in dead["mend"]
+
+
+def test_a_redis_that_hangs_is_told_from_one_that_is_not_there(patient: Patient) -> None:
+    os.kill(patient.server.pid, signal.SIGSTOP)
+    try:
+        hangs = patient.found()[Name.REDIS_AWAY]
+    finally:
+        os.kill(patient.server.pid, signal.SIGCONT)
+    assert "it hangs or is paused" in hangs["detail"]
+    assert hangs["mend"].startswith("kill -CONT its process, or kill -9")
+    patient.server.stop()
+    away = patient.found()[Name.REDIS_AWAY]
+    assert "hangs" not in away["detail"]
+    assert away["mend"].startswith("start Redis")
 
 
 def test_a_tail_that_was_just_killed_is_dead_at_once(patient: Patient) -> None:

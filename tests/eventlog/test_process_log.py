@@ -50,12 +50,24 @@ def test_each_event_is_one_line_of_json_and_errors_are_told_by_kind_and_place() 
     assert "s3cret" not in ran.stderr
 
 
-def test_on_a_terminal_it_is_readable() -> None:
+def _shown_on_terminal(**variables: str) -> str:
     ours, theirs = pty.openpty()
     with os.fdopen(ours, "rb", buffering=0) as terminal:
-        subprocess.run([sys.executable, "-c", _PROGRAM], cwd=ROOT, stderr=theirs, check=True)
+        environment = {**os.environ, "NO_COLOR": "", **variables}
+        subprocess.run([sys.executable, "-c", _PROGRAM], cwd=ROOT, env=environment, stderr=theirs, check=True)
         os.close(theirs)
-        shown = terminal.read(1 << 16).decode()
+        return terminal.read(1 << 16).decode()
+
+
+def test_colours_are_for_a_terminal_and_not_where_no_color_is_set() -> None:
+    assert "\x1b[" in _shown_on_terminal()
+    plain = _shown_on_terminal(NO_COLOR="1")
+    assert "\x1b[" not in plain
+    assert "unexpected error" in plain
+
+
+def test_on_a_terminal_it_is_readable() -> None:
+    shown = _shown_on_terminal()
     assert '{"' not in shown
     assert "unexpected error" in shown
     assert "fall_over" in shown

@@ -298,7 +298,7 @@ def test_a_path_id_that_is_none_is_400(pair: Pair, identifier: str) -> None:
     require_problem(pair.accounts().get(f"/accounts/{identifier}/is-owned-by/user1"))
 
 
-@pytest.mark.parametrize("key", ["", "a b", "x" * 256, "\u00e9"])
+@pytest.mark.parametrize("key", ["", "a b", "a,b", ",", "x" * 256, "\u00e9"])
 def test_a_bad_idempotency_key_is_named(pair: Pair, key: str) -> None:
     answer = pair.customers().post("/customers", json=CUSTOMER, headers={"Idempotency-Key": key})
     assert require_problem(answer)["errors"][0]["header"] == "Idempotency-Key"

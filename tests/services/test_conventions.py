@@ -27,7 +27,7 @@ import customers.app
 from deploy.installation import Installation
 from eventlog import EventLog
 from eventlog.child_process import ending_with
-from eventlog.embedded_redis import free_port, is_free
+from eventlog.embedded_redis import free_port
 from eventlog.events import Metadata
 from shared.events import make_codec
 from shared.key_files import PUBLIC_KEYS_NAME
@@ -35,7 +35,7 @@ from shared.operations import Operation, operation_of
 from shared.permissions import Role
 from shared.settings import InvalidSettings, Settings
 from tests.fake_redis import fake_pool
-from tests.make_run import NEVER_S, ROOT, wait_until
+from tests.make_run import NEVER_S, ROOT, answers_http, wait_until
 from tests.pair import Client, Pair, running_pair
 
 SERVICES = ("accounts", "customers")
@@ -515,7 +515,7 @@ def started(command: list[str], port: int, folder: Path, jwks: str = "") -> Iter
         ) as process,
     ):
         try:
-            wait_until(lambda: not is_free(port), output.read_text)
+            wait_until(lambda: answers_http(port), output.read_text)
             yield output
         finally:
             process.terminate()

@@ -21,12 +21,12 @@ import pytest
 
 from eventlog import EventLog
 from eventlog.child_process import ending_with
-from eventlog.embedded_redis import EmbeddedRedis, free_port, is_free
+from eventlog.embedded_redis import EmbeddedRedis, free_port
 from shared.admission import AT_ONCE, WAITING
 from shared.cli import WORKERS
 from shared.events import make_codec
 from shared.strict_json import LARGEST_BATCH_BYTES, LARGEST_BODY_BYTES
-from tests.make_run import NEVER_S, ROOT, wait_until
+from tests.make_run import NEVER_S, ROOT, answers_http, wait_until
 from tests.pair import Pair, running_pair
 
 pytestmark = pytest.mark.processes
@@ -126,7 +126,7 @@ def serving(
 def server(pair: tuple[Pair, EmbeddedRedis]) -> Iterator[Server]:
     port, output = free_port(), pair[0].folder / "customers.log"
     with serving(pair, port, output):
-        wait_until(lambda: not is_free(port), output.read_text)
+        wait_until(lambda: answers_http(port), output.read_text)
         yield Server(port, pair[0].token(), output)
     written = output.read_text()
     assert "Traceback" not in written, written
@@ -222,6 +222,9 @@ def test_a_request_whose_body_did_not_come_whole_is_not_carried_out(
         (b"Idempotency-Key: \xd9\xa7", 400),
         (b"Idempotency-Key: a b", 400),
         (b"Idempotency-Key:", 400),
+        (b"Idempotency-Key: p1\r\nIdempotency-Key: p2", 400),
+        (b"Idempotency-Key: p1\r\nIdempotency-Key: p1", 400),
+        (b"Idempotency-Key: !#+-./:~", 201),
         (b"Host: " + b"a" * 300 + b".....", 400),
         (b"X-\xff: 1", 400),
         (b"X-Zero: \x00", 400),
