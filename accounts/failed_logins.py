@@ -157,10 +157,11 @@ class FailedLogins:
         """Until when it waits for it."""
         found = file.execute("SELECT count FROM failures WHERE whose = ?", (whose,)).fetchone()
         count = (int(found[0]) if found else 0) + 1
-        waits_until_s = now_s + limit.wait_s(count)
+        wait_s = limit.wait_s(count)
+        waits_until_s = now_s + wait_s if wait_s else 0.0  # now is to come where the clock is set back
         file.execute(
             "INSERT OR REPLACE INTO failures VALUES (?, ?, ?, ?)",
-            (whose, count, waits_until_s, waits_until_s + _REMEMBERED_S),
+            (whose, count, waits_until_s, now_s + wait_s + _REMEMBERED_S),
         )
         return waits_until_s
 

@@ -15,7 +15,7 @@ from marshmallow import ValidationError
 
 from accounts.identity import LastAdmin, NoSuchUser, UserExists, Users
 from accounts.schemas import CreateUserBody
-from eventlog.commands.common import CommandGroup, json_option, print_json
+from eventlog.commands.common import CommandGroup, abandon_output, json_option, print_json
 from shared.permissions import Role
 from shared.service import Service, pass_service
 
@@ -197,9 +197,8 @@ def _show_password(told: dict[str, Any], line: str, *, as_json: bool) -> None:
     if sys.stdout is not None:
         try:
             _tell(told, line, as_json=as_json)
-        except (
-            OSError
-        ) as problem:  # a closed pipe, too, which is else taken for a reader that has seen enough
+        except OSError as problem:  # a closed pipe, too, else taken for a reader that has seen enough
+            abandon_output()
             why = str(problem.strerror)
         else:
             return

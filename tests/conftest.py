@@ -26,10 +26,10 @@ settings.load_profile("here")
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """For `-n auto`: two more than cores, for most tests wait for processes most of the time; one without those."""
+    """For `-n auto`: twice as many as cores and two, for most tests wait for processes; without those two more."""
     affinity = getattr(os, "sched_getaffinity", None)  # only Linux has it
-    more = 1 if config.option.markexpr == "not processes" else 2
-    return (len(affinity(0)) if affinity else os.cpu_count() or 1) + more
+    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+    return 2 + (cores if config.option.markexpr == "not processes" else 2 * cores)
 
 
 @pytest.hookimpl(wrapper=True)

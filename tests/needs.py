@@ -13,7 +13,12 @@ import shutil
 
 import pytest
 
+_FOR_ROOT = "/usr/sbin:/sbin"  # where users look for no programs
 _PACKAGES = {"promtool": "prometheus", "redis-cli": "redis-tools", "systemd-analyze": "systemd"}
+
+
+def find_program(program: str) -> str | None:
+    return shutil.which(program) or shutil.which(program, path=_FOR_ROOT)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -27,7 +32,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         _PACKAGES.get(program, program)
         for mark in item.iter_markers("needs")
         for program in mark.args
-        if shutil.which(program) is None
+        if find_program(program) is None
     )
     if missing:
         reason = f"not run: apt install {' '.join(missing)}"

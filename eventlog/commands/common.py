@@ -6,7 +6,7 @@ import os
 import sqlite3
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from functools import wraps
 from pathlib import Path
 from typing import Any, Concatenate, Final, NamedTuple, ParamSpec
@@ -76,15 +76,31 @@ class OneLineErrors(CommandGroup):
         try:
             with _wrong_usage_in_one_line():
                 return super().invoke(ctx)
-        except BrokenPipeError:
-            # `| head` has seen enough. What is left in the buffer must not be tried again at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        except BrokenPipeError:  # `| head` has seen enough
+            abandon_output()
             ctx.exit(0)
         except KeyboardInterrupt:
             click.echo(f"Interrupted: {self.interrupted}.", err=True)
             ctx.exit(INTERRUPTED)
         except self.known as problem:
+            if isinstance(problem, OSError) and not _is_output_taken():
+                abandon_output()
             raise click.ClickException(str(problem)) from problem
+
+
+def abandon_output() -> None:
+    """What standard output has not taken is not tried again at exit, which would say so in lines of its own."""
+    with suppress(OSError):  # it is no file
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _is_output_taken() -> bool:
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        return False
+    return True
 
 
 class _WrongUsage(click.ClickException):

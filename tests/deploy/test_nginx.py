@@ -18,6 +18,7 @@ import trustme
 from eventlog.embedded_redis import HOST, free_port
 from shared.admission import ARRIVING
 from tests.make_run import NEVER_S, ROOT, Run, make_environment, runs_ended, wait_until
+from tests.needs import find_program
 
 pytestmark = [pytest.mark.processes, pytest.mark.needs("nginx")]
 
@@ -92,7 +93,9 @@ def proxied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxied]:
         main.write_text(_AROUND.format(folder=ours, site=site(ours, port, run, ca.issue_cert(*NAMES))))
         said = ours / "said"
         with said.open("wb") as output:
-            nginx = subprocess.Popen(["nginx", "-p", str(ours), "-c", str(main)], stderr=output)
+            nginx = subprocess.Popen(
+                [find_program("nginx") or "nginx", "-p", str(ours), "-c", str(main)], stderr=output
+            )
         try:
             wait_until(lambda: nginx.poll() is not None or answers(port), said.read_text)
             assert nginx.poll() is None, said.read_text()

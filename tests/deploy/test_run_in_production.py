@@ -206,20 +206,25 @@ class Ada:
         }
         added = self._post(f"{self._customers}/invoices", body)
         seen = {**self._headers, "Min-Log-Position": added.headers["Log-Position"], "Prefer": "wait=10"}
-        read = httpx.get(f"{self._accounts}/accounts/1", headers=seen, timeout=20).raise_for_status()
+        read = answered(lambda: httpx.get(f"{self._accounts}/accounts/1", headers=seen, timeout=20))
         return int(added.json()["id"]), read.json()["total_revenue_cents"] // 100
 
     def _post(self, url: str, body: dict[str, str | int]) -> httpx.Response:
         """Once, however often it has to be sent."""
         headers = {**self._headers, "Idempotency-Key": str(uuid4())}
-        answers: list[httpx.Response] = []
+        return answered(lambda: httpx.post(url, json=body, headers=headers, timeout=20))
 
-        def is_done() -> bool:
-            answers.append(httpx.post(url, json=body, headers=headers, timeout=20))
-            return answers[-1].status_code != 503
 
-        wait_until(is_done, lambda: answers[-1].text)
-        return answers[-1].raise_for_status()
+def answered(ask: Callable[[], httpx.Response]) -> httpx.Response:
+    """The first answer that does not ask to come again."""
+    answers: list[httpx.Response] = []
+
+    def is_done() -> bool:
+        answers.append(ask())
+        return answers[-1].status_code != 503
+
+    wait_until(is_done, lambda: answers[-1].text)
+    return answers[-1].raise_for_status()
 
 
 def wait_until_both_are(machine: Machine, *states: str) -> None:

@@ -32,7 +32,12 @@ def test_books_balance_when_the_network_fails_in_every_way(tmp_path: Path) -> No
 def test_lost_replies_double_entries_where_the_client_retries_and_no_command_is_remembered(
     tmp_path: Path,
 ) -> None:
-    outcome = shake_network(
-        Piece(SEED, 100, tmp_path, CLIENT_RETRIES), [Mode.REPLIES_DROPPED], within_s=NEVER_S
-    )
-    assert outcome.counts["doubled"] > 0, outcome
+    """Which replies are lost is chance; those of counts and reads double nothing."""
+
+    def doubles(seed: str) -> bool:
+        folder = tmp_path / seed
+        folder.mkdir()
+        piece = Piece(seed, 100, folder, CLIENT_RETRIES)
+        return shake_network(piece, [Mode.REPLIES_DROPPED], within_s=NEVER_S).counts["doubled"] > 0
+
+    assert any(doubles(seed) for seed in "1234567")
