@@ -27,9 +27,7 @@ from shared.settings import InvalidSettings
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _REMNANTS_END_WITHIN_S = 15.0
 _REDIS_STOP_WAIT_S = 30  # its last fsync may be slow
-_SERVICES_STOP_WAIT_S = (
-    20  # as compose and systemd wait; a web server gives workers that are just starting 8 s
-)
+_SERVICES_STOP_WAIT_S = 20  # as compose and systemd wait; a web server gives its workers 8 s
 _PAUSE_S = 0.2
 _LISTENS = "Listening at"  # granian's word, after the port has been taken: shared/own_port.py
 

@@ -235,7 +235,7 @@ def test_the_recorded_run_is_of_what_is_described_and_as_long_as_is_said() -> No
         operations, asked, _, failures = recorded[service]
         assert operations == sum(len(methods) for methods in document["paths"].values())
         assert (0 < asked <= operations, failures) == (True, 0)
-    assert sum(cases for _, _, cases, _ in recorded.values()) >= 10_000
+    assert sum(cases for _, _, cases, _ in recorded.values()) >= 20_000
 
 
 @pytest.mark.processes
