@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import hashlib
 import os
 from collections.abc import Callable, Generator, Iterator
 from functools import partial
@@ -30,6 +31,11 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     affinity = getattr(os, "sched_getaffinity", None)  # only Linux has it
     cores = len(affinity(0)) if affinity else os.cpu_count() or 1
     return 2 + (cores if config.option.markexpr == "not processes" else 2 * cores)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files in an order by lot, always the same: those that wait for processes run beside others, not at the end."""
+    items.sort(key=lambda item: hashlib.sha256(item.path.name.encode()).digest())
 
 
 @pytest.hookimpl(wrapper=True)

@@ -10,6 +10,9 @@ from pathlib import Path
 
 import httpx
 import psutil
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from accounts.revenue import revenue
 from customers.directory import directory
@@ -133,6 +136,7 @@ class Pair:
 
     def books(self, load: Load) -> Books:
         """The books once both projections have applied all of the log, or have halted."""
+        wait_until(self._redis_answers, lambda: "Redis does not come back")
         log = read_log(self.redis_url)
         violations = list(load.violations)
         for projection in self.folders:
@@ -144,6 +148,13 @@ class Pair:
             for projection, folder in self.folders.items()
         ]
         return compare(load.told, violations, log, *files)
+
+    def _redis_answers(self) -> bool:
+        with redis.Redis.from_url(self.redis_url, retry=Retry(NoBackoff(), 0)) as client:
+            try:
+                return bool(client.ping())
+            except redis.RedisError:
+                return False
 
 
 def _age_s(process: psutil.Process) -> float:
