@@ -30,7 +30,7 @@ def find_differences(
     log: EventLog,
     archive: ArchiveReader,
     up_to: Position,
-    on_progress: Callable[[int, int], None] = lambda done, total: None,
+    on_progress: Callable[[int, int], None],
 ) -> Iterator[Difference]:
     """In order, of what was not trimmed, as far as a position; ArchiveUnusable where the archive was altered."""
     state = log.state()
@@ -52,7 +52,7 @@ def find_differences(
 def find_lost(
     log: EventLog,
     archive: ArchiveReader,
-    on_progress: Callable[[int, int], None] = lambda done, total: None,
+    on_progress: Callable[[int, int], None],
 ) -> Difference | None:
     """The first entry that the archive has, and Redis has otherwise or not at all; with keys, the first proven one.
 

@@ -11,9 +11,8 @@ from eventlog.subscription import AppliedBatch, OnApplied
 from shared.metrics import TailMetrics
 from shared.traceparent import trace_id_of
 
-_NAMED: Final = (
-    20  # entries of a batch that a line names each; a tail that catches up names the first and the last
-)
+# Entries of a batch that a line names each; a tail that catches up names the first and the last.
+_NAMED: Final = 20
 
 
 def seeing_batches(metrics: TailMetrics, inner: OnApplied | None) -> OnApplied:

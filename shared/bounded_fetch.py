@@ -50,9 +50,8 @@ class _Fetching(Thread):
             with opener.open(self._url, timeout=self._within_s) as answer:
                 self.body = answer.read(self._most_bytes)
         except (OSError, HTTPException, ValueError) as problem:
-            told = (str(problem) or type(problem).__name__)[
-                :_SHOWN_CHARACTERS
-            ]  # in words of the address, too
+            # In words of the address, too.
+            told = (str(problem) or type(problem).__name__)[:_SHOWN_CHARACTERS]
             self.problem = "".join(each if each.isprintable() else "?" for each in told)
 
     def cut_off(self) -> None:

@@ -30,7 +30,7 @@ class Shell:
     """In a directory like the checkout, with `.venv` and `var` in it."""
 
     def __init__(self, run: Run, folder: Path) -> None:
-        self._run = run
+        self.run = run
         self.folder = folder
         self.typed: set[str] = set()
         (folder / ".venv").symlink_to(ROOT / ".venv")
@@ -50,13 +50,23 @@ class Shell:
             ["bash", "-x"],
             input=script,
             cwd=self.folder,
-            env=self._run.environment,
+            env=self.run.environment,
             capture_output=True,
             text=True,
             check=False,
         )
         assert done.returncode == 0, done.stderr
         return done.stdout
+
+
+@pytest.fixture
+def shell(start_run: Callable[..., Run], tmp_path: Path) -> Shell:
+    """Beside a run whose data lie in `var`."""
+    folder = tmp_path / "checkout"
+    folder.mkdir()
+    run = start_run(DATA_DIR=str(folder / "var"))
+    run.wait_until_up()
+    return Shell(run, folder)
 
 
 def make_ready_for_runbook(shell: Shell, redis_port: str, customer_id: str) -> str:
@@ -72,13 +82,8 @@ def make_ready_for_runbook(shell: Shell, redis_port: str, customer_id: str) -> s
         return str(state.end)
 
 
-def test_every_line_works_beside_make_run(start_run: Callable[..., Run], tmp_path: Path) -> None:
-    folder = tmp_path / "checkout"
-    folder.mkdir()
-    run = start_run(DATA_DIR=str(folder / "var"))
-    run.wait_until_up()
-    shell = Shell(run, folder)
-    ports = {written: run.environment[name] for name, written in PORTS.items()}
+def test_every_line_works_beside_make_run(shell: Shell, tmp_path: Path) -> None:
+    ports = {written: shell.run.environment[name] for name, written in PORTS.items()}
 
     shell.type("docs/api/README.md", ports)
     called = shell.type("docs/how-to/call-the-api-safely.md", ports)
@@ -91,7 +96,7 @@ def test_every_line_works_beside_make_run(start_run: Callable[..., Run], tmp_pat
 
     assert "AccountCreated" in shell.type("docs/how-to/secure-redis.md", ports)
     position = make_ready_for_runbook(shell, ports["16379"], customer_id="1")
-    archive = str(run.find("eventlog", "archive").pid)
+    archive = str(shell.run.find("eventlog", "archive").pid)
     here = {EXAMPLE_POSITION: position, EXAMPLE_PID: archive, "/tmp/": f"{tmp_path}/", **ports}  # noqa: S108  # as the page has it
     told = shell.type("docs/runbook.md", here)
     assert "1 invoice imported" in told
@@ -100,14 +105,8 @@ def test_every_line_works_beside_make_run(start_run: Callable[..., Run], tmp_pat
     assert shell.typed == pages_typed_by("deploy/test_typed_pages.py")
 
 
-def test_what_hangs_is_woken_or_ended_by_what_the_runbook_says(
-    start_run: Callable[..., Run], tmp_path: Path
-) -> None:
-    folder = tmp_path / "checkout"
-    folder.mkdir()
-    run = start_run(DATA_DIR=str(folder / "var"))
-    run.wait_until_up()
-    shell = Shell(run, folder)
+def test_what_hangs_is_woken_or_ended_by_what_the_runbook_says(shell: Shell) -> None:
+    run, folder = shell.run, shell.folder
     here = {"16379": run.environment["REDIS_PORT"]}
     ask, wake = commands_in(section_of(RUNBOOK, "LogUnreachable"))
 
@@ -146,13 +145,9 @@ def test_what_hangs_is_woken_or_ended_by_what_the_runbook_says(
 
 
 def test_signing_begins_on_a_log_whose_services_are_stopped_and_whose_redis_is_not(
-    start_run: Callable[..., Run], tmp_path: Path
+    shell: Shell, start_run: Callable[..., Run]
 ) -> None:
-    folder = tmp_path / "checkout"
-    folder.mkdir()
-    first = start_run(DATA_DIR=str(folder / "var"))
-    first.wait_until_up()
-    shell = Shell(first, folder)
+    first, folder = shell.run, shell.folder
     here = {"16379": first.environment["REDIS_PORT"]}
     first.interrupt()
     first.wait_until_nothing_is_left()

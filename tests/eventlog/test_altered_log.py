@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
 
 from eventlog.archiving import ARCHIVE_NAME
-from eventlog.cli import main
 from eventlog.errors import WrongLog
 from eventlog.redis_client import make_pool
+from tests.eventlog.commands_with_keys import Run, running_with_keys
 from tests.eventlog.log_contract import STREAM, add_foreign, everything, publish
 from tests.eventlog.parcels import a_parcel_sent
 from tests.eventlog.test_archive import archive_all, raw_entries, trim
@@ -21,24 +20,11 @@ from tests.eventlog.test_signing import Signed, heavier, keys_in, written_anew
 pytestmark = pytest.mark.processes
 
 ALTERED = 3  # of six entries
-Run = Callable[..., Result]
 
 
 @pytest.fixture
 def run(url: str, tmp_path: Path) -> Run:
-    """`eventlog` with the keys, or without."""
-
-    def run(line: str, *, exits: int = 0, keys: bool = True) -> Result:
-        variables = {
-            "REDIS_URL": url,
-            "DATA_DIR": str(tmp_path),
-            "EVENT_KEYS_FILE": str(keys_in(tmp_path)) if keys else "",
-        }
-        done = CliRunner().invoke(main, line.split(), env=variables)
-        assert done.exit_code == exits, (line, done.output, done.exception)
-        return done
-
-    return run
+    return running_with_keys(url, tmp_path, keys_in(tmp_path))
 
 
 @pytest.fixture(params=["signed", "unsigned", "signed behind it"])

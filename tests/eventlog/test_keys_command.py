@@ -5,27 +5,25 @@ from __future__ import annotations
 import fcntl
 import json
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
 
 from eventlog import EventLog
 from eventlog.cli import main
 from eventlog.key_file import KeyFile, new_key, write_keys
 from eventlog.signing import Key, Keys
 from eventlog.whole_file import changing
+from tests.eventlog.commands_with_keys import Run, running_with_keys
 from tests.eventlog.log_contract import add_foreign, publish
 from tests.eventlog.parcels import a_parcel_sent, make_codec
 from tests.eventlog.running_tail import wait_until
 from tests.eventlog.test_archive import archive_all
 
 pytestmark = pytest.mark.processes
-
-Run = Callable[..., Result]
 
 
 @pytest.fixture
@@ -35,13 +33,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def run(url: str, tmp_path: Path, path: Path) -> Run:
-    def run(line: str, *, exits: int = 0) -> Result:
-        variables = {"REDIS_URL": url, "DATA_DIR": str(tmp_path), "EVENT_KEYS_FILE": str(path)}
-        done = CliRunner().invoke(main, line.split(), env=variables)
-        assert done.exit_code == exits, (line, done.output, done.exception)
-        return done
-
-    return run
+    return running_with_keys(url, tmp_path, path)
 
 
 def signing(log: EventLog, path: Path, pool: redis.ConnectionPool) -> EventLog:
